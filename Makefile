@@ -1,0 +1,64 @@
+# Every target sets up its own environment first. Needs python3 (>= 3.11) and make, nothing else.
+# A stamp file in the environment is newer than the files it was made from, so a second call
+# installs nothing. Delete $(VENV) to start afresh.
+
+PYTHON ?= python3
+VENV ?= .venv
+SYSTEM_SITE ?= 0
+
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+PYTHON_IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@echo
+	@echo "PYTHON=python3.12   the interpreter that makes the environment (now: $(PYTHON))"
+	@echo "VENV=DIR            where the environment lies (now: $(VENV))"
+	@echo "SYSTEM_SITE=1       when the environment is first made: build on the packages that PYTHON"
+	@echo "                    has already (a GPU machine's own torch) and add only what is missing"
+
+demo: $(INSTALLED) ## Generate data, train, evaluate both directions, save a ranking picture
+	$(RUN) tools/demo.py
+
+test: $(INSTALLED_DEV) ## The whole test suite, under 10 minutes on two cores
+	$(RUN) -m pytest
+
+check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests, under two minutes
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -m "not slow"
+
+bench: $(INSTALLED) ## Measure data, model, loss and evaluation speed
+	$(RUN) tools/benchmark.py all
+
+clean: ## Remove caches and build leftovers; the environment, data and runs stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find wrimnet tools tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# bin/pip is the last thing that venv writes: an environment without it is a broken one.
+$(INSTALLED): requirements.txt requirements-fastreid.txt setup.py
+	@$(PYTHON) -c '$(PYTHON_IS_NEW_ENOUGH)' || { \
+	  echo "$(PYTHON) is missing or older than 3.11; name a newer one: make ... PYTHON=python3.12"; \
+	  exit 1; }
+	@test -x $(VENV)/bin/pip || \
+	  $(PYTHON) -m venv $(if $(filter 1,$(SYSTEM_SITE)),--system-site-packages) $(VENV) || { \
+	  echo "$(PYTHON) cannot make an environment; on Debian and Ubuntu: apt install python3-venv"; \
+	  exit 1; }
+	@if grep -q 'include-system-site-packages = true' $(VENV)/pyvenv.cfg; \
+	  then echo "Keeping the packages of $(PYTHON), adding what setup.py misses"; \
+	  else $(PIP) install -r requirements.txt; fi
+	$(PIP) install -e .
+	$(PIP) install --no-deps -r requirements-fastreid.txt
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
+	@touch $@

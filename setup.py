@@ -1,0 +1,55 @@
+"""Package metadata. Ranges are wide on purpose; requirements.txt holds the tested set.
+
+FastReID is not in ``install_requires``: its own pins (torch 1.13.1 among them) cannot be met
+together with ours, so it is installed by itself, without dependencies: requirements-fastreid.txt.
+"""
+
+import ast
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+VIZ = ["matplotlib>=3.8"]
+EXTRAS = {
+    "viz": VIZ,
+    "export": ["onnx>=1.16", "onnxruntime>=1.18", "safetensors>=0.4"],
+    "wandb": ["wandb>=0.17"],
+    "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.11", *VIZ],
+}
+
+
+def read_version() -> str:
+    """Returns ``__version__`` of the package from its source, without importing it."""
+    tree = ast.parse((ROOT / "wrimnet" / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
+            return str(ast.literal_eval(node.value))
+    raise ValueError('wrimnet/__init__.py has no line `__version__ = "..."`; add it')
+
+
+setup(
+    name="wrimnet",
+    version=read_version(),
+    description="WRIM-Net (ECCV 2024): visible-infrared person re-identification on FastReID",
+    author="WRIM-Net codebase contributors",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["wrimnet", "wrimnet.*"]),
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "numpy>=1.26",
+        "pillow>=10.0",
+        "opencv-python-headless>=4.8",
+        "scipy>=1.11",
+        "scikit-learn>=1.3",
+        "tabulate>=0.9",
+        "termcolor>=2.2",
+        "tensorboard>=2.14",
+        "yacs>=0.1.8",
+        "PyYAML>=6.0",
+    ],
+    extras_require=EXTRAS,
+)
