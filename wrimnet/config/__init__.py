@@ -1,0 +1,15 @@
+"""YACS configuration: FastReID's tree, this project's keys, reading, merging, checking."""
+
+from wrimnet.config.check import check_config, check_fastreid_keys
+from wrimnet.config.defaults import add_wrim_config, get_cfg
+from wrimnet.config.setup import config_hash, describe_keys, setup_cfg
+
+__all__ = [
+    "add_wrim_config",
+    "check_config",
+    "check_fastreid_keys",
+    "config_hash",
+    "describe_keys",
+    "get_cfg",
+    "setup_cfg",
+]
