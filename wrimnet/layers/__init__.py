@@ -1,0 +1,18 @@
+"""The building blocks of the network: torch only, no cfg, no registry."""
+
+from wrimnet.layers.gri import GlobalRegionInteraction
+from wrimnet.layers.miim import MIIM
+from wrimnet.layers.partition import global_average_pool, partition_pool
+from wrimnet.layers.per_modality import PerModality
+from wrimnet.layers.scc import SpatialChannelCompression
+from wrimnet.layers.scr import SpatialChannelRestoration
+
+__all__ = [
+    "MIIM",
+    "GlobalRegionInteraction",
+    "PerModality",
+    "SpatialChannelCompression",
+    "SpatialChannelRestoration",
+    "global_average_pool",
+    "partition_pool",
+]

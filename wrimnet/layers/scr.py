@@ -1,0 +1,66 @@
+"""SCR, Spatial-Channel Restoration: the last step of MIIM."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FUSIONS = ("sigmoid", "multiply", "add")
+
+
+class SpatialChannelRestoration(nn.Module):
+    """Brings tokens back to the size of the feature map and fuses them with it.
+
+    ::
+
+        F5 = nearest-upsample(Linear(C/r -> C)(F4))       (B, C, H, W)
+        sigmoid:  out = F0 * sigmoid(F5)                  (supplement, section E and Table S3)
+        multiply: out = F0 * F5
+        add:      out = F0 + F5
+
+    The sigmoid is taken before the upsampling: the same numbers, on s*s fewer elements.
+
+    Args:
+        channels: C.
+        reduction: r of the paper.
+        stride: s of the paper, in pixels of the feature map.
+        fusion: one of FUSIONS.
+
+    Raises:
+        ValueError: the fusion is unknown.
+    """
+
+    def __init__(self, *, channels: int, reduction: int, stride: int, fusion: str) -> None:
+        super().__init__()
+        if fusion not in FUSIONS:
+            raise ValueError(f"fusion is {fusion!r}; expected one of {', '.join(FUSIONS)}")
+        self.stride = stride
+        self.fusion = fusion
+        self.expand = nn.Linear(channels // reduction, channels)
+
+    def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Restores the map that the features are fused with.
+
+        Args:
+            tokens: F4, (B, h*w, C/r), row by row, h = H // s and w = W // s.
+            size: (H, W).
+
+        Returns:
+            (B, C, H, W), channels-last: sigmoid(F5) in the sigmoid mode, F5 in the others.
+        """
+        height, width = (side // self.stride for side in size)
+        expanded = self.expand(tokens)  # (B, h*w, C)
+        weights = expanded.sigmoid() if self.fusion == "sigmoid" else expanded
+        grid = weights.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # (B, C, h, w)
+        # At stride 1 the grid has its size, and the upsampling would be a copy.
+        return grid if self.stride == 1 else F.interpolate(grid, size=size, mode="nearest")
+
+    def fuse(self, features: Tensor, restored: Tensor) -> Tensor:
+        """Joins the features with the restored map.
+
+        Args:
+            features: F0, (B, C, H, W).
+            restored: what ``forward`` returned, (B, C, H, W).
+
+        Returns:
+            (B, C, H, W).
+        """
+        return features + restored if self.fusion == "add" else features * restored
