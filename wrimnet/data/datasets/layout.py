@@ -1,0 +1,166 @@
+"""Reading the distributed folders and index files, with every deviation named.
+
+Each function takes `on_problem`, called with an exception for every deviation found. A reader
+passes `stop`, which raises it; the dataset doctor passes a list's `append` and goes on.
+
+In folders of images, files without an image extension (.DS_Store, Thumbs.db, ...) are ignored;
+nothing else is.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, NoReturn
+
+IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+HELP = "see datasets/README.md for the expected tree"
+
+OnProblem = Callable[[Exception], object]
+
+
+class IndexLine(NamedTuple):
+    """A line "relative/path label" of an index file, with where it stands."""
+
+    relpath: str
+    label: int
+    source: str  # "<index file>:<line number>"
+
+
+def stop(problem: Exception) -> NoReturn:
+    """Raises the problem: the strict reading that training and testing use."""
+    raise problem
+
+
+def require_folder(folder: str, on_problem: OnProblem) -> bool:
+    """Says whether a folder is there; its absence is a problem."""
+    if os.path.isdir(folder):
+        return True
+    on_problem(FileNotFoundError(f"looked for the folder {folder}, which does not exist; {HELP}"))
+    return False
+
+
+def subfolders(folder: str, pattern: str, on_problem: OnProblem) -> list[str]:
+    """Lists the folders inside a folder, sorted; all names must match the pattern.
+
+    Args:
+        folder: a folder that holds folders only.
+        pattern: regular expression for the whole name.
+        on_problem: told of a missing folder, an unexpected folder, an image out of place.
+    """
+    if not require_folder(folder, on_problem):
+        return []
+    with os.scandir(folder) as entries:
+        is_folder = {entry.name: entry.is_dir() for entry in entries}
+    wanted = [name for name in is_folder if is_folder[name] and re.fullmatch(pattern, name)]
+    for name in sorted(set(is_folder) - set(wanted)):
+        if is_folder[name]:
+            on_problem(ValueError(f"unexpected folder {name!r} in {folder}; {HELP}"))
+        elif _is_image(name):
+            on_problem(ValueError(f"image {name!r} in {folder}, which holds folders only; {HELP}"))
+    return sorted(wanted)
+
+
+def image_names(folder: str, on_problem: OnProblem) -> list[str]:
+    """Lists the image files of a folder, sorted; a folder among them is a problem."""
+    with os.scandir(folder) as entries:
+        is_folder = {entry.name: entry.is_dir() for entry in entries}
+    for name in sorted(name for name in is_folder if is_folder[name]):
+        on_problem(ValueError(f"unexpected folder {name!r} in {folder}; {HELP}"))
+    return sorted(name for name in is_folder if not is_folder[name] and _is_image(name))
+
+
+def read_identities(path: str, on_problem: OnProblem) -> list[int]:
+    """Reads an identity list: comma-separated positive integers, ascending in the result.
+
+    Trailing commas and line ends are accepted, as the distributed files have them.
+    """
+    identities: set[int] = set()
+    for number, line in _numbered_lines(path, on_problem):
+        for field in filter(None, (field.strip() for field in line.split(","))):
+            if not re.fullmatch("[0-9]+", field) or int(field) in identities:
+                on_problem(
+                    ValueError(
+                        f"{path}:{number}: {field!r} is no new identity number; expected "
+                        f"comma-separated integers, each once; {HELP}"
+                    )
+                )
+                continue
+            identities.add(int(field))
+    if not identities and os.path.isfile(path):
+        on_problem(ValueError(f"{path} lists no identity; {HELP}"))
+    return sorted(identities)
+
+
+def read_index(path: str, on_problem: OnProblem) -> list[IndexLine]:
+    """Reads an index file: one "relative/path label" per line, label an integer from 0."""
+    lines = []
+    for number, line in _numbered_lines(path, on_problem):
+        relpath, _, label = line.strip().rpartition(" ")
+        if not relpath or not re.fullmatch("[0-9]+", label):
+            expected = "expected 'relative/path label'"
+            on_problem(ValueError(f"{path}:{number}: {expected}, got {line!r}; {HELP}"))
+            continue
+        lines.append(IndexLine(relpath.strip(), int(label), f"{path}:{number}"))
+    if not lines and os.path.isfile(path):
+        on_problem(ValueError(f"{path} lists no image; {HELP}"))
+    return lines
+
+
+def existing(folder: str, lines: Iterable[IndexLine], on_problem: OnProblem) -> list[IndexLine]:
+    """Keeps the index lines whose file is there; each other line is a problem.
+
+    Every folder is listed once, which is much quicker than asking for every file.
+    """
+    by_parent: defaultdict[str, set[str]] = defaultdict(set)
+    lines = list(lines)
+    for parent in {line.relpath.rpartition("/")[0] for line in lines}:
+        parent_folder = os.path.join(folder, parent)
+        if os.path.isdir(parent_folder):
+            by_parent[parent] = set(os.listdir(parent_folder))
+    found = []
+    for line in lines:
+        parent, _, name = line.relpath.rpartition("/")
+        if name in by_parent[parent]:
+            found.append(line)
+            continue
+        missing = os.path.join(folder, line.relpath)
+        on_problem(FileNotFoundError(f"{line.source}: {missing} does not exist; {HELP}"))
+    return found
+
+
+def check_labels(
+    lines: Iterable[IndexLine], identity_of: Callable[[str], int], on_problem: OnProblem
+) -> None:
+    """Checks that labels and identities stand one to one across the given index lines."""
+    label_of: dict[int, int] = {}
+    identity_of_label: dict[int, int] = {}
+    for line in lines:
+        identity = identity_of(line.relpath)
+        label = label_of.setdefault(identity, line.label)
+        other = identity_of_label.setdefault(line.label, identity)
+        if (label, other) != (line.label, identity):
+            on_problem(
+                ValueError(
+                    f"{line.source}: label {line.label} for identity {identity}, but identity "
+                    f"{identity} had label {label} and label {line.label} was identity {other}; "
+                    f"{HELP}"
+                )
+            )
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def _numbered_lines(path: str, on_problem: OnProblem) -> list[tuple[int, str]]:
+    if not os.path.isfile(path):
+        on_problem(FileNotFoundError(f"looked for the file {path}, which does not exist; {HELP}"))
+        return []
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except UnicodeDecodeError:
+        on_problem(ValueError(f"{path} is not a text file; {HELP}"))
+        return []
+    return list(enumerate(text.rstrip().splitlines(), start=1))

@@ -1,0 +1,110 @@
+"""Reading an image file as RGB and resizing it, with one rule per pixel format.
+
+| PIL mode | becomes RGB by |
+|---|---|
+| 1, L, P, RGB, CMYK, YCbCr, HSV, LAB | PIL's own conversion |
+| LA, PA, RGBA | PIL's own conversion; the alpha channel is dropped, not blended |
+| I;16, I;16B, I;16L, I;16N | value // 256, the same in the three channels (thermal data) |
+| I (32 bit) | the 16-bit rule; a value outside 0..65535 is an error |
+| F and all others | an error: a float image has no agreed range |
+
+The EXIF orientation tag is not applied: the benchmarks' crops are stored upright and the published
+numbers were made without it. Of a file with several frames, the first is read.
+"""
+
+import numpy as np
+from PIL import Image
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+DIRECT_MODES = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV", "LAB", "LA", "RGBA"})
+PALETTE_MODES = frozenset({"P", "PA"})
+INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+
+
+class UnreadableImageError(ValueError):
+    """A file that cannot be read as an RGB image.
+
+    Attributes:
+        path: the file.
+        reason: what was wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)  # both in args, so the error survives pickling
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+def read_rgb(path: str) -> Image.Image:
+    """Opens an image file, decodes it to its last pixel and returns it in mode RGB.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        The PIL image, mode RGB, 8 bits per channel, fully in memory.
+
+    Raises:
+        UnreadableImageError: the file is missing, empty, cut short, no image, or of a pixel
+            format without a rule in the table above.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _to_rgb(image)
+    except Exception as problem:  # PIL's decoders raise whatever their format calls for
+        raise UnreadableImageError(str(path), _reason(path, problem)) from problem
+
+
+def resize_rgb(image: Image.Image, height: int, width: int, interpolation: str) -> np.ndarray:
+    """Resizes an RGB image with PIL's (antialiased) resampling.
+
+    Args:
+        image: PIL image, mode RGB.
+        height: H, pixels.
+        width: W, pixels.
+        interpolation: nearest, bilinear, bicubic or lanczos.
+
+    Returns:
+        (H, W, 3), uint8.
+
+    Raises:
+        ValueError: the interpolation has another name.
+    """
+    if interpolation not in INTERPOLATIONS:
+        known = ", ".join(INTERPOLATIONS)
+        raise ValueError(f"interpolation {interpolation!r} is unknown; use one of {known}")
+    return np.array(image.resize((width, height), INTERPOLATIONS[interpolation]))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in DIRECT_MODES:
+        return image.convert("RGB")
+    if image.mode in PALETTE_MODES:
+        return image.convert("RGBA").convert("RGB")  # a palette with transparency warns otherwise
+    if image.mode in INTEGER_MODES:
+        return _from_16_bit(np.asarray(image).astype(np.int64))
+    raise ValueError(f"pixel format {image.mode!r} has no agreed conversion to 8-bit RGB")
+
+
+def _from_16_bit(values: np.ndarray) -> Image.Image:
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ValueError(f"integer pixels span {low}..{high}, expected 16-bit values 0..65535")
+    return Image.fromarray((values // 256).astype(np.uint8)).convert("RGB")
+
+
+def _reason(path: str, problem: Exception) -> str:
+    if isinstance(problem, FileNotFoundError):
+        return "the file does not exist"
+    if isinstance(problem, Image.UnidentifiedImageError):
+        return "not an image, or an empty or damaged file"
+    return f"{type(problem).__name__}: {problem}"
