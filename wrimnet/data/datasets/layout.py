@@ -9,11 +9,11 @@ nothing else is.
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+SHOWN = 5  # missing files named in one message
 HELP = "see datasets/README.md for the expected tree"
 
 OnProblem = Callable[[Exception], object]
@@ -76,17 +76,13 @@ def read_identities(path: str, on_problem: OnProblem) -> list[int]:
     Trailing commas and line ends are accepted, as the distributed files have them.
     """
     identities: set[int] = set()
+    expected = "expected comma-separated integers, each once"
     for number, line in _numbered_lines(path, on_problem):
-        for field in filter(None, (field.strip() for field in line.split(","))):
-            if not re.fullmatch("[0-9]+", field) or int(field) in identities:
-                on_problem(
-                    ValueError(
-                        f"{path}:{number}: {field!r} is no new identity number; expected "
-                        f"comma-separated integers, each once; {HELP}"
-                    )
-                )
-                continue
-            identities.add(int(field))
+        for field in filter(None, re.split(r"[,\s]+", line)):
+            if re.fullmatch("[0-9]+", field) and int(field) not in identities:
+                identities.add(int(field))
+            else:
+                on_problem(ValueError(f"{path}:{number}: {field!r}; {expected}; {HELP}"))
     if not identities and os.path.isfile(path):
         on_problem(ValueError(f"{path} lists no identity; {HELP}"))
     return sorted(identities)
@@ -107,26 +103,46 @@ def read_index(path: str, on_problem: OnProblem) -> list[IndexLine]:
     return lines
 
 
-def existing(folder: str, lines: Iterable[IndexLine], on_problem: OnProblem) -> list[IndexLine]:
-    """Keeps the index lines whose file is there; each other line is a problem.
+def existing(folder: str, lines: Sequence[IndexLine], on_problem: OnProblem) -> list[IndexLine]:
+    """Keeps the index lines whose file is there; all others together are one problem.
 
     Every folder is listed once, which is much quicker than asking for every file.
     """
-    by_parent: defaultdict[str, set[str]] = defaultdict(set)
-    lines = list(lines)
-    for parent in {line.relpath.rpartition("/")[0] for line in lines}:
-        parent_folder = os.path.join(folder, parent)
-        if os.path.isdir(parent_folder):
-            by_parent[parent] = set(os.listdir(parent_folder))
-    found = []
+    parents = {line.relpath.rpartition("/")[0] for line in lines}
+    names = {parent: _names_in(os.path.join(folder, parent)) for parent in parents}
+    missing = []
     for line in lines:
         parent, _, name = line.relpath.rpartition("/")
-        if name in by_parent[parent]:
-            found.append(line)
+        if name not in names[parent]:
+            missing.append(line)
+    if missing:
+        shown = "; ".join(f"{line.source}: {line.relpath}" for line in missing[:SHOWN])
+        on_problem(
+            FileNotFoundError(
+                f"{len(missing)} of {len(lines)} indexed images do not exist in {folder}: {shown}"
+                f"{'; ...' if len(missing) > SHOWN else ''}; {HELP}"
+            )
+        )
+    absent = set(missing)
+    return [line for line in lines if line not in absent]
+
+
+def inside(
+    lines: Iterable[IndexLine], top: str, parse: Callable[[str], object], on_problem: OnProblem
+) -> list[IndexLine]:
+    """Keeps the index lines whose path parses and lies in the folder `top`."""
+    kept = []
+    for line in lines:
+        try:
+            parse(line.relpath)
+        except ValueError as problem:
+            on_problem(ValueError(f"{line.source}: {problem}"))
             continue
-        missing = os.path.join(folder, line.relpath)
-        on_problem(FileNotFoundError(f"{line.source}: {missing} does not exist; {HELP}"))
-    return found
+        if line.relpath.startswith(f"{top}/"):
+            kept.append(line)
+        else:
+            on_problem(ValueError(f"{line.source}: {line.relpath!r} is not in {top}/; {HELP}"))
+    return kept
 
 
 def check_labels(
@@ -151,6 +167,10 @@ def check_labels(
 
 def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
+
+
+def _names_in(folder: str) -> set[str]:
+    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
 
 
 def _numbered_lines(path: str, on_problem: OnProblem) -> list[tuple[int, str]]:

@@ -39,6 +39,7 @@ from wrimnet.data.datasets.layout import (
     check_labels,
     existing,
     image_names,
+    inside,
     read_identities,
     read_index,
     stop,
@@ -79,21 +80,12 @@ def parse_relpath(relpath: str) -> tuple[int, int, int]:
 
 def read_train(folder: str, on_problem: OnProblem) -> list[ImageItem]:
     """Reads the training images in the order of the index files, visible first."""
-    kept = []
-    for top, modality in TRAIN_FOLDERS.items():
-        lines = read_index(os.path.join(folder, "idx", f"train_{top}.txt"), on_problem)
-        for line in lines:
-            try:
-                agrees = parse_relpath(line.relpath)[2] == modality
-            except ValueError as problem:
-                on_problem(ValueError(f"{line.source}: {problem}"))
-                continue
-            if line.relpath.startswith(f"{top}/") and agrees:
-                kept.append(line)
-            else:
-                on_problem(ValueError(f"{line.source}: {line.relpath} is not in {top}/; {HELP}"))
-    check_labels(kept, lambda relpath: parse_relpath(relpath)[0], on_problem)
-    return [_item(folder, line.relpath) for line in existing(folder, kept, on_problem)]
+    lines = []
+    for top in TRAIN_FOLDERS:
+        listed = read_index(os.path.join(folder, "idx", f"train_{top}.txt"), on_problem)
+        lines += inside(listed, top, parse_relpath, on_problem)
+    check_labels(lines, lambda relpath: parse_relpath(relpath)[0], on_problem)
+    return [_item(folder, line.relpath) for line in existing(folder, lines, on_problem)]
 
 
 def read_test(folder: str, on_problem: OnProblem) -> list[ImageItem]:
