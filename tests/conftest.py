@@ -3,7 +3,16 @@
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(2)
+
+
+@pytest.fixture
+def deterministic_algorithms():
+    """Makes torch refuse every operation that has no deterministic algorithm."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -1,0 +1,248 @@
+"""MIIM and its three modules against the literal definition, and by their contracts."""
+
+import pytest
+import torch
+from reference.miim_literal import compress_literal, interact_literal, miim_literal
+
+from wrimnet.layers import (
+    MIIM,
+    GlobalRegionInteraction,
+    SpatialChannelCompression,
+    SpatialChannelRestoration,
+)
+
+SMALL = {"channels": 8, "reduction": 2, "stride": 2, "num_heads": 2, "region_size": 3}
+
+
+def make_block(fusion="sigmoid", seed=0, **changed):
+    torch.manual_seed(seed)
+    return MIIM(**(SMALL | {"fusion": fusion} | changed)).double()
+
+
+def make_features(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def is_channels_last(tensor):
+    return tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("fusion", ["sigmoid", "multiply", "add"])
+@pytest.mark.parametrize(
+    ("stride", "height", "width"),
+    [(1, 4, 5), (2, 8, 6), (2, 9, 7), (4, 10, 5)],
+    ids=["stride 1", "even", "rest of 1", "rest of 2 and 1"],
+)
+def test_equals_the_literal_definition(fusion, stride, height, width):
+    block = make_block(fusion, stride=stride)
+    features = make_features(2, 8, height, width)
+    settings = {"stride": stride, "region_size": 3, "num_heads": 2, "fusion": fusion}
+    with torch.no_grad():
+        expected = torch.stack([miim_literal(block, image, **settings) for image in features])
+        torch.testing.assert_close(block(features), expected)
+
+
+def test_compression_equals_the_literal_definition():
+    block = make_block(stride=1)
+    block.compression.norm.weight.data.uniform_(0.5, 2)
+    block.compression.norm.bias.data.uniform_(-1, 1)
+    features = make_features(1, 8, 5, 4)
+    with torch.no_grad():
+        tokens, regions = block.compression(features)
+        expected_tokens, expected_regions, _ = compress_literal(block, features[0], 1, 3)
+    torch.testing.assert_close(tokens[0], torch.stack(expected_tokens))
+    torch.testing.assert_close(regions[0], torch.stack(expected_regions))
+    assert regions.shape == (1, 4, 4)  # 2x2 regions of 3x3, 3x1, 2x3 and 2x1 positions
+
+
+def test_interaction_equals_the_literal_definition():
+    block = make_block()
+    tokens, regions = make_features(1, 5, 4), make_features(1, 3, 4, seed=1)
+    with torch.no_grad():
+        expected = torch.stack(interact_literal(block, tokens[0], regions[0], num_heads=2))
+        torch.testing.assert_close(block.interaction(tokens, regions)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "reduction", "stride", "height", "width"),
+    [(256, 2, 4, 96, 36), (512, 2, 2, 48, 18), (1024, 4, 1, 24, 9), (2048, 4, 1, 24, 9)],
+    ids=["Block 1", "Block 2", "Block 3", "Block 4"],
+)
+def test_shapes_at_384x144(channels, reduction, stride, height, width):
+    block = MIIM(
+        channels=channels,
+        reduction=reduction,
+        stride=stride,
+        num_heads=8,
+        region_size=3,
+        fusion="sigmoid",
+    )
+    features = torch.zeros(1, channels, height, width)
+    with torch.no_grad():
+        tokens, regions = block.compression(features)
+        assert tokens.shape == (1, 24 * 9, channels // reduction)
+        assert regions.shape == (1, 24, channels // reduction)
+        assert block.interaction(tokens, regions).shape == tokens.shape
+        assert block(features).shape == features.shape
+
+
+def test_regions_at_256x144():
+    compression = SpatialChannelCompression(channels=8, reduction=4, stride=1, region_size=3)
+    assert compression(torch.zeros(1, 8, 16, 9))[1].shape == (1, 6 * 3, 2)
+
+
+def test_parameters_are_the_ones_of_the_definition():
+    shapes = {name: tuple(value.shape) for name, value in make_block().named_parameters()}
+    assert shapes == {
+        "compression.compress.weight": (4, 8, 2, 2),
+        "compression.compress.bias": (4,),
+        "compression.norm.weight": (4,),
+        "compression.norm.bias": (4,),
+        "interaction.query.weight": (4, 4),
+        "interaction.key.weight": (4, 4),
+        "interaction.value.weight": (4, 4),
+        "interaction.output.weight": (4, 4),
+        "interaction.output.bias": (4,),
+        "restoration.expand.weight": (8, 4),
+        "restoration.expand.bias": (8,),
+    }
+
+
+def test_every_parameter_learns():
+    block = make_block()
+    block(make_features(2, 8, 8, 6)).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
+
+
+def test_the_fusion_mode_changes_neither_parameters_nor_initialisation():
+    states = [make_block(fusion).state_dict() for fusion in ("sigmoid", "multiply", "add")]
+    for other in states[1:]:
+        assert states[0].keys() == other.keys()
+        assert all(torch.equal(states[0][name], other[name]) for name in other)
+
+
+def test_interaction_map_is_what_the_features_are_fused_with():
+    features = make_features(2, 8, 8, 6)
+    gate, f5, same_f5 = (
+        make_block(fusion).interaction_map(features) for fusion in ("sigmoid", "multiply", "add")
+    )
+    torch.testing.assert_close(gate, torch.sigmoid(f5))
+    assert torch.equal(f5, same_f5)
+    assert torch.equal(make_block("sigmoid")(features), features * gate)
+    assert torch.equal(make_block("multiply")(features), features * f5)
+    assert torch.equal(make_block("add")(features), features + f5)
+
+
+def test_a_restoration_of_zero_weights_halves_removes_or_keeps_the_features():
+    features = make_features(2, 8, 8, 6)
+    for fusion, factor in (("sigmoid", 0.5), ("multiply", 0.0), ("add", 1.0)):
+        block = make_block(fusion)
+        block.restoration.expand.weight.data.zero_()
+        block.restoration.expand.bias.data.zero_()
+        assert torch.equal(block(features), factor * features)
+
+
+def test_restoration_repeats_each_token_over_its_stride():
+    restoration = SpatialChannelRestoration(channels=2, reduction=1, stride=2, fusion="add")
+    restoration.expand.weight.data.copy_(torch.eye(2))
+    restoration.expand.bias.data.zero_()
+    tokens = torch.arange(6.0).view(1, 6, 1).expand(1, 6, 2)  # a 2x3 grid
+    rows = [[0.0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [3, 3, 4, 4, 5, 5]]
+    assert torch.equal(restoration(tokens, (4, 6))[0, 1], torch.tensor(rows))
+
+
+def test_queries_are_the_tokens_and_keys_only_the_regions():
+    """A token's output depends on itself and on the regions, not on the other tokens."""
+    torch.manual_seed(0)
+    interaction = GlobalRegionInteraction(channels=4, num_heads=2).double()
+    tokens, regions = make_features(1, 5, 4), make_features(1, 3, 4, seed=1)
+    before = interaction(tokens, regions)
+    changed = tokens.clone()
+    changed[0, 2] += 1
+    moved = (interaction(changed, regions) - before).abs().sum(2)[0] > 1e-9
+    assert moved.tolist() == [False, False, True, False, False]
+    changed = regions.clone()
+    changed[0, 1] += 1
+    assert ((interaction(tokens, changed) - before).abs().sum(2) > 1e-9).all()
+
+
+def test_order_of_the_regions_does_not_matter():
+    torch.manual_seed(0)
+    interaction = GlobalRegionInteraction(channels=4, num_heads=2).double()
+    tokens, regions = make_features(1, 5, 4), make_features(1, 3, 4, seed=1)
+    shuffled = interaction(tokens, regions[:, [2, 0, 1]])
+    torch.testing.assert_close(interaction(tokens, regions), shuffled)
+
+
+def test_images_do_not_see_each_other():
+    block, features = make_block(), make_features(4, 8, 8, 6)
+    order = [2, 0, 3, 1]
+    torch.testing.assert_close(block(features[order]), block(features)[order])
+    torch.testing.assert_close(block(features[:1]), block(features)[:1])
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_channels_last_stays_channels_last(stride):
+    block = make_block(stride=stride)
+    features = make_features(2, 8, 9, 8).contiguous(memory_format=torch.channels_last)
+    out = block(features.requires_grad_())
+    assert is_channels_last(out) and not out.is_contiguous()
+    torch.testing.assert_close(out, block(features.detach().contiguous()))
+    (gradient,) = torch.autograd.grad(out.square().sum(), features)
+    assert is_channels_last(gradient) and not gradient.is_contiguous()
+
+
+def test_the_tokens_of_a_channels_last_map_are_a_view():
+    compression = make_block().compression
+    compression.norm = torch.nn.Identity()
+    features = make_features(2, 8, 8, 6).contiguous(memory_format=torch.channels_last)
+    compressed = []
+    compression.compress.register_forward_hook(lambda *call: compressed.append(call[2]))
+    tokens, _ = compression(features)
+    assert tokens.data_ptr() == compressed[0].data_ptr() and tokens.is_contiguous()
+
+
+def test_the_features_are_not_modified():
+    features = make_features(2, 8, 8, 6)
+    before = features.clone()
+    for fusion in ("sigmoid", "multiply", "add"):
+        make_block(fusion)(features)
+    assert torch.equal(features, before)
+
+
+@pytest.mark.parametrize("fusion", ["sigmoid", "multiply", "add"])
+def test_gradcheck(fusion):
+    block = make_block(fusion)
+    assert torch.autograd.gradcheck(block, make_features(1, 8, 5, 4).requires_grad_())
+
+
+def test_deterministic_algorithms_suffice(deterministic_algorithms):
+    features = make_features(2, 8, 9, 8).requires_grad_()
+    make_block()(features).sum().backward()
+    assert features.grad.isfinite().all()
+
+
+def test_runs_under_autocast():
+    block = make_block().float()
+    features = make_features(2, 8, 8, 6, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = block(features)
+    torch.testing.assert_close(inside.float(), block(features), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"reduction": 3}, r"channels \(8\) is not a multiple of reduction \(3\)"),
+        ({"num_heads": 3}, r"compressed channels \(4\) are not a multiple of num_heads \(3\)"),
+        ({"fusion": "gate"}, "fusion is 'gate'; expected one of sigmoid, multiply, add"),
+    ],
+)
+def test_wrong_settings_are_named(changed, message):
+    with pytest.raises(ValueError, match=message):
+        make_block(**changed)
+
+
+def test_a_map_smaller_than_the_stride_is_named():
+    with pytest.raises(ValueError, match="the feature map is 12x3, smaller than the stride 4"):
+        make_block(stride=4)(make_features(1, 8, 12, 3))
