@@ -1,5 +1,7 @@
 """Rules a configuration must keep; each broken one is a sentence, before any data is read."""
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.config import CfgNode
 from fastreid.config import get_cfg as get_fastreid_cfg
 

@@ -145,6 +145,7 @@ SOLVER_KEYS = (
     Key("SOLVER.IMS_PER_BATCH", 128, "images of a batch, 2 x P x NUM_INSTANCE"),
     Key("SOLVER.PRECISION", "bf16", "of the forward pass; losses stay fp32", ("fp32", "bf16")),
     Key("SOLVER.COMPILE", False, "torch.compile of backbone and MIIM"),
+    Key("SOLVER.ACTIVATION_CHECKPOINTING", False, "recompute each Block: less memory, more time"),
     Key("SOLVER.CHANNELS_LAST", True, "memory format of weights and maps: NHWC"),
     Key("SOLVER.CLIP_GRADIENTS.ENABLED", False, "clip the gradient's norm"),
     Key("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 5.0, "largest norm"),

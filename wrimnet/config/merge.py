@@ -5,6 +5,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.config import CfgNode
 
 from wrimnet.config.defaults import get_key, leaf_names, set_key

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.config import CfgNode
 
 from wrimnet.config.check import check_config

@@ -1,0 +1,1 @@
+"""ResNet with MIIMs and its ImageNet weights."""

@@ -1,0 +1,1 @@
+"""WRIM-Net itself."""

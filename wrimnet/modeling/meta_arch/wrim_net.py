@@ -1,0 +1,229 @@
+"""The meta-architecture: backbone with MIIMs, AICL head, the total loss."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode, configurable
+from fastreid.modeling.backbones import build_backbone
+from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wrimnet.config.check import check_fastreid_keys
+from wrimnet.losses.classification import partitioned_classification_loss
+from wrimnet.losses.cmkic import cmkic_loss
+from wrimnet.losses.triplet import triplet_loss
+from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
+from wrimnet.modeling.heads.aicl_head import AICLHead, HeadOutput
+from wrimnet.modeling.meta_arch.total_loss import LossWeights
+
+
+@META_ARCH_REGISTRY.register()
+class WRIMNet(nn.Module):
+    """WRIM-Net: one forward for a batch whose visible images come first.
+
+    Args:
+        backbone: images and number of visible ones -> named levels.
+        heads: named levels -> :class:`HeadOutput`.
+        weights: weight of each loss term.
+        margin: alpha of the triplet loss.
+        temperature: tau of CMKIC.
+        top_k: K of CMKIC.
+        reduction: of CMKIC over its anchors, "mean" or "sum".
+        label_smoothing: of the classification.
+        embedding_parts: groups of features in the test embedding.
+        pixel_mean: per RGB channel, pixel units.
+        pixel_std: per RGB channel, pixel units.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        heads: AICLHead,
+        weights: LossWeights,
+        margin: float,
+        temperature: float,
+        top_k: int,
+        reduction: str,
+        label_smoothing: float,
+        embedding_parts: Sequence[str],
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.heads = heads
+        self.weights = weights
+        self.margin = margin
+        self.temperature = temperature
+        self.top_k = top_k
+        self.reduction = reduction
+        self.label_smoothing = label_smoothing
+        self.embedding_parts = _existing_parts(embedding_parts, heads.part_dims)
+        self.raw_losses: dict[str, Tensor] = {}
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Reads ``cfg.MODEL``; raises ValueError for a FastReID key that is not read."""
+        check_fastreid_keys(cfg)
+        wrim, backbone = cfg.MODEL.WRIM, build_backbone(cfg)
+        build_head = REID_HEADS_REGISTRY.get(cfg.MODEL.HEADS.NAME)
+        return {
+            "backbone": backbone,
+            "heads": build_head(cfg, channels=backbone.channels),
+            "weights": LossWeights(
+                classification=wrim.CLASSIFICATION.WEIGHT,
+                triplet=wrim.TRIPLET.WEIGHT,
+                cmkic=wrim.CMKIC.WEIGHT,
+                auxiliary=wrim.AUXILIARY.WEIGHT if wrim.AUXILIARY.ENABLED else 0.0,
+            ),
+            "margin": wrim.TRIPLET.MARGIN,
+            "temperature": wrim.CMKIC.TEMPERATURE,
+            "top_k": wrim.CMKIC.TOP_K,
+            "reduction": wrim.CMKIC.REDUCTION,
+            "label_smoothing": wrim.CLASSIFICATION.LABEL_SMOOTHING,
+            "embedding_parts": wrim.EMBEDDING_PARTS,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the model."""
+        return self.pixel_mean.device
+
+    @property
+    def part_dims(self) -> dict[str, int]:
+        """Length of each group of the test embedding."""
+        return self.heads.part_dims
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | Tensor:
+        """Returns the weighted loss terms in training, the test embedding (B, D) in evaluation.
+
+        Args:
+            batch: "images" uint8 (B, H, W, 3) or float (B, 3, H, W), pixel units 0..255;
+                "modality" (B,) on the CPU, visible images first; in training "targets" (B,).
+        """
+        num_visible = count_visible(batch["modality"])
+        levels = self.backbone(self.preprocess_image(batch["images"]), num_visible)
+        output = self.compute_heads(levels)
+        if self.training:
+            return self.losses(output, batch["targets"], num_visible)
+        return self.embedding(self.heads.parts(output))
+
+    def preprocess_image(self, images: Tensor) -> Tensor:
+        """Normalises pixels out of place; (B, H, W, 3) bytes become (B, 3, H, W) floats."""
+        if images.dtype == torch.uint8:
+            images = images.permute(0, 3, 1, 2)
+        return (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std
+
+    def compute_heads(self, levels: dict[str, Tensor]) -> HeadOutput:
+        """Runs the head outside autocast: pooled features, logits and losses stay float32."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.heads(levels)
+
+    def losses(self, output: HeadOutput, targets: Tensor, num_visible: int) -> dict[str, Tensor]:
+        """Computes the total (last formula of the paper's method section), term by term.
+
+        L = L_cls_P5 + L_tri_P5 + lambda1 L_CMKIC_P5 + lambda2 (L_cls_P4 + L_tri_P4)
+
+        Args:
+            output: of the head.
+            targets: (B,) labels of the training identities.
+            num_visible: the first so many samples are visible.
+
+        Returns:
+            Weighted terms, those of weight 0 left out; their sum is the objective. The raw ones
+            stay in ``raw_losses`` for logging.
+        """
+        weight, main, auxiliary = self.weights, output.main, output.auxiliary
+        terms = {
+            "cls": (weight.classification, lambda: self._classification(main.logits, targets)),
+            "tri": (weight.triplet, lambda: self._triplet(main.pooled, targets)),
+            "cmkic": (weight.cmkic, lambda: self._cmkic(output.contrastive, targets, num_visible)),
+            "cls_aux": (
+                weight.auxiliary * weight.classification,
+                lambda: self._classification(auxiliary.logits, targets),
+            ),
+            "tri_aux": (
+                weight.auxiliary * weight.triplet,
+                lambda: self._triplet(auxiliary.pooled, targets),
+            ),
+        }
+        raw = {name: term() for name, (factor, term) in terms.items() if factor > 0}
+        self.raw_losses = {name: value.detach() for name, value in raw.items()}
+        return {f"loss_{name}": terms[name][0] * value for name, value in raw.items()}
+
+    def _classification(self, logits: list[Tensor], targets: Tensor) -> Tensor:
+        return partitioned_classification_loss(
+            logits, targets, label_smoothing=self.label_smoothing
+        )
+
+    def _triplet(self, pooled: Tensor, targets: Tensor) -> Tensor:
+        return triplet_loss(pooled, targets, margin=self.margin)
+
+    def _cmkic(self, contrastive: Tensor, targets: Tensor, num_visible: int) -> Tensor:
+        index = torch.arange(len(targets), device=targets.device)
+        modality = torch.where(index < num_visible, VISIBLE, INFRARED)
+        return cmkic_loss(
+            contrastive,
+            targets,
+            modality,
+            top_k=self.top_k,
+            temperature=self.temperature,
+            reduction=self.reduction,
+        )
+
+    def embed_parts(self, images: Tensor, modality: int) -> dict[str, Tensor]:
+        """Embeds images of one modality, group by group, in evaluation mode.
+
+        Args:
+            images: as in :meth:`forward`.
+            modality: VISIBLE or INFRARED.
+
+        Returns:
+            As :meth:`AICLHead.parts`.
+        """
+        if modality not in (VISIBLE, INFRARED):
+            raise ValueError(f"modality {modality!r}: expected 0 or 1 ({MODALITY_NAMES})")
+        num_visible = len(images) if modality == VISIBLE else 0
+        levels = self.backbone(self.preprocess_image(images), num_visible)
+        return self.heads.parts(self.compute_heads(levels))
+
+    def embedding(self, parts: dict[str, Tensor]) -> Tensor:
+        """Joins the selected groups to the test embedding (B, D) of unit length."""
+        return F.normalize(torch.cat([parts[name] for name in self.embedding_parts], 1), dim=1)
+
+
+def count_visible(modality: Tensor) -> int:
+    """Counts the visible samples of a batch, which come first.
+
+    Raises:
+        ValueError: a value that is no modality, or a visible sample behind an infrared one.
+    """
+    if modality.numel() == 0 or not bool(((modality == VISIBLE) | (modality == INFRARED)).all()):
+        raise ValueError(f"modality {modality.tolist()}: expected 0 (visible) or 1 (infrared)")
+    if bool((modality[1:] < modality[:-1]).any()):
+        raise ValueError("unsorted batch: a visible image stands behind an infrared one; sort it")
+    return int((modality == VISIBLE).sum())
+
+
+def _existing_parts(names: Sequence[str], part_dims: dict[str, int]) -> tuple[str, ...]:
+    allowed = ("global", "stripes", "auxiliary")
+    unknown = [name for name in names if name not in allowed]
+    if unknown or not names:
+        raise ValueError(f"MODEL.WRIM.EMBEDDING_PARTS = {tuple(names)}: expected some of {allowed}")
+    existing = tuple(name for name in allowed if name in names and name in part_dims)
+    if not existing:
+        raise ValueError(
+            f"MODEL.WRIM.EMBEDDING_PARTS = {tuple(names)}: the network has only {list(part_dims)}"
+        )
+    return existing
