@@ -1,0 +1,190 @@
+"""Reading images in threads: who reads what since when, and what a bad image leads to."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
+from wrimnet.data.items import ImageItem
+from wrimnet.modality import MODALITY_NAMES
+
+POLL_SECONDS = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+class ReadingWatch:
+    """Knows which files are being read, and since when, across threads."""
+
+    def __init__(self) -> None:
+        self._started: dict[int, tuple[float, str]] = {}
+
+    def reading(self, path: str, read: Callable[[], None]) -> None:
+        """Runs `read` while the calling thread counts as reading `path`."""
+        thread = threading.get_ident()
+        self._started[thread] = (time.monotonic(), path)
+        try:
+            read()
+        finally:
+            del self._started[thread]
+
+    def stalled(self, seconds: float) -> list[str]:
+        """Lists the files that have been in reading for longer than `seconds`."""
+        now = time.monotonic()
+        return sorted(path for begin, path in [*self._started.values()] if now - begin > seconds)
+
+
+class ImageReader:
+    """Reads and resizes images by index, with one rule for images that cannot be read.
+
+    With "error" an unreadable image raises. With "skip" its place is taken by the next readable
+    image of the same identity and modality in dataset order (cyclic), so the result depends on
+    nothing but the files; every skipped file is counted and reported once.
+
+    Args:
+        items: All images.
+        height: H of the result.
+        width: W of the result.
+        interpolation: Name of PIL's filter.
+        on_bad_image: "error" or "skip".
+        watch: Told which file is in reading.
+
+    Attributes:
+        skipped: Reason per skipped file.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[ImageItem],
+        *,
+        height: int,
+        width: int,
+        interpolation: str,
+        on_bad_image: str,
+        watch: ReadingWatch | None = None,
+    ) -> None:
+        if on_bad_image not in ("error", "skip"):
+            raise ValueError(
+                f"DATALOADER.ON_BAD_IMAGE is {on_bad_image!r}; expected 'error' or 'skip'"
+            )
+        self.items, self.height, self.width = items, height, width
+        self.interpolation, self.on_bad_image = interpolation, on_bad_image
+        self.watch = watch or ReadingWatch()
+        self.skipped: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def read_into(self, index: int, place: np.ndarray) -> None:
+        """Writes image `index`, or what replaces it, to uint8 (H, W, 3).
+
+        Raises:
+            UnreadableImageError: If it cannot be read and the rule is "error".
+            ValueError: If no image of its identity and modality can be read.
+        """
+        for candidate in self._candidates(index):
+            path = self.items[candidate].path
+            if path in self.skipped:
+                continue
+            try:
+                self.watch.reading(path, lambda path=path: self._decode(path, place))
+                return
+            except UnreadableImageError as problem:
+                if self.on_bad_image == "error":
+                    raise
+                self._report(problem)
+        raise ValueError(self._none_left(index))
+
+    def _decode(self, path: str, place: np.ndarray) -> None:
+        place[...] = resize_rgb(read_rgb(path), self.height, self.width, self.interpolation)
+
+    def _candidates(self, index: int) -> Iterator[int]:
+        """Yields the image itself, then those that may replace it."""
+        yield index
+        item = self.items[index]
+        group = self._groups[item.pid, item.modality]
+        start = group.index(index) + 1
+        yield from group[start:] + group[: start - 1]
+
+    @cached_property
+    def _groups(self) -> dict[tuple[int, int], list[int]]:
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, item in enumerate(self.items):
+            groups.setdefault((item.pid, item.modality), []).append(index)
+        return groups
+
+    def _report(self, problem: UnreadableImageError) -> None:
+        with self._lock:
+            if problem.path in self.skipped:
+                return
+            self.skipped[problem.path] = problem.reason
+            total = len(self.skipped)
+        logger.warning("skipped unreadable image %s (%d skipped so far)", problem, total)
+
+    def _none_left(self, index: int) -> str:
+        item = self.items[index]
+        return (
+            f"identity {item.pid} has no readable {MODALITY_NAMES[item.modality]} image left; "
+            f"the last tried was {item.path}; repair the files or leave the identity out"
+        )
+
+
+class ThreadPool:
+    """Daemon threads that run small jobs; unlike the standard pool it never delays an exit.
+
+    A thread that is stuck in a read of a dead disk cannot be ended from outside; being a daemon
+    it does not keep the process alive.
+
+    Args:
+        num_threads: Number of threads, at least 1.
+    """
+
+    def __init__(self, num_threads: int) -> None:
+        self._jobs: SimpleQueue = SimpleQueue()
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, daemon=True, name=f"wrimnet-read-{i}")
+            for i in range(max(num_threads, 1))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def run(self, jobs: Sequence[Callable[[], None]]) -> None:
+        """Runs all jobs and waits for them; raises the first job's error there was.
+
+        Raises:
+            RuntimeError: If the pool was closed meanwhile.
+        """
+        done: SimpleQueue = SimpleQueue()
+        for position, job in enumerate(jobs):
+            self._jobs.put((position, job, done))
+        failures = [failure for _ in jobs if (failure := self._wait(done)) is not None]
+        if failures:
+            raise min(failures, key=lambda failure: failure[0])[1]
+
+    def _wait(self, done: SimpleQueue) -> tuple[int, BaseException] | None:
+        while not self._closed.is_set():
+            try:
+                return done.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
+        raise RuntimeError("the image reader was closed")
+
+    def close(self) -> None:
+        """Ends the threads as soon as each has finished its present job."""
+        self._closed.set()
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (task := self._jobs.get()) is not None:
+            position, job, done = task
+            try:
+                if not self._closed.is_set():
+                    job()
+                done.put(None)
+            except BaseException as error:  # handed to whoever waits for the job
+                done.put((position, error))
