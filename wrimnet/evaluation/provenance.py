@@ -1,0 +1,57 @@
+"""Which code and which weights a result was made with."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import torch
+
+import wrimnet
+
+
+def describe_code() -> dict[str, str | None]:
+    """Returns the versions of this package and of torch, and the commit where git knows one.
+
+    A commit with changed files is marked "+changes".
+    """
+    return {
+        "wrimnet": wrimnet.__version__,
+        "torch": torch.__version__,
+        "commit": _commit(Path(__file__).parent),
+    }
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hashes a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {str(path)!r} to hash; which weights were evaluated?")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe_weights(path: str | None) -> dict[str, str] | None:
+    """Returns path and sha256 of a weights file, or None for weights that are in memory only."""
+    return None if path is None else {"path": str(path), "sha256": file_sha256(path)}
+
+
+def _commit(folder: Path) -> str | None:
+    tracked = _git(folder, "ls-files", "--error-unmatch", "provenance.py")
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not tracked or not commit:
+        return None  # installed as a package, perhaps inside somebody else's repository
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return commit + ("+changes" if changed else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        )
+    except OSError:  # git is not installed
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,241 @@
+"""CMC, average precision and inverse negative penalty of ranked galleries, without sorting them.
+
+Q queries, G gallery images, M the most matches that any query has. Everything follows from the
+1-based ranks r_1 < ... < r_n of a query's n matches, and a rank is a count: one plus the gallery
+images that are closer. Equal distances are resolved by gallery order, as a stable sort does. Ranks
+are integers, and the few floating-point operations on them run on the CPU, so that one distance
+matrix gives the same bits on every device.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CMC_LENGTH = 20
+# Elements of the distance matrix looked at together: what a core's cache holds, what fills a GPU.
+_CHUNK_ELEMENTS = {"cpu": 2**17, "cuda": 2**25}
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """What the ranked list of each query says; all arrays are (Q,).
+
+    Attributes:
+        first_match: rank of the first match, counted in images or in identities; 0 without a match.
+        average_precision: mean over the matches of j / r_j; 0 without a match.
+        inverse_negative_penalty: n / r_n; 0 without a match.
+    """
+
+    first_match: np.ndarray
+    average_precision: np.ndarray
+    inverse_negative_penalty: np.ndarray
+
+
+@dataclass(frozen=True)
+class RankingMetrics:
+    """Means over the queries that have a match, as fractions.
+
+    Attributes:
+        cmc: float32 (20,), share of queries whose first match is among the first k.
+        mean_average_precision: mAP.
+        mean_inverse_negative_penalty: mINP.
+        num_queries: queries asked.
+        num_skipped: queries without a match, which no mean contains.
+    """
+
+    cmc: np.ndarray
+    mean_average_precision: float
+    mean_inverse_negative_penalty: float
+    num_queries: int
+    num_skipped: int
+
+
+def rank_queries(
+    dist: Tensor,
+    query_pids: Tensor,
+    gallery_pids: Tensor,
+    *,
+    removed: Tensor | None = None,
+    unique_ids: bool,
+) -> QueryScores:
+    """Scores every query against one gallery.
+
+    Args:
+        dist: (Q, G) floating distances, smaller is closer.
+        query_pids: (Q,) integer identities.
+        gallery_pids: (G,) integer identities.
+        removed: (Q, G), True where the query never sees the gallery image.
+        unique_ids: count ``first_match`` in identities, each at its closest image.
+
+    Returns:
+        The scores in the order of the queries.
+
+    Raises:
+        ValueError: a shape or dtype does not fit, a side is empty, or a distance is not finite.
+    """
+    _check(dist, query_pids, gallery_pids, removed)
+    gallery = _group_by_identity(gallery_pids)
+    chunks = []
+    for rows in _row_chunks(dist):
+        visible = dist[rows]
+        if removed is not None:
+            visible = visible.masked_fill(removed[rows], torch.inf)
+        chunks.append(_score_chunk(visible, query_pids[rows], gallery, unique_ids))
+    return concatenate_scores(chunks)
+
+
+def concatenate_scores(chunks: Iterable[QueryScores]) -> QueryScores:
+    """Joins the scores of consecutive queries."""
+    columns = zip(*((c.first_match, c.average_precision, c.inverse_negative_penalty)
+                    for c in chunks), strict=True)  # fmt: skip
+    return QueryScores(*(np.concatenate(column) for column in columns))
+
+
+def summarise_scores(scores: QueryScores) -> RankingMetrics:
+    """Averages over the queries that have a match.
+
+    The curve is a float32 sum of indicators divided by the number of such queries. It has 20
+    values however small the gallery is: beyond the last rank it keeps its last value.
+
+    Raises:
+        ValueError: no query has a match.
+    """
+    valid = scores.first_match > 0
+    num_valid = int(valid.sum())
+    if num_valid == 0:
+        raise ValueError(
+            f"none of the {valid.size} queries has a match in the gallery; "
+            "check the identities of both sides and the camera rule"
+        )
+    hits = scores.first_match[valid][:, None] <= np.arange(1, CMC_LENGTH + 1)
+    return RankingMetrics(
+        cmc=hits.sum(axis=0).astype(np.float32) / np.float32(num_valid),
+        mean_average_precision=float(scores.average_precision[valid].mean()),
+        mean_inverse_negative_penalty=float(scores.inverse_negative_penalty[valid].mean()),
+        num_queries=valid.size,
+        num_skipped=valid.size - num_valid,
+    )
+
+
+@dataclass(frozen=True)
+class _GalleryGroups:
+    """The gallery's columns grouped by identity (I identities)."""
+
+    pids: Tensor  # (I,) ascending
+    columns: Tensor  # (G,) columns of identity 0 first, then of identity 1, ...
+    starts: Tensor  # (I,) where each identity begins in ``columns``
+    counts: Tensor  # (I,)
+    identity_of_column: Tensor  # (G,) index into ``pids``
+
+    def matches(self, query_pids: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns of each query's identity, (Q, M), and which of those entries exist, (Q, M)."""
+        slot = torch.searchsorted(self.pids, query_pids).clamp_(max=len(self.pids) - 1)
+        counts = self.counts[slot] * (self.pids[slot] == query_pids)
+        offsets = torch.arange(int(counts.max()), device=counts.device)
+        exists = offsets < counts[:, None]
+        return self.columns[(self.starts[slot][:, None] + offsets) * exists], exists
+
+
+def _group_by_identity(gallery_pids: Tensor) -> _GalleryGroups:
+    pids, identity, counts = gallery_pids.unique(return_inverse=True, return_counts=True)
+    columns = identity.argsort(stable=True)
+    return _GalleryGroups(pids, columns, counts.cumsum(0) - counts, counts, identity)
+
+
+def _row_chunks(dist: Tensor) -> Iterator[slice]:
+    num_queries, num_gallery = dist.shape
+    step = max(1, _CHUNK_ELEMENTS.get(dist.device.type, 2**17) // num_gallery)
+    return (slice(start, start + step) for start in range(0, num_queries, step))
+
+
+def _score_chunk(
+    dist: Tensor, query_pids: Tensor, gallery: _GalleryGroups, unique_ids: bool
+) -> QueryScores:
+    columns, exists = gallery.matches(query_pids)
+    ranks, tied = _match_ranks(dist, columns, exists)
+    if tied.any():  # a match and another image are equally far: put stable ranks for distances
+        dist = dist.clone()
+        dist[tied] = _stable_ranks(dist[tied]).to(dist.dtype)
+        ranks[tied] = _match_ranks(dist[tied], columns[tied], exists[tied])[0]
+    if unique_ids and exists.any():
+        first = _identity_rank(dist, columns, ranks, gallery)
+    else:
+        first = torch.cat((ranks, ranks.new_full((len(ranks), 1), _NO_MATCH)), dim=1).amin(1)
+    return _scores_from_ranks(ranks.cpu().numpy(), first.cpu().numpy())
+
+
+_NO_MATCH = torch.iinfo(torch.int32).max
+
+
+def _match_ranks(dist: Tensor, columns: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
+    """Ranks (Q, M) of the matches, _NO_MATCH where there is none, and which rows hold a tie."""
+    own = dist.gather(1, columns).masked_fill_(~exists, torch.inf)
+    ranks = torch.full(own.shape, _NO_MATCH, dtype=torch.int32, device=dist.device)
+    tied = torch.zeros(len(dist), dtype=torch.bool, device=dist.device)
+    for m in range(own.shape[1]):
+        seen = own[:, m] < torch.inf
+        closer = (dist < own[:, m, None]).sum(1, dtype=torch.int32)
+        within = (dist <= own[:, m, None]).sum(1, dtype=torch.int32)
+        ranks[:, m] = torch.where(seen, closer + 1, _NO_MATCH)
+        tied |= seen & (within - closer > 1)
+    return ranks, tied
+
+
+def _stable_ranks(dist: Tensor) -> Tensor:
+    """Position of every column when the row is sorted; removed pairs (infinite) stay infinite."""
+    order = dist.argsort(dim=1, stable=True)
+    positions = torch.arange(dist.shape[1], device=dist.device, dtype=dist.dtype)
+    ranks = torch.empty_like(dist).scatter_(1, order, positions.expand_as(dist))
+    return ranks.masked_fill_(dist == torch.inf, torch.inf)
+
+
+def _identity_rank(dist: Tensor, columns: Tensor, ranks: Tensor, gallery: _GalleryGroups) -> Tensor:
+    """One plus the identities whose closest image is closer than the query's own closest, (Q,)."""
+    closest = dist.new_full((len(dist), len(gallery.pids)), torch.inf)
+    closest.scatter_reduce_(1, gallery.identity_of_column.expand_as(dist), dist, "amin")
+    own = dist.gather(1, columns.gather(1, ranks.argmin(1, keepdim=True)))
+    return (closest < own).sum(1, dtype=torch.int32) + 1
+
+
+def _scores_from_ranks(ranks: np.ndarray, first: np.ndarray) -> QueryScores:
+    """Average precision and penalty from the ranks (Q, M) of the matches."""
+    ordered = np.sort(ranks, axis=1).T  # (M, Q): summed row by row, so padding changes no bit
+    exists = ordered < _NO_MATCH
+    num_matches = exists.sum(axis=0)
+    divisor = np.maximum(num_matches, 1)
+    nth = np.arange(1, len(ordered) + 1)[:, None]
+    precision = np.where(exists, nth / ordered, 0.0).sum(axis=0)
+    last = np.where(exists, ordered, 1).max(axis=0, initial=1)
+    return QueryScores(
+        first_match=np.where(num_matches > 0, first, 0).astype(np.int64),
+        average_precision=precision / divisor,
+        inverse_negative_penalty=num_matches / last,
+    )
+
+
+def _check(dist: Tensor, query_pids: Tensor, gallery_pids: Tensor, removed: Tensor | None) -> None:
+    expected = (len(query_pids), len(gallery_pids))
+    if dist.shape != expected:
+        raise ValueError(
+            f"dist has shape {tuple(dist.shape)}, expected {expected}: one row per query, "
+            "one column per gallery image"
+        )
+    if 0 in expected:
+        raise ValueError(f"{expected[0]} queries and {expected[1]} gallery images: a side is empty")
+    if dist.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dist has dtype {dist.dtype}, expected float32 or float64")
+    for name, pids in (("query_pids", query_pids), ("gallery_pids", gallery_pids)):
+        if pids.dtype != torch.int64 or pids.ndim != 1:
+            raise ValueError(f"{name} is {pids.dtype} {tuple(pids.shape)}, expected int64 (n,)")
+    if removed is not None and (removed.shape != dist.shape or removed.dtype != torch.bool):
+        raise ValueError(f"removed is {removed.dtype} {tuple(removed.shape)}, expected bool"
+                         f" {tuple(dist.shape)}")  # fmt: skip
+    if not dist.isfinite().all():
+        row, column = (~dist.isfinite()).nonzero()[0].tolist()
+        raise ValueError(
+            f"dist[{row}, {column}] is {dist[row, column].item()}; every distance must be finite: "
+            "look for NaN in the embeddings"
+        )

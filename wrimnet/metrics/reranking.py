@@ -1,0 +1,184 @@
+"""k-reciprocal re-ranking with sparse neighbour sets.
+
+Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
+N = Q + G images, queries first. d_ij is the squared Euclidean distance divided by the largest of
+row i, N(i, k) the k + 1 nearest images of i in stable order (i itself among them).
+
+    R(i, k)  = {j in N(i, k) : i in N(j, k)}
+    R*(i)    = R(i, k1) and each R(j, k1 / 2), j in R(i, k1), with over 2/3 of it in R(i, k1)
+    V_ij     = exp(-d_ij) / sum over R*(i), for j in R*(i)                            (Eq. 7)
+    V_i     <- mean of V_j over the k2 nearest j of i                                  (Eq. 11)
+    jaccard  = 1 - sum_j min(V_ij, V_gj) / sum_j max(V_ij, V_gj)                       (Eq. 10)
+    distance = (1 - lambda) jaccard + lambda d                                         (Eq. 12)
+
+V has a few dozen entries per row, so it is kept sparse. Everything that follows the search for
+neighbours runs on the CPU: one distance matrix gives one result on every device.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from wrimnet.metrics.neighbors import expanded_sets, nearest_neighbors
+
+DistanceRows = Callable[[slice], Tensor]
+_ROWS = 128  # of the sparse stages: their working set stays in the cache
+
+
+def rerank_blocks(
+    distances: DistanceRows,
+    *,
+    num_queries: int,
+    num_gallery: int,
+    k1: int,
+    k2: int,
+    original_weight: float,
+    block_rows: int,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yields re-ranked distances of consecutive queries.
+
+    Args:
+        distances: gives rows of the (N, N) squared Euclidean distances; called three times per row.
+        num_queries: Q, the first images.
+        num_gallery: G, the others.
+        k1: size of the reciprocal neighbourhood.
+        k2: images averaged in the local expansion.
+        original_weight: lambda, in [0, 1].
+        block_rows: rows asked for at once.
+
+    Yields:
+        The queries and their (B, G) distances to the gallery, on the CPU.
+
+    Raises:
+        ValueError: k1, k2 or lambda is out of range.
+    """
+    num_all = num_queries + num_gallery
+    _check(k1, k2, original_weight, num_all)
+    blocks = [slice(s, min(s + block_rows, num_all)) for s in range(0, num_all, block_rows)]
+    found = [nearest_neighbors(distances(rows), k1 + 1) for rows in blocks]
+    neighbors = torch.cat([indices for indices, _ in found])  # (N, k1 + 1)
+    largest = torch.cat([row_max for _, row_max in found])  # (N,)
+    images, members = expanded_sets(neighbors, round(k1 / 2) + 1)
+    encoding = _encode(distances, blocks, images, members, largest)
+    expanded = _local_expansion(encoding, neighbors[:, :k2])
+    inverted = _inverted_index(expanded, num_queries)
+    for start in range(0, num_queries, block_rows):
+        rows = slice(start, min(start + block_rows, num_queries))
+        original = distances(rows)[:, num_queries:].cpu() / largest[rows, None]
+        jaccard = _jaccard(expanded, inverted, rows, num_gallery)
+        yield rows, jaccard.mul_(1 - original_weight).add_(original, alpha=original_weight)
+
+
+def rerank(dist: Tensor, num_queries: int, *, k1: int, k2: int, original_weight: float) -> Tensor:
+    """Re-ranks from a matrix in memory.
+
+    Args:
+        dist: (N, N) squared Euclidean distances, queries first.
+        num_queries: Q.
+        k1: size of the reciprocal neighbourhood.
+        k2: images averaged in the local expansion.
+        original_weight: lambda, in [0, 1].
+
+    Returns:
+        Distances (Q, G), on the CPU.
+    """
+    blocks = rerank_blocks(
+        lambda rows: dist[rows],
+        num_queries=num_queries,
+        num_gallery=len(dist) - num_queries,
+        k1=k1,
+        k2=k2,
+        original_weight=original_weight,
+        block_rows=512,
+    )
+    return torch.cat([block for _, block in blocks])
+
+
+class _Rows(NamedTuple):
+    """A sparse matrix row by row: entries of row i are starts[i] : starts[i + 1]."""
+
+    starts: Tensor
+    columns: Tensor
+    values: Tensor
+
+
+def _check(k1: int, k2: int, original_weight: float, num_all: int) -> None:
+    if not 1 <= k1 < num_all:
+        raise ValueError(f"k1 is {k1}, expected 1 to {num_all - 1} (queries + gallery - 1)")
+    if not 1 <= k2 <= k1 + 1:
+        raise ValueError(f"k2 is {k2}, expected 1 to k1 + 1 = {k1 + 1}")
+    if not 0 <= original_weight <= 1:
+        raise ValueError(f"lambda is {original_weight}, expected 0 to 1")
+
+
+def _encode(
+    distances: DistanceRows, blocks: list[slice], images: Tensor, members: Tensor, largest: Tensor
+) -> Tensor:
+    """V before the local expansion: sparse (N, N), each row summing to one."""
+    bounds = torch.searchsorted(
+        images, torch.tensor([rows.start for rows in blocks] + [len(largest)])
+    )
+    own = []
+    for rows, start, end in zip(blocks, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        dist = distances(rows)
+        pair = images[start:end] - rows.start, members[start:end]
+        own.append(dist[tuple(index.to(dist.device) for index in pair)].cpu())
+    weights = torch.exp(-torch.cat(own) / largest[images])
+    total = torch.zeros_like(largest).index_add_(0, images, weights)
+    size = (len(largest), len(largest))
+    return torch.sparse_coo_tensor(
+        torch.stack((images, members)), weights / total[images], size, is_coalesced=True
+    )
+
+
+def _local_expansion(encoding: Tensor, nearest: Tensor) -> _Rows:
+    num_all, k2 = nearest.shape
+    images = torch.arange(num_all).repeat_interleave(k2)
+    mean = torch.sparse_coo_tensor(
+        torch.stack((images, nearest.flatten())),
+        encoding.values().new_full((num_all * k2,), 1 / k2),
+        encoding.shape,
+    )
+    expanded = torch.sparse.mm(mean, encoding).coalesce()
+    rows, columns = expanded.indices()
+    return _Rows(torch.searchsorted(rows, torch.arange(num_all + 1)), columns, expanded.values())
+
+
+def _inverted_index(encoding: _Rows, num_queries: int) -> _Rows:
+    """For every image, the gallery images whose encoding holds it: the transpose of V's gallery."""
+    num_all = len(encoding.starts) - 1
+    first = int(encoding.starts[num_queries])
+    counts = encoding.starts.diff()[num_queries:]
+    gallery = torch.arange(num_all - num_queries).repeat_interleave(counts)
+    columns, order = encoding.columns[first:].sort(stable=True)
+    starts = torch.searchsorted(columns, torch.arange(num_all + 1))
+    return _Rows(starts, gallery[order], encoding.values[first:][order])
+
+
+def _jaccard(encoding: _Rows, inverted: _Rows, queries: slice, num_gallery: int) -> Tensor:
+    """Jaccard distances (B, G): only gallery images that share an entry differ from one."""
+    parts = []
+    for start in range(queries.start, queries.stop, _ROWS):
+        stop = min(start + _ROWS, queries.stop)
+        minimum = _sum_of_minima(encoding, inverted, start, stop, num_gallery)
+        parts.append(1 - minimum / (2 - minimum))  # both encodings sum to one
+    return torch.cat(parts)
+
+
+def _sum_of_minima(
+    encoding: _Rows, inverted: _Rows, start: int, stop: int, num_gallery: int
+) -> Tensor:
+    """Sums over j of min(V_ij, V_gj) for queries start..stop, (B, G)."""
+    entries = slice(int(encoding.starts[start]), int(encoding.starts[stop]))
+    query = torch.arange(stop - start).repeat_interleave(encoding.starts[start : stop + 1].diff())
+    columns, values = encoding.columns[entries], encoding.values[entries]
+    lengths = inverted.starts.diff()[columns]
+    ends = lengths.cumsum(0)
+    shift = inverted.starts[columns] - (ends - lengths)  # from running number to inverted entry
+    pairs = torch.arange(int(ends[-1])) + shift.repeat_interleave(lengths)
+    minima = torch.minimum(values.repeat_interleave(lengths), inverted.values[pairs])
+    cells = (query * num_gallery).repeat_interleave(lengths) + inverted.columns[pairs]
+    total = values.new_zeros((stop - start) * num_gallery).index_add_(0, cells, minima)
+    return total.view(stop - start, num_gallery)
