@@ -1,0 +1,89 @@
+"""The project's Python sources as syntax trees, for the tests that read code and do not run it."""
+
+import ast
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Module(NamedTuple):
+    """One source file: its dotted name (``wrimnet.losses.cmkic``), path from the root and tree."""
+
+    name: str
+    path: str
+    tree: ast.Module
+
+
+class Import(NamedTuple):
+    """One import statement's target: the dotted name it may resolve to, and where it stands."""
+
+    target: str
+    line: int
+    names: tuple[str, ...]
+    level: int
+
+
+def parse_module(path: str, source: str) -> Module:
+    parts = Path(path).with_suffix("").parts
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return Module(name, path, ast.parse(source))
+
+
+def read_modules(*folders: str) -> list[Module]:
+    """Every module below the given folders of the repository, in a fixed order."""
+    paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return [
+        parse_module(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+        for path in paths
+    ]
+
+
+def imports_of(module: Module) -> Iterator[Import]:
+    """Every import of a module, those inside functions included."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, node.lineno, (), 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = tuple(alias.name for alias in node.names)
+            yield Import(node.module or "", node.lineno, names, node.level)
+
+
+def candidate_targets(statement: Import) -> list[str]:
+    """``from a import b`` may mean the module ``a.b``; both names are returned."""
+    return [statement.target, *(f"{statement.target}.{name}" for name in statement.names)]
+
+
+def layer_of(name: str) -> str:
+    """``wrimnet.losses.cmkic`` -> ``losses``; ``tools.train_net`` -> ``tools``; else ``""``."""
+    top, _, rest = name.partition(".")
+    if top == "tools":
+        return "tools"
+    return rest.split(".")[0] if top == "wrimnet" else ""
+
+
+def nodes_with_functions(
+    node: ast.AST, enclosing: tuple[str, ...] = ()
+) -> Iterator[tuple[ast.AST, tuple[str, ...]]]:
+    """Every node below one, each with the names of the functions around it, outermost first."""
+    for child in ast.iter_child_nodes(node):
+        yield child, enclosing
+        inner = (*enclosing, child.name) if isinstance(child, FUNCTIONS) else enclosing
+        yield from nodes_with_functions(child, inner)
+
+
+def tracked_files() -> list[str] | None:
+    """The files git tracks, or None outside a checkout (an unpacked archive)."""
+    if not (ROOT / ".git").exists():
+        return None
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    return listing.stdout.decode().split("\0")[:-1] if listing.returncode == 0 else None
+
+
+def assert_none_found(violations: Iterable[str]) -> None:
+    """Fails with one violation per line, all of them."""
+    found = list(violations)
+    assert not found, "\n".join(["", *found])
