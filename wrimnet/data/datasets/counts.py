@@ -7,6 +7,9 @@ from wrimnet.data.datasets.expected_counts import Counts
 from wrimnet.data.items import ImageItem
 from wrimnet.modality import MODALITY_NAMES
 
+SIZE_KEYS = ("images", "identities")
+KNOWN_KEYS = ("train", "test", *MODALITY_NAMES, "cameras", *SIZE_KEYS)
+
 
 def count_items(items: Sequence[ImageItem]) -> Counts:
     """Counts images and identities: of the split, per modality, per modality and camera.
@@ -45,6 +48,22 @@ def count_differences(found: Counts, expected: Counts, prefix: str = "") -> list
         elif found.get(key, 0) != wanted:
             differences.append(f"{where}: found {found.get(key, 0)}, expected {wanted}")
     return differences
+
+
+def check_counts(counts: Any, place: str = "counts") -> Counts:
+    """Returns expected counts read from elsewhere, if they have the shape of `expected_counts`.
+
+    Raises:
+        ValueError: a value is neither an integer nor a dict of such, or a key has no meaning.
+    """
+    if not isinstance(counts, dict):
+        raise ValueError(f"{place} is {counts!r}; expected a JSON object, see expected_counts.py")
+    for key, value in counts.items():
+        if key not in KNOWN_KEYS and not key.isdecimal():
+            raise ValueError(f"{place} has the key {key!r}; expected {', '.join(KNOWN_KEYS)}")
+        if not isinstance(value, int) or isinstance(value, bool):
+            check_counts(value, f"{place}, {key}")
+    return counts
 
 
 def _size(items: Iterable[ImageItem]) -> dict[str, Any]:

@@ -145,6 +145,21 @@ def inside(
     return kept
 
 
+def check_present(
+    listed: Iterable[int], found: Iterable[int], place: str, on_problem: OnProblem
+) -> None:
+    """Checks that every listed identity has an image; all that have none are one problem."""
+    absent = sorted(set(listed) - set(found))
+    if absent:
+        on_problem(
+            FileNotFoundError(
+                f"{len(absent)} listed identities have no image in {place}: "
+                f"{', '.join(f'{pid:04d}' for pid in absent[:SHOWN])}"
+                f"{', ...' if len(absent) > SHOWN else ''}; {HELP}"
+            )
+        )
+
+
 def check_labels(
     lines: Iterable[IndexLine], identity_of: Callable[[str], int], on_problem: OnProblem
 ) -> None:

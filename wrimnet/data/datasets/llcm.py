@@ -37,11 +37,13 @@ from wrimnet.data.datasets.layout import (
     HELP,
     OnProblem,
     check_labels,
+    check_present,
     existing,
     image_names,
     inside,
     read_identities,
     read_index,
+    require_folder,
     stop,
     subfolders,
 )
@@ -82,8 +84,10 @@ def read_train(folder: str, on_problem: OnProblem) -> list[ImageItem]:
     """Reads the training images in the order of the index files, visible first."""
     lines = []
     for top in TRAIN_FOLDERS:
-        listed = read_index(os.path.join(folder, "idx", f"train_{top}.txt"), on_problem)
-        lines += inside(listed, top, parse_relpath, on_problem)
+        path = os.path.join(folder, "idx", f"train_{top}.txt")
+        listed = inside(read_index(path, on_problem), top, parse_relpath, on_problem)
+        if require_folder(os.path.join(folder, top), on_problem):
+            lines += listed
     check_labels(lines, lambda relpath: parse_relpath(relpath)[0], on_problem)
     return [_item(folder, line.relpath) for line in existing(folder, lines, on_problem)]
 
@@ -100,8 +104,7 @@ def read_test(folder: str, on_problem: OnProblem) -> list[ImageItem]:
     unlisted = {item.pid for item in items} - set(listed)
     if unlisted:
         logger.info("%d identities of the test folders are not in %s", len(unlisted), path)
-    for pid in sorted(set(listed) - {item.pid for item in items}):
-        on_problem(FileNotFoundError(f"{path} lists {pid:04d}, which has no test image; {HELP}"))
+    check_present(listed, (item.pid for item in items), f"{folder}/test_*", on_problem)
     items = [item for item in items if item.pid not in unlisted]
     return sorted(items, key=lambda item: (item.modality, item.pid, item.camid, item.relpath))
 

@@ -74,9 +74,10 @@ def read_split(folder: str, split: str, trial: int, on_problem: OnProblem) -> li
     """
     lines = []
     for top in TOP_FOLDERS:
-        require_folder(os.path.join(folder, top), on_problem)
         path = os.path.join(folder, "idx", f"{split}_{top.lower()}_{trial}.txt")
-        lines += inside(read_index(path, on_problem), top, parse_relpath, on_problem)
+        listed = inside(read_index(path, on_problem), top, parse_relpath, on_problem)
+        if require_folder(os.path.join(folder, top), on_problem):
+            lines += listed
     check_labels(lines, lambda relpath: parse_relpath(relpath)[0], on_problem)
     return [_item(folder, line) for line in existing(folder, lines, on_problem)]
 

@@ -32,6 +32,7 @@ from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.datasets.layout import (
     HELP,
     OnProblem,
+    check_present,
     image_names,
     read_identities,
     stop,
@@ -90,8 +91,7 @@ def _read_images(folder: str, pids: list[int], on_problem: OnProblem) -> list[Im
         for camid in MODALITY_OF_CAMERA
         for relpath in _relpaths(folder, f"cam{camid}", set(pids), on_problem)
     ]
-    for pid in sorted(set(pids) - {item.pid for item in items}):
-        on_problem(FileNotFoundError(f"identity {pid:04d} has no image in {folder}; {HELP}"))
+    check_present(pids, (item.pid for item in items), folder, on_problem)
     return sorted(items, key=lambda item: (item.modality, item.pid, item.camid, item.relpath))
 
 
