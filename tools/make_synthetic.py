@@ -1,0 +1,91 @@
+"""Draws a dataset of generated pedestrians in the layout of LLCM, RegDB or SYSU-MM01.
+
+Example:
+    python tools/make_synthetic.py --layout llcm --out datasets --train-ids 200 --test-ids 80
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from wrimnet.data.synthetic.generate import generate
+from wrimnet.data.synthetic.layouts import LAYOUTS, Request
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="gets LLCM/, RegDB/ or SYSU-MM01/")
+    parser.add_argument(
+        "--ids", type=int, help="all identities: 70%% train (RegDB half), rest test"
+    )
+    parser.add_argument("--train-ids", type=int, help="training identities, default 200")
+    parser.add_argument("--test-ids", type=int, help="test identities, default 80")
+    parser.add_argument("--images-per-id", type=int, help="per modality, default 8 (RegDB 10)")
+    parser.add_argument(
+        "--test-images-per-id", type=int, help="per modality in the test set, default 4 (RegDB 10)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--height", type=int, default=128)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes, same bytes for any number"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a folder that is there")
+    return parser
+
+
+def read_request(arguments: argparse.Namespace) -> Request:
+    """Return the counts that the command line asks for.
+
+    Raises:
+        ValueError: ``--ids`` stands beside ``--train-ids`` or ``--test-ids``.
+    """
+    is_regdb = arguments.layout == "regdb"
+    train_ids, test_ids = arguments.train_ids, arguments.test_ids
+    if arguments.ids is not None:
+        if train_ids is not None or test_ids is not None:
+            raise ValueError(
+                "--ids is the sum of both splits; drop it or drop --train-ids/--test-ids"
+            )
+        train_ids = round(arguments.ids * (0.5 if is_regdb else 0.7))
+        test_ids = arguments.ids - train_ids
+    images = arguments.images_per_id or (10 if is_regdb else 8)
+    test_images = arguments.test_images_per_id or (images if is_regdb else 4)
+    return Request(
+        seed=arguments.seed,
+        train_ids=200 if train_ids is None else train_ids,
+        test_ids=80 if test_ids is None else test_ids,
+        images_per_id=images,
+        test_images_per_id=test_images,
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = build_parser()
+    arguments = parser.parse_args()
+    try:
+        folder = generate(
+            layout=arguments.layout,
+            out=arguments.out,
+            request=read_request(arguments),
+            height=arguments.height,
+            width=arguments.width,
+            workers=arguments.workers,
+            force=arguments.force,
+        )
+    except (ValueError, FileExistsError) as error:
+        parser.error(str(error))
+    print(folder)
+
+
+if __name__ == "__main__":
+    main()

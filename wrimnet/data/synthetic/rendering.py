@@ -1,0 +1,162 @@
+"""One image of one person: appearance, pose, camera, scene and what stands in the way."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import cv2
+import numpy as np
+
+from wrimnet.data.randomness import generator as seeded_generator
+from wrimnet.data.synthetic.appearance import (
+    NUM_SLOTS,
+    Appearance,
+    Slot,
+    draw_appearance,
+    palette,
+)
+from wrimnet.data.synthetic.cameras import Camera, draw_camera, record
+from wrimnet.data.synthetic.canvas import Canvas, Part
+from wrimnet.data.synthetic.figure import draw_person
+from wrimnet.data.synthetic.pose import View, draw_pose
+from wrimnet.data.synthetic.scenes import Scene, draw_scene, draw_surface
+from wrimnet.modality import MODALITY_NAMES, VISIBLE
+
+SUPERSAMPLING = 2
+MAX_IMAGES_PER_ID = 10_000  # per modality: the images of identity p count from p times this
+STRANGER, OBSTACLE = NUM_SLOTS, 2 * NUM_SLOTS  # first slots of another person, of an obstacle
+STRANGER_SHARE = 0.15
+OBSTACLE_SHARE = 0.15
+
+
+class Studio:
+    """Renders images; equal arguments give equal bytes, in any order and in any process.
+
+    Args:
+        seed: all randomness comes from it.
+        height: rows of an image.
+        width: columns of an image.
+        outdoor_scenes: numbers of the scenes that lie outdoors.
+    """
+
+    def __init__(
+        self, *, seed: int, height: int, width: int, outdoor_scenes: frozenset[int]
+    ) -> None:
+        self.seed = seed
+        self.height, self.width = height, width
+        self.outdoor_scenes = outdoor_scenes
+        self.appearance = functools.lru_cache(maxsize=64)(self._draw_appearance)
+        self.camera = functools.cache(self._draw_camera)
+        self.scene = functools.cache(self._draw_scene)
+
+    def render(
+        self,
+        *,
+        pid: int,
+        camid: int,
+        modality: int,
+        number: int,
+        scene: int,
+        facing: bool | None = None,
+    ) -> np.ndarray:
+        """Return an image, uint8 RGB (height, width, 3).
+
+        Args:
+            pid: identity.
+            camid: camera; it has one look per modality.
+            modality: VISIBLE or INFRARED.
+            number: which image of this identity and modality, below MAX_IMAGES_PER_ID.
+            scene: number of the place.
+            facing: True and False demand a view of the front and of the back.
+        """
+        draw = seeded_generator(
+            self.seed, f"image {MODALITY_NAMES[modality]}", pid * MAX_IMAGES_PER_ID + number
+        )
+        camera = self.camera(camid, modality)
+        size = SUPERSAMPLING * self.height, SUPERSAMPLING * self.width
+        background = self.scene(scene).cut(modality, *size, draw)
+        canvas, colours = Canvas(*size), np.zeros((3 * NUM_SLOTS, 3), np.uint8)
+        if draw.random() < STRANGER_SHARE:
+            stranger = draw_appearance(draw)
+            colours[STRANGER:OBSTACLE] = palette(stranger, modality)
+            _draw_stranger(canvas, stranger, camera, draw)
+        appearance = self.appearance(pid)
+        colours[:STRANGER] = palette(appearance, modality)
+        view = _draw_view(canvas.slots.shape, camera, facing, draw)
+        draw_person(canvas, appearance, draw_pose(draw, appearance), view)
+        if draw.random() < OBSTACLE_SHARE:
+            material = draw_surface(draw)
+            colours[OBSTACLE] = material.colour if modality == VISIBLE else material.reflectance
+            _draw_obstacle(canvas, draw)
+        ideal = canvas.colours(colours, background)
+        small = cv2.resize(ideal, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        return record(small, camera, draw)
+
+    def _draw_appearance(self, pid: int) -> Appearance:
+        return draw_appearance(seeded_generator(self.seed, "appearance", pid))
+
+    def _draw_camera(self, camid: int, modality: int) -> Camera:
+        stream = f"camera {MODALITY_NAMES[modality]}"
+        return draw_camera(seeded_generator(self.seed, stream, camid), modality)
+
+    def _draw_scene(self, number: int) -> Scene:
+        draw = seeded_generator(self.seed, "scene", number)
+        size = SUPERSAMPLING * self.height, SUPERSAMPLING * self.width
+        return draw_scene(draw, *size, outdoor=number in self.outdoor_scenes)
+
+
+def _draw_view(
+    shape: tuple[int, ...],
+    camera: Camera,
+    facing: bool | None,
+    draw: np.random.Generator,
+) -> View:
+    """Draw direction of walk and place in the crop; crops are as loose as a detector's."""
+    yaw = camera.heading if facing is None else 0.0
+    away = draw.random() < 0.5 if facing is None else not facing
+    yaw += math.pi * away + float(draw.normal(0, 0.45 if facing is None else 0.3))
+    return View(
+        yaw=yaw,
+        pitch=camera.pitch + float(draw.normal(0, 0.03)),
+        roll=camera.roll + float(draw.normal(0, 0.02)),
+        unit=0.9 * shape[0] * camera.zoom * float(draw.normal(1, 0.05)),
+        origin=(
+            shape[1] * (0.5 + float(draw.normal(0, 0.05))),
+            shape[0] * (0.955 + float(draw.normal(0, 0.025))),
+        ),
+    )
+
+
+def _draw_stranger(
+    canvas: Canvas, stranger: Appearance, camera: Camera, draw: np.random.Generator
+) -> None:
+    """Paint somebody farther away, at the side."""
+    height, width = canvas.slots.shape
+    aside = float(draw.uniform(0.38, 0.55)) * (1 if draw.random() < 0.5 else -1)
+    view = View(
+        yaw=float(draw.uniform(-math.pi, math.pi)),
+        pitch=camera.pitch,
+        roll=camera.roll,
+        unit=height * float(draw.uniform(0.55, 0.8)),
+        origin=(width * (0.5 + aside), height * float(draw.uniform(0.7, 0.9))),
+    )
+    draw_person(canvas, stranger, draw_pose(draw, stranger), view, first_slot=STRANGER)
+
+
+def _draw_obstacle(canvas: Canvas, draw: np.random.Generator) -> None:
+    """Paint a post, a counter over the feet or an edge at the side, in front of everything."""
+    height, width = canvas.slots.shape
+    kind = int(draw.integers(3))
+    if kind == 0:
+        left = draw.uniform(0.1, 0.8) * width
+        corners = (left, 0, left + draw.uniform(0.06, 0.16) * width, height)
+    elif kind == 1:
+        corners = (0, draw.uniform(0.68, 0.9) * height, width, height)
+    else:
+        edge = draw.uniform(0.12, 0.3) * width
+        corners = (0, 0, edge, height) if draw.random() < 0.5 else (width - edge, 0, width, height)
+    left, top, right, bottom = (float(value) for value in corners)
+    outline = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    axis = np.array([[left, top], [left, bottom]])
+    canvas.paint(Part(1.0, outline, OBSTACLE + Slot.BACKGROUND, axis, 4.0 * width), height)
