@@ -25,6 +25,8 @@ list pair, so either gives the same matches.
 import os
 import re
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.data.datasets import DATASET_REGISTRY
 
 from wrimnet.data.datasets.base import CrossModalityDataset

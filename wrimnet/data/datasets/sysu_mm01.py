@@ -26,6 +26,8 @@ pid is the identity's folder number.
 import os
 import re
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.data.datasets import DATASET_REGISTRY
 
 from wrimnet.data.datasets.base import CrossModalityDataset
