@@ -1,5 +1,8 @@
 """From a configuration to the training batches."""
 
+from pathlib import Path
+from typing import Any
+
 import wrimnet.compat  # noqa: F401  before the first import of fastreid
 
 import torch
@@ -7,10 +10,13 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 
 from wrimnet.data.build import build_dataset
+from wrimnet.data.cache import open_cache
+from wrimnet.data.cache_file import CacheFile
+from wrimnet.data.cache_key import cache_key
 from wrimnet.data.loader import TrainLoader
 from wrimnet.data.reading import ImageReader, ReadingWatch
 from wrimnet.data.sampler import CrossModalitySampler
-from wrimnet.data.sources import DecodingSource, ImageSource
+from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, ImageSource, MemorySource
 from wrimnet.data.train_set import TrainSet
 
 
@@ -58,15 +64,43 @@ def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampl
 def build_train_source(
     cfg: CfgNode, train_set: TrainSet, name: str, folder: str, watch: ReadingWatch
 ) -> ImageSource:
-    """Builds the source that DATALOADER.CACHE names."""
-    height, width = cfg.INPUT.SIZE_TRAIN
-    pin = torch.device(cfg.MODEL.DEVICE).type == "cuda"
-    reader = ImageReader(
+    """Builds the source that DATALOADER.CACHE names.
+
+    Args:
+        cfg: The configuration.
+        train_set: The training images.
+        name: The dataset's name.
+        folder: The dataset's folder; caches lie beside it unless DATALOADER.CACHE_DIR is set.
+        watch: Told which files are in reading.
+    """
+    device = torch.device(cfg.MODEL.DEVICE)
+    pin = device.type == "cuda"
+    if cfg.DATALOADER.CACHE == "none":
+        reader = ImageReader(train_set.items, watch=watch, **_reading(cfg))
+        return DecodingSource(reader, num_threads=cfg.DATALOADER.NUM_WORKERS, pin=pin)
+    cache = _open_train_cache(cfg, train_set, name, folder)
+    if cfg.DATALOADER.CACHE == "disk":
+        return DiskSource(cache, watch=watch, pin=pin)
+    if cfg.DATALOADER.CACHE == "ram":
+        return MemorySource(cache, pin=pin)
+    return DeviceSource(cache, device=device)
+
+
+def _open_train_cache(cfg: CfgNode, train_set: TrainSet, name: str, folder: str) -> CacheFile:
+    return open_cache(
+        cache_key(train_set.items, dataset=name, **_reading(cfg)),
         train_set.items,
-        height=height,
-        width=width,
-        interpolation=cfg.INPUT.INTERPOLATION,
-        on_bad_image=cfg.DATALOADER.ON_BAD_IMAGE,
-        watch=watch,
+        Path(cfg.DATALOADER.CACHE_DIR or Path(folder).parent / ".cache"),
+        num_processes=cfg.DATALOADER.NUM_WORKERS,
+        timeout=cfg.DATALOADER.TIMEOUT,
     )
-    return DecodingSource(reader, num_threads=cfg.DATALOADER.NUM_WORKERS, pin=pin)
+
+
+def _reading(cfg: CfgNode) -> dict[str, Any]:
+    height, width = cfg.INPUT.SIZE_TRAIN
+    return {
+        "height": height,
+        "width": width,
+        "interpolation": cfg.INPUT.INTERPOLATION,
+        "on_bad_image": cfg.DATALOADER.ON_BAD_IMAGE,
+    }

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wrimnet.data.reading import ImageReader, ThreadPool
+from wrimnet.data.cache_file import CacheFile
+from wrimnet.data.reading import ImageReader, ReadingWatch, ThreadPool
+
+LOAD_IMAGES = 64  # images that pass through the host at a time when a whole cache is loaded
 
 
 class ImageSource(Protocol):
@@ -65,6 +68,99 @@ class DecodingSource:
     def close(self) -> None:
         """Ends the threads."""
         self._pool.close()
+
+
+class DiskSource:
+    """Reads from the cache file, which all processes of a machine share.
+
+    Args:
+        cache: The open cache.
+        watch: Told that the cache file is in reading.
+        pin: Whether to fill page-locked memory, for a CUDA device.
+    """
+
+    def __init__(self, cache: CacheFile, *, watch: ReadingWatch, pin: bool) -> None:
+        self.cache, self.watch, self.pin, self.skipped = cache, watch, pin, cache.skipped
+
+    def read(self, indices: np.ndarray) -> Tensor:
+        """Copies the images out of the file, uint8 (B, H, W, 3)."""
+        images = host_buffer((len(indices), *self.cache.shape[1:]), self.pin)
+        self.watch.reading(str(self.cache.path), lambda: self._fill(indices, images.numpy()))
+        return images
+
+    def _fill(self, indices: np.ndarray, places: np.ndarray) -> None:
+        for index, place in zip(indices.tolist(), places, strict=True):
+            self.cache.read_into(index, place)
+
+    def to_device(self, read: Tensor, device: torch.device) -> Tensor:
+        """Copies the images to the device."""
+        return read.to(device, non_blocking=True)
+
+    def close(self) -> None:
+        """Leaves the file to the end of the last reader."""
+
+
+class MemorySource:
+    """Holds all images in this process's memory.
+
+    Args:
+        cache: The cache to load; it is closed afterwards.
+        pin: Whether to fill page-locked memory, for a CUDA device.
+    """
+
+    def __init__(self, cache: CacheFile, *, pin: bool) -> None:
+        self.pin, self.skipped = pin, cache.skipped
+        self._images = load_all(cache)
+
+    def read(self, indices: np.ndarray) -> Tensor:
+        """Gathers the images, uint8 (B, H, W, 3)."""
+        images = host_buffer((len(indices), *self._images.shape[1:]), self.pin)
+        return torch.index_select(self._images, 0, torch.from_numpy(indices), out=images)
+
+    def to_device(self, read: Tensor, device: torch.device) -> Tensor:
+        """Copies the images to the device."""
+        return read.to(device, non_blocking=True)
+
+    def close(self) -> None:
+        """Has nothing to end."""
+
+
+class DeviceSource:
+    """Holds all images in the device's memory; only indices travel.
+
+    Args:
+        cache: The cache to load; it is closed afterwards.
+        device: Where the images shall lie.
+    """
+
+    def __init__(self, cache: CacheFile, *, device: torch.device) -> None:
+        self.skipped = cache.skipped
+        self._images = load_all(cache, device)
+
+    def read(self, indices: np.ndarray) -> Tensor:
+        """Returns the indices, int64 (B,)."""
+        wanted = torch.from_numpy(indices)
+        return wanted.pin_memory() if self._images.device.type == "cuda" else wanted
+
+    def to_device(self, read: Tensor, device: torch.device) -> Tensor:
+        """Gathers the images on the device, uint8 (B, H, W, 3)."""
+        return self._images.index_select(0, read.to(device, non_blocking=True))
+
+    def close(self) -> None:
+        """Has nothing to end."""
+
+
+def load_all(cache: CacheFile, device: torch.device | str = "cpu") -> Tensor:
+    """Loads a whole cache, uint8 (N, H, W, 3), in pieces, and closes it."""
+    images = torch.empty(cache.shape, dtype=torch.uint8, device=device)
+    piece = np.empty((LOAD_IMAGES, *cache.shape[1:]), dtype=np.uint8)
+    for start in range(0, len(images), LOAD_IMAGES):
+        stop = min(start + LOAD_IMAGES, len(images))
+        for index in range(start, stop):
+            cache.read_into(index, piece[index - start])
+        images[start:stop].copy_(torch.from_numpy(piece[: stop - start]))
+    cache.close()
+    return images
 
 
 def host_buffer(shape: Sequence[int], pin: bool) -> Tensor:

@@ -1,0 +1,146 @@
+"""The cache file: uint8 pixels of all images, then a description with a checksum per image.
+
+Layout: N * H * W * 3 bytes of pixels; a JSON object; its length (8 bytes) and CRC-32 (4 bytes),
+little endian; 8 bytes that mark the end. A file that was not written to its end lacks the mark.
+
+Images are read with `pread`, not through a memory map: both share the page cache between
+processes, but a file that is cut short or a failing disk gives an error here, where a memory map
+would kill the process.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from wrimnet.data.cache_key import CacheKey
+
+END_MARK = b"WRIMEND1"
+FOOTER = struct.Struct("<QI8s")
+
+
+class DamagedCacheError(ValueError):
+    """A cache file that is not what was written."""
+
+
+class CacheFile:
+    """An opened cache.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        key: What the content is made of, as a dict.
+        skipped: Reason per unreadable image file that another image stands for.
+        shape: (N, H, W, 3).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DamagedCacheError: If its end, its description or its size is not as written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
+        try:
+            description = self._read_description()
+        except DamagedCacheError:
+            self.close()
+            raise
+        self.key: dict = description["key"]
+        self.skipped: dict[str, str] = description["skipped"]
+        self.shape = (self.key["count"], self.key["height"], self.key["width"], 3)
+        self._checksums: list[int] = description["checksums"]
+        self._image_bytes = int(np.prod(self.shape[1:]))
+
+    def read_into(self, index: int, place: np.ndarray) -> None:
+        """Copies image `index` to contiguous uint8 (H, W, 3).
+
+        Raises:
+            DamagedCacheError: If the file has become shorter.
+        """
+        view = memoryview(place).cast("B")
+        got = os.preadv(self._file.fileno(), [view], index * self._image_bytes)
+        if got != self._image_bytes:
+            raise self._damaged(f"image {index} is cut short; was it changed while in use?")
+
+    def verify(self, num_threads: int) -> None:
+        """Reads the whole file and compares every image's checksum.
+
+        This also brings the file into the page cache.
+
+        Raises:
+            DamagedCacheError: If an image differs.
+        """
+        with ThreadPoolExecutor(max(num_threads, 1)) as pool:
+            step = -(-self.shape[0] // max(num_threads, 1))
+            starts = range(0, self.shape[0], max(step, 1))
+            for _ in pool.map(lambda start: self._verify_range(start, start + step), starts):
+                pass
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def _verify_range(self, start: int, stop: int) -> None:
+        place = np.empty(self.shape[1:], dtype=np.uint8)
+        for index in range(start, min(stop, self.shape[0])):
+            self.read_into(index, place)
+            if zlib.crc32(place) != self._checksums[index]:
+                raise self._damaged(f"image {index} has another checksum than when it was written")
+
+    def _read_description(self) -> dict:
+        size = os.fstat(self._file.fileno()).st_size
+        if size < FOOTER.size:
+            raise self._damaged("it is too short")
+        length, checksum, mark = FOOTER.unpack(self._bytes_at(size - FOOTER.size, FOOTER.size))
+        if mark != END_MARK or length > size - FOOTER.size:
+            raise self._damaged("its end is missing")
+        content = self._bytes_at(size - FOOTER.size - length, length)
+        if zlib.crc32(content) != checksum:
+            raise self._damaged("its description has another checksum than when it was written")
+        description = json.loads(content)
+        key = description["key"]
+        pixels = key["count"] * key["height"] * key["width"] * 3
+        if size != pixels + length + FOOTER.size:
+            raise self._damaged(f"it has {size} bytes, expected {pixels + length + FOOTER.size}")
+        return description
+
+    def _bytes_at(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+    def _damaged(self, what: str) -> DamagedCacheError:
+        return DamagedCacheError(f"the image cache {self.path} is damaged: {what}")
+
+
+def write_description(
+    descriptor: int, key: CacheKey, checksums: Sequence[int], skipped: dict[str, str]
+) -> None:
+    """Completes a file whose pixels are written, and brings it to the disk.
+
+    Args:
+        descriptor: The file, open for writing.
+        key: What the content is made of.
+        checksums: CRC-32 of each image, N.
+        skipped: Reason per unreadable image file.
+    """
+    content = json.dumps(
+        {"key": asdict(key), "checksums": list(checksums), "skipped": skipped}
+    ).encode()
+    footer = FOOTER.pack(len(content), zlib.crc32(content), END_MARK)
+    write_all(descriptor, content + footer, key.count * key.image_bytes)
+    os.fsync(descriptor)
+
+
+def write_all(descriptor: int, content: bytes | memoryview, offset: int) -> None:
+    """Writes all bytes at an offset; a single `pwrite` may stop early when a disk fills up."""
+    view = memoryview(content).cast("B")
+    while len(view):
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
