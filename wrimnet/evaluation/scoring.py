@@ -18,6 +18,7 @@ from wrimnet.evaluation.galleries import Trial
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.query_expansion import expand_queries
 from wrimnet.metrics.ranking import (
+    Labels,
     QueryScores,
     RankingMetrics,
     concatenate_scores,
@@ -65,18 +66,6 @@ class Scoring:
     reranking: Reranking | None = None
 
 
-class Labels:
-    """Identities and cameras of a list of images, (N,) int64 tensors on one device."""
-
-    def __init__(self, pids: Sequence[int], camids: Sequence[int], device: str) -> None:
-        self.pids = torch.as_tensor(pids, dtype=torch.int64, device=device)
-        self.camids = torch.as_tensor(camids, dtype=torch.int64, device=device)
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Identities and cameras of some images."""
-        return self.pids[rows], self.camids[rows]
-
-
 def score_trials(
     embeddings: np.ndarray,
     items: Sequence[ImageItem],
@@ -104,34 +93,23 @@ def score_trials(
     """
     _check(embeddings, items)
     tensor = torch.from_numpy(np.ascontiguousarray(embeddings)).to(scoring.device)
-    labels = Labels([i.pid for i in items], [i.camid for i in items], scoring.device)
+    labels = item_labels(items, scoring.device)
     changed = scoring.expansion is not None or scoring.reranking is not None
     blocks = _changed_blocks if changed else _plain_blocks
     scores: list[list[QueryScores]] = [[] for _ in trials]
     for number, query_rows, gallery_rows, dist in blocks(tensor, trials, scoring):
+        queries, gallery = labels[query_rows], labels[gallery_rows]
         scores[number].append(
-            score_block(
-                dist,
-                labels.take(query_rows),
-                labels.take(gallery_rows),
-                rule=rule,
-                unique_ids=unique_ids,
-            )
+            rank_queries(dist, queries, gallery, rule=camera_rule(rule), unique_ids=unique_ids)
         )
     return [summarise_scores(concatenate_scores(chunks)) for chunks in scores]
 
 
-def score_block(
-    dist: Tensor,
-    queries: tuple[Tensor, Tensor],
-    gallery: tuple[Tensor, Tensor],
-    *,
-    rule: str,
-    unique_ids: bool,
-) -> QueryScores:
-    """Scores queries against a gallery, both given as (identities, cameras), under a rule."""
-    removed = camera_rule(rule)(*queries, *gallery)
-    return rank_queries(dist, queries[0], gallery[0], removed=removed, unique_ids=unique_ids)
+def item_labels(items: Sequence[ImageItem], device: str = "cpu") -> Labels:
+    """Identities and cameras of N items, (N,) each."""
+    pids = torch.tensor([item.pid for item in items], dtype=torch.int64, device=device)
+    camids = torch.tensor([item.camid for item in items], dtype=torch.int64, device=device)
+    return Labels(pids, camids)
 
 
 _Block = tuple[int, Tensor, Tensor, Tensor]  # trial, query rows, gallery rows, distances

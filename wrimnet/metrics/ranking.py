@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wrimnet.metrics.exclusion import CameraRule
+
 CMC_LENGTH = 20
 # Elements of the distance matrix looked at together: what a core's cache holds, what fills a GPU.
 _CHUNK_ELEMENTS = {"cpu": 2**17, "cuda": 2**25}
@@ -53,21 +55,27 @@ class RankingMetrics:
     num_skipped: int
 
 
+@dataclass(frozen=True)
+class Labels:
+    """Identities and cameras of a list of images, (n,) int64 each."""
+
+    pids: Tensor
+    camids: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> "Labels":
+        return Labels(self.pids[rows], self.camids[rows])
+
+
 def rank_queries(
-    dist: Tensor,
-    query_pids: Tensor,
-    gallery_pids: Tensor,
-    *,
-    removed: Tensor | None = None,
-    unique_ids: bool,
+    dist: Tensor, queries: Labels, gallery: Labels, *, rule: CameraRule, unique_ids: bool
 ) -> QueryScores:
     """Scores every query against one gallery.
 
     Args:
-        dist: (Q, G) floating distances, smaller is closer.
-        query_pids: (Q,) integer identities.
-        gallery_pids: (G,) integer identities.
-        removed: (Q, G), True where the query never sees the gallery image.
+        dist: (Q, G) float32 or float64 distances, smaller is closer.
+        queries: labels of the Q queries.
+        gallery: labels of the G gallery images.
+        rule: which pairs are removed before ranking.
         unique_ids: count ``first_match`` in identities, each at its closest image.
 
     Returns:
@@ -76,14 +84,14 @@ def rank_queries(
     Raises:
         ValueError: a shape or dtype does not fit, a side is empty, or a distance is not finite.
     """
-    _check(dist, query_pids, gallery_pids, removed)
-    gallery = _group_by_identity(gallery_pids)
+    _check(dist, queries, gallery)
+    groups = _group_by_identity(gallery.pids)
     chunks = []
     for rows in _row_chunks(dist):
-        visible = dist[rows]
-        if removed is not None:
-            visible = visible.masked_fill(removed[rows], torch.inf)
-        chunks.append(_score_chunk(visible, query_pids[rows], gallery, unique_ids))
+        chunk = queries[rows]
+        removed = rule(chunk.pids, chunk.camids, gallery.pids, gallery.camids)
+        visible = dist[rows].masked_fill(removed, torch.inf)
+        chunks.append(_score_chunk(visible, chunk.pids, groups, unique_ids))
     return concatenate_scores(chunks)
 
 
@@ -216,8 +224,15 @@ def _scores_from_ranks(ranks: np.ndarray, first: np.ndarray) -> QueryScores:
     )
 
 
-def _check(dist: Tensor, query_pids: Tensor, gallery_pids: Tensor, removed: Tensor | None) -> None:
-    expected = (len(query_pids), len(gallery_pids))
+def _check(dist: Tensor, queries: Labels, gallery: Labels) -> None:
+    for side, labels in (("queries", queries), ("gallery", gallery)):
+        for name, values in (("pids", labels.pids), ("camids", labels.camids)):
+            if values.dtype != torch.int64 or values.shape != (len(labels.pids),):
+                raise ValueError(
+                    f"{name} of the {side}: {values.dtype} {tuple(values.shape)}, "
+                    f"expected int64 ({len(labels.pids)},)"
+                )
+    expected = (len(queries.pids), len(gallery.pids))
     if dist.shape != expected:
         raise ValueError(
             f"dist has shape {tuple(dist.shape)}, expected {expected}: one row per query, "
@@ -227,13 +242,7 @@ def _check(dist: Tensor, query_pids: Tensor, gallery_pids: Tensor, removed: Tens
         raise ValueError(f"{expected[0]} queries and {expected[1]} gallery images: a side is empty")
     if dist.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dist has dtype {dist.dtype}, expected float32 or float64")
-    for name, pids in (("query_pids", query_pids), ("gallery_pids", gallery_pids)):
-        if pids.dtype != torch.int64 or pids.ndim != 1:
-            raise ValueError(f"{name} is {pids.dtype} {tuple(pids.shape)}, expected int64 (n,)")
-    if removed is not None and (removed.shape != dist.shape or removed.dtype != torch.bool):
-        raise ValueError(f"removed is {removed.dtype} {tuple(removed.shape)}, expected bool"
-                         f" {tuple(dist.shape)}")  # fmt: skip
-    if not dist.isfinite().all():
+    if not torch.stack(dist.aminmax()).isfinite().all():
         row, column = (~dist.isfinite()).nonzero()[0].tolist()
         raise ValueError(
             f"dist[{row}, {column}] is {dist[row, column].item()}; every distance must be finite: "

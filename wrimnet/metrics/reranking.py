@@ -15,6 +15,7 @@ V has a few dozen entries per row, so it is kept sparse. Everything that follows
 neighbours runs on the CPU: one distance matrix gives one result on every device.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -129,7 +130,11 @@ def _encode(
     total = torch.zeros_like(largest).index_add_(0, images, weights)
     size = (len(largest), len(largest))
     return torch.sparse_coo_tensor(
-        torch.stack((images, members)), weights / total[images], size, is_coalesced=True
+        torch.stack((images, members)),
+        weights / total[images],
+        size,
+        is_coalesced=True,
+        check_invariants=True,
     )
 
 
@@ -140,8 +145,11 @@ def _local_expansion(encoding: Tensor, nearest: Tensor) -> _Rows:
         torch.stack((images, nearest.flatten())),
         encoding.values().new_full((num_all * k2,), 1 / k2),
         encoding.shape,
+        check_invariants=True,
     )
-    expanded = torch.sparse.mm(mean, encoding).coalesce()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        expanded = torch.sparse.mm(mean, encoding).coalesce()
     rows, columns = expanded.indices()
     return _Rows(torch.searchsorted(rows, torch.arange(num_all + 1)), columns, expanded.values())
 
