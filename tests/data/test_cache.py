@@ -1,0 +1,319 @@
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wrimnet.data import cache_builder
+from wrimnet.data.cache import open_cache
+from wrimnet.data.cache_file import CacheFile, DamagedCacheError
+from wrimnet.data.cache_key import cache_key
+from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
+from wrimnet.data.items import ImageItem
+
+H, W = 32, 16
+
+
+@pytest.fixture
+def items(tmp_path):
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(12):
+        path = tmp_path / "data" / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (50, 20, 3), dtype=np.uint8)).save(path)
+        made.append(ImageItem(str(path), number // 4, 1, number % 2, path.name))
+    return made
+
+
+def key_of(items, **changes):
+    options = {
+        "dataset": "Drawn",
+        "height": H,
+        "width": W,
+        "interpolation": "bicubic",
+        "on_bad_image": "error",
+    }
+    return cache_key(items, **{**options, **changes})
+
+
+def opened(items, folder, num_processes=2, timeout=30.0, **changes):
+    return open_cache(
+        key_of(items, **changes), items, folder, num_processes=num_processes, timeout=timeout
+    )
+
+
+def content(cache):
+    images = np.empty(cache.shape, dtype=np.uint8)
+    for index, place in enumerate(images):
+        cache.read_into(index, place)
+    return images
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_bit_identical_to_the_classic_resize(items, tmp_path):
+    for interpolation in ("bicubic", "bilinear"):
+        cache = opened(items, tmp_path / "cache", interpolation=interpolation)
+        expected = [resize_rgb(read_rgb(item.path), H, W, interpolation) for item in items]
+        assert (content(cache) == np.stack(expected)).all()
+
+
+def test_second_opening_builds_nothing(items, tmp_path, monkeypatch):
+    opened(items, tmp_path / "cache")
+    monkeypatch.setattr("wrimnet.data.cache.build_cache_file", None)
+    assert opened(items, tmp_path / "cache").shape == (12, H, W, 3)
+    assert len(files(tmp_path / "cache")) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"height": 33}, {"width": 17}, {"interpolation": "bilinear"}, {"on_bad_image": "skip"}],
+)
+def test_name_depends_on_every_setting(items, change):
+    assert key_of(items).file_name != key_of(items, **change).file_name
+
+
+def test_name_depends_on_images_and_their_order(items):
+    names = {key_of(chosen).file_name for chosen in (items, items[:-1], items[::-1])}
+    assert len(names) == 3
+
+
+def test_changed_file_makes_the_cache_outdated(items, tmp_path, caplog):
+    folder = tmp_path / "cache"
+    opened(items, folder)
+    Image.new("RGB", (20, 50), (9, 9, 9)).save(items[3].path)
+    with caplog.at_level(logging.WARNING, logger="wrimnet.data.cache"):
+        cache = opened(items, folder)
+    assert "outdated (files changed); it is replaced" in caplog.text
+    assert (content(cache)[3] == 9).all()
+    assert len(files(folder)) == 1
+
+
+def test_other_sizes_live_side_by_side(items, tmp_path):
+    opened(items, tmp_path / "cache")
+    opened(items, tmp_path / "cache", height=40)
+    assert len(files(tmp_path / "cache")) == 2
+
+
+def damage_pixel(path):
+    with open(path, "r+b") as file:
+        file.seek(5 * H * W * 3 + 17)
+        old = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([old ^ 1]))
+
+
+def cut_short(path):
+    os.truncate(path, os.path.getsize(path) - 100)
+
+
+def cut_to_nothing(path):
+    os.truncate(path, 3)
+
+
+def damage_description(path):
+    with open(path, "r+b") as file:
+        file.seek(12 * H * W * 3 + 30)
+        file.write(b"\0")
+
+
+def lengthen(path):
+    whole = path.read_bytes()
+    path.write_bytes(b"\0" + whole)
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (damage_pixel, "image 5 has another checksum"),
+        (cut_short, "its end is missing"),
+        (cut_to_nothing, "it is too short"),
+        (damage_description, "its description has another checksum"),
+        (lengthen, "bytes, expected"),
+    ],
+)
+def test_damage_is_found_and_repaired_with_a_line(items, tmp_path, caplog, damage, sentence):
+    folder = tmp_path / "cache"
+    before = content(opened(items, folder))
+    damage(folder / files(folder)[0])
+    with pytest.raises(DamagedCacheError, match=sentence):
+        CacheFile(folder / files(folder)[0]).verify(1)
+    with caplog.at_level(logging.WARNING, logger="wrimnet.data.cache"):
+        cache = opened(items, folder)
+    assert sentence in caplog.text and "it is built again" in caplog.text
+    assert (content(cache) == before).all()
+
+
+def test_file_that_shrinks_while_in_use(items, tmp_path):
+    cache = opened(items, tmp_path / "cache")
+    os.truncate(cache.path, 6 * H * W * 3 + 5)
+    place = np.empty((H, W, 3), dtype=np.uint8)
+    cache.read_into(5, place)
+    with pytest.raises(DamagedCacheError, match="image 6 is cut short"):
+        cache.read_into(6, place)
+
+
+def test_no_space_is_known_beforehand(items, tmp_path, monkeypatch):
+    usage = cache_builder.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(cache_builder.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=r"needs 0.00 GB in .*make room, set DATALOADER.CACHE_DIR"):
+        opened(items, tmp_path / "cache")
+    assert files(tmp_path / "cache") == []
+
+
+def test_no_space_while_building(items, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache_builder, "write_description", full)
+    with pytest.raises(OSError, match=r"make room, set DATALOADER.CACHE_DIR"):
+        opened(items, tmp_path / "cache")
+    assert files(tmp_path / "cache") == []
+
+
+def test_unreadable_image_is_named_and_leaves_nothing(items, tmp_path):
+    with open(items[7].path, "r+b") as file:
+        file.truncate(300)
+    with pytest.raises(UnreadableImageError, match=r"7\.jpg"):
+        opened(items, tmp_path / "cache")
+    assert files(tmp_path / "cache") == []
+
+
+def test_missing_image_is_named(items, tmp_path):
+    os.remove(items[2].path)
+    with pytest.raises(UnreadableImageError, match=r"2\.jpg: the file does not exist"):
+        opened(items, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("vanish", [False, True])
+def test_skip_takes_the_next_of_identity_and_modality_and_says_so(items, tmp_path, vanish):
+    os.remove(items[4].path) if vanish else open(items[4].path, "w").close()
+    cache = opened(items, tmp_path / "cache", on_bad_image="skip")
+    images = content(cache)
+    assert (images[4] == images[6]).all() and (images[5] != images[6]).any()
+    assert list(cache.skipped) == [items[4].path]
+    again = opened(items, tmp_path / "cache", on_bad_image="skip")
+    assert again.skipped == cache.skipped
+
+
+def test_skip_without_replacement_is_an_error(items, tmp_path):
+    for number in (4, 6):
+        open(items[number].path, "w").close()
+    with pytest.raises(ValueError, match="identity 1 has no readable visible image left"):
+        opened(items, tmp_path / "cache", on_bad_image="skip")
+
+
+def worker(tmp_path, monkeypatch, body):
+    """Puts another program in the place of the building processes."""
+    (tmp_path / "substitute_worker.py").write_text(textwrap.dedent(body))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(cache_builder, "WORKER_MODULE", "substitute_worker")
+
+
+def test_dying_process_is_an_error(items, tmp_path, monkeypatch):
+    worker(
+        tmp_path,
+        monkeypatch,
+        """
+        import os, signal, sys
+        sys.stdin.read()
+        print('{"index": 0, "checksum": 1}', flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    with pytest.raises(RuntimeError, match=r"died \(exit code -9\) at .*/1.jpg"):
+        opened(items, tmp_path / "cache", num_processes=1)
+    assert files(tmp_path / "cache") == []
+
+
+def test_process_that_ends_early_is_an_error(items, tmp_path, monkeypatch):
+    worker(tmp_path, monkeypatch, "import sys; sys.stdin.read()")
+    with pytest.raises(RuntimeError, match=r"died \(exit code 0\) at .*/0.jpg"):
+        opened(items, tmp_path / "cache", num_processes=1)
+
+
+def test_stalled_image_is_named(items, tmp_path):
+    os.remove(items[5].path)
+    os.mkfifo(items[5].path)  # opening it waits for a writer that never comes
+    begin = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"5.jpg; check the disk"):
+        opened(items, tmp_path / "cache", timeout=3.0)
+    assert time.monotonic() - begin < 15
+    assert files(tmp_path / "cache") == []
+
+
+def test_folder_that_cannot_be_written(items, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"set DATALOADER.CACHE_DIR to a folder that can be written"):
+        opened(items, tmp_path / "file" / "cache")
+
+
+def test_waits_for_a_process_that_builds(items, tmp_path, caplog):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    lock = open(folder / f"{key_of(items).file_name}.lock", "w")  # noqa: SIM115
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    threading.Timer(1.0, lock.close).start()
+    begin = time.monotonic()
+    with caplog.at_level(logging.INFO, logger="wrimnet.data.cache"):
+        opened(items, folder)
+    assert time.monotonic() - begin > 0.9
+    assert "waiting for another process that builds" in caplog.text
+
+
+BUILD = """
+import logging, sys
+from pathlib import Path
+from wrimnet.data.cache import open_cache
+from wrimnet.data.cache_key import cache_key
+from wrimnet.data.items import ImageItem
+logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
+paths = sorted(Path(sys.argv[1]).iterdir(), key=lambda path: int(path.stem))
+items = [ImageItem(str(p), int(p.stem) // 4, 1, int(p.stem) % 2, p.name) for p in paths]
+key = cache_key(items, dataset="Drawn", height=32, width=16, interpolation="bicubic",
+                on_bad_image="error")
+open_cache(key, items, Path(sys.argv[2]), num_processes=1, timeout=30)
+"""
+
+
+def start_build(items, folder):
+    command = [sys.executable, "-c", BUILD, os.path.dirname(items[0].path), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_two_processes_build_once(items, tmp_path):
+    runs = [start_build(items, tmp_path / "cache") for _ in range(2)]
+    lines = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert sum("building the image cache" in text for text in lines) == 1
+    assert len(files(tmp_path / "cache")) == 1
+
+
+def test_killed_build_leaves_no_cache_and_the_next_one_succeeds(items, tmp_path):
+    folder, image = tmp_path / "cache", items[9].path
+    whole = Path(image).read_bytes()
+    os.remove(image)
+    os.mkfifo(image)
+    run = start_build(items, folder)
+    while not list(folder.glob("*.partial")):
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert not list(folder.glob("*.cache"))
+    os.remove(image)
+    with open(image, "wb") as file:
+        file.write(whole)
+    assert opened(items, folder).shape[0] == 12
