@@ -11,8 +11,9 @@ torch.set_num_threads(2)
 
 
 @pytest.fixture
-def deterministic_algorithms():
+def deterministic_algorithms(monkeypatch):
     """Makes torch refuse every operation that has no deterministic algorithm."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for on a GPU
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)

@@ -187,6 +187,7 @@ def test_channels_last_stays_channels_last(stride):
     features = make_features(2, 8, 9, 8).contiguous(memory_format=torch.channels_last)
     out = block(features.requires_grad_())
     assert is_channels_last(out) and not out.is_contiguous()
+    assert is_channels_last(block.interaction_map(features))
     torch.testing.assert_close(out, block(features.detach().contiguous()))
     (gradient,) = torch.autograd.grad(out.square().sum(), features)
     assert is_channels_last(gradient) and not gradient.is_contiguous()
