@@ -13,7 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from wrimnet.data.synthetic.generate import generate
-from wrimnet.data.synthetic.layouts import LAYOUTS, Request
+from wrimnet.data.synthetic.layouts import LAYOUTS
+from wrimnet.data.synthetic.plan import Request
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--test-ids", type=int, help="test identities, default 80")
     parser.add_argument("--images-per-id", type=int, help="per modality, default 8 (RegDB 10)")
     parser.add_argument(
-        "--test-images-per-id", type=int, help="per modality in the test set, default 4 (RegDB 10)"
+        "--test-images-per-id",
+        type=int,
+        help="per modality in the test set, default 4 (RegDB: as in training)",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--height", type=int, default=128)
@@ -57,8 +60,11 @@ def read_request(arguments: argparse.Namespace) -> Request:
             )
         train_ids = round(arguments.ids * (0.5 if is_regdb else 0.7))
         test_ids = arguments.ids - train_ids
-    images = arguments.images_per_id or (10 if is_regdb else 8)
-    test_images = arguments.test_images_per_id or (images if is_regdb else 4)
+    images, test_images = arguments.images_per_id, arguments.test_images_per_id
+    if images is None:
+        images = 10 if is_regdb else 8
+    if test_images is None:
+        test_images = images if is_regdb else 4
     return Request(
         seed=arguments.seed,
         train_ids=200 if train_ids is None else train_ids,

@@ -56,6 +56,10 @@ class Material:
     colour: tuple[int, int, int]
     reflectance: int
 
+    def seen(self, modality: int) -> tuple[int, int, int]:
+        """Return the three channels that a camera of ``modality`` records."""
+        return self.colour if modality == VISIBLE else (self.reflectance,) * 3
+
 
 @dataclass(frozen=True)
 class Garment:
@@ -144,7 +148,7 @@ def palette(appearance: Appearance, modality: int) -> np.ndarray:
     """
     table = np.zeros((NUM_SLOTS, 3), np.uint8)
     for slot, material in appearance.materials.items():
-        table[slot] = material.colour if modality == VISIBLE else material.reflectance
+        table[slot] = material.seen(modality)
     return table
 
 

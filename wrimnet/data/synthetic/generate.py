@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from wrimnet.data.synthetic.layouts import LAYOUTS, Plan, PlannedImage, Request
+from wrimnet.data.synthetic.layouts import LAYOUTS
+from wrimnet.data.synthetic.plan import Plan, PlannedImage, Request
 from wrimnet.data.synthetic.rendering import MAX_IMAGES_PER_ID, Studio
 from wrimnet.modality import MODALITY_NAMES
 
@@ -76,7 +77,7 @@ def generate(
 
 
 def _check(request: Request, height: int, width: int, workers: int) -> None:
-    least = {"train_ids": 1, "test_ids": 1, "images_per_id": 1, "test_images_per_id": 1, "seed": 0}
+    least = {"train_ids": 2, "test_ids": 1, "images_per_id": 1, "test_images_per_id": 1, "seed": 0}
     for name, bound in least.items():
         if getattr(request, name) < bound:
             raise ValueError(f"{name} is {getattr(request, name)}, need at least {bound}")
@@ -104,8 +105,8 @@ def _require_same(folder: Path, arguments: dict[str, object]) -> None:
 def _count(plan: Plan) -> dict[str, int]:
     counts = {f"{name}_images": 0 for name in MODALITY_NAMES}
     for image in plan.images:
-        counts[f"{MODALITY_NAMES[image.modality]}_images"] += 1
-    return {"identities": len({image.pid for image in plan.images}), **counts}
+        counts[f"{MODALITY_NAMES[image.shot.modality]}_images"] += 1
+    return {"identities": len({image.shot.pid for image in plan.images}), **counts}
 
 
 def _write_images(plan: Plan, folder: Path, seed: int, size: tuple[int, int], workers: int) -> None:
@@ -118,7 +119,7 @@ def _write_images(plan: Plan, folder: Path, seed: int, size: tuple[int, int], wo
     for done in _show_progress(_run(jobs, min(workers, len(jobs))), len(plan.images)):
         total = done
     seconds = time.perf_counter() - started
-    print(f"\n{total} images in {seconds:.1f} s, {total / seconds:.0f} images/s", file=sys.stderr)
+    print(f"{total} images in {seconds:.1f} s, {total / seconds:.0f} images/s", file=sys.stderr)
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[int]:
@@ -138,6 +139,8 @@ def _show_progress(finished: Iterable[int], total: int) -> Iterator[int]:
             bar = "#" * (40 * done // total)
             print(f"\r[{bar:<40}] {done}/{total}", end="", file=sys.stderr, flush=True)
         yield done
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
 
 
 @functools.lru_cache(maxsize=1)
@@ -149,9 +152,7 @@ def _render_job(job: tuple[Path, tuple, list[PlannedImage]]) -> int:
     folder, settings, images = job
     studio = _studio(*settings)
     for planned in images:
-        arguments = {field.name: getattr(planned, field.name)
-                     for field in dataclasses.fields(planned) if field.name != "paths"}  # fmt: skip
-        content = _encode(studio.render(**arguments), Path(planned.paths[0]).suffix)
+        content = _encode(studio.render(planned.shot), Path(planned.paths[0]).suffix)
         for path in planned.paths:
             _write(folder / path, content)
     return len(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from wrimnet.data.randomness import generator as seeded_generator
 from wrimnet.data.synthetic.appearance import (
     NUM_SLOTS,
     Appearance,
-    Slot,
+    Material,
     draw_appearance,
     palette,
 )
@@ -21,13 +22,34 @@ from wrimnet.data.synthetic.canvas import Canvas, Part
 from wrimnet.data.synthetic.figure import draw_person
 from wrimnet.data.synthetic.pose import View, draw_pose
 from wrimnet.data.synthetic.scenes import Scene, draw_scene, draw_surface
-from wrimnet.modality import MODALITY_NAMES, VISIBLE
+from wrimnet.modality import MODALITY_NAMES
 
 SUPERSAMPLING = 2
 MAX_IMAGES_PER_ID = 10_000  # per modality: the images of identity p count from p times this
 STRANGER, OBSTACLE = NUM_SLOTS, 2 * NUM_SLOTS  # first slots of another person, of an obstacle
 STRANGER_SHARE = 0.15
 OBSTACLE_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What an image shows.
+
+    Args:
+        pid: identity.
+        camid: camera; it has one look per modality.
+        modality: VISIBLE or INFRARED.
+        number: which image of this identity and modality, below MAX_IMAGES_PER_ID.
+        scene: number of the place.
+        facing: True and False demand a view of the front and of the back.
+    """
+
+    pid: int
+    camid: int
+    modality: int
+    number: int
+    scene: int
+    facing: bool | None = None
 
 
 class Studio:
@@ -50,45 +72,23 @@ class Studio:
         self.camera = functools.cache(self._draw_camera)
         self.scene = functools.cache(self._draw_scene)
 
-    def render(
-        self,
-        *,
-        pid: int,
-        camid: int,
-        modality: int,
-        number: int,
-        scene: int,
-        facing: bool | None = None,
-    ) -> np.ndarray:
-        """Return an image, uint8 RGB (height, width, 3).
-
-        Args:
-            pid: identity.
-            camid: camera; it has one look per modality.
-            modality: VISIBLE or INFRARED.
-            number: which image of this identity and modality, below MAX_IMAGES_PER_ID.
-            scene: number of the place.
-            facing: True and False demand a view of the front and of the back.
-        """
-        draw = seeded_generator(
-            self.seed, f"image {MODALITY_NAMES[modality]}", pid * MAX_IMAGES_PER_ID + number
-        )
-        camera = self.camera(camid, modality)
+    def render(self, shot: Shot) -> np.ndarray:
+        """Return an image, uint8 RGB (height, width, 3)."""
+        stream = f"image {MODALITY_NAMES[shot.modality]}"
+        draw = seeded_generator(self.seed, stream, shot.pid * MAX_IMAGES_PER_ID + shot.number)
+        camera = self.camera(shot.camid, shot.modality)
         size = SUPERSAMPLING * self.height, SUPERSAMPLING * self.width
-        background = self.scene(scene).cut(modality, *size, draw)
+        background = self.scene(shot.scene).cut(shot.modality, *size, draw)
         canvas, colours = Canvas(*size), np.zeros((3 * NUM_SLOTS, 3), np.uint8)
         if draw.random() < STRANGER_SHARE:
-            stranger = draw_appearance(draw)
-            colours[STRANGER:OBSTACLE] = palette(stranger, modality)
-            _draw_stranger(canvas, stranger, camera, draw)
-        appearance = self.appearance(pid)
-        colours[:STRANGER] = palette(appearance, modality)
-        view = _draw_view(canvas.slots.shape, camera, facing, draw)
+            stranger = _draw_stranger(canvas, camera, draw)
+            colours[STRANGER:OBSTACLE] = palette(stranger, shot.modality)
+        appearance = self.appearance(shot.pid)
+        view = _draw_view(size, camera, shot.facing, draw)
         draw_person(canvas, appearance, draw_pose(draw, appearance), view)
+        colours[:STRANGER] = palette(appearance, shot.modality)
         if draw.random() < OBSTACLE_SHARE:
-            material = draw_surface(draw)
-            colours[OBSTACLE] = material.colour if modality == VISIBLE else material.reflectance
-            _draw_obstacle(canvas, draw)
+            colours[OBSTACLE] = _draw_obstacle(canvas, draw).seen(shot.modality)
         ideal = canvas.colours(colours, background)
         small = cv2.resize(ideal, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return record(small, camera, draw)
@@ -128,10 +128,9 @@ def _draw_view(
     )
 
 
-def _draw_stranger(
-    canvas: Canvas, stranger: Appearance, camera: Camera, draw: np.random.Generator
-) -> None:
-    """Paint somebody farther away, at the side."""
+def _draw_stranger(canvas: Canvas, camera: Camera, draw: np.random.Generator) -> Appearance:
+    """Paint somebody farther away, at the side, and return who it is."""
+    stranger = draw_appearance(draw)
     height, width = canvas.slots.shape
     aside = float(draw.uniform(0.38, 0.55)) * (1 if draw.random() < 0.5 else -1)
     view = View(
@@ -142,10 +141,11 @@ def _draw_stranger(
         origin=(width * (0.5 + aside), height * float(draw.uniform(0.7, 0.9))),
     )
     draw_person(canvas, stranger, draw_pose(draw, stranger), view, first_slot=STRANGER)
+    return stranger
 
 
-def _draw_obstacle(canvas: Canvas, draw: np.random.Generator) -> None:
-    """Paint a post, a counter over the feet or an edge at the side, in front of everything."""
+def _draw_obstacle(canvas: Canvas, draw: np.random.Generator) -> Material:
+    """Paint a post, a counter or an edge at the side over everything; return what it is of."""
     height, width = canvas.slots.shape
     kind = int(draw.integers(3))
     if kind == 0:
@@ -159,4 +159,5 @@ def _draw_obstacle(canvas: Canvas, draw: np.random.Generator) -> None:
     left, top, right, bottom = (float(value) for value in corners)
     outline = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     axis = np.array([[left, top], [left, bottom]])
-    canvas.paint(Part(1.0, outline, OBSTACLE + Slot.BACKGROUND, axis, 4.0 * width), height)
+    canvas.paint(Part(1.0, outline, OBSTACLE, axis, 4.0 * width), height)
+    return draw_surface(draw)
