@@ -26,10 +26,12 @@ ALLOWED = {
     "modeling": {"modality", "layers", "losses", "compat"},
     "data": {"modality", "compat"},
     "evaluation": {"modality", "data", "metrics", "compat"},
-    "engine": {"modality", "config", "compat", "data", "evaluation", "modeling"},
+    "engine": {"modality", "config", "compat", "data", "evaluation", "modeling", "plugin"},
     "analysis": {"modality", "metrics"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
+    # What the tools share: how a user's mistake is told.
+    "command_line": set(),
 }
 EXCEPTIONS = {
     # FastReID's build_model(cfg) reaches our code first in the meta-architecture's from_config,

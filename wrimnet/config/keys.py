@@ -151,6 +151,9 @@ SOLVER_KEYS = (
     Key("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 5.0, "largest norm"),
     Key("SOLVER.CLIP_GRADIENTS.NORM_TYPE", 2.0, "order of the norm"),
     Key("SOLVER.CHECKPOINT_PERIOD", 20, "epochs between checkpoints; 0: only at the end"),
+    Key("SOLVER.CHECKPOINT_ITERS", 0, "iterations between checkpoints; 0: by epochs alone"),
+    Key("SOLVER.CHECKPOINT_MINUTES", 0.0, "minutes between checkpoints; 0: by epochs alone"),
+    Key("SOLVER.KEEP_CHECKPOINTS", 2, "full checkpoints that stay"),
     Key("SOLVER.LOG_PERIOD", 20, "iterations between log lines; losses are means over them"),
 )
 

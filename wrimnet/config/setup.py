@@ -25,6 +25,11 @@ _NOT_HASHED = {
     "DATALOADER.NUM_WORKERS",
     "DATALOADER.PREFETCH",
     "DATALOADER.TIMEOUT",
+    "SOLVER.LOG_PERIOD",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "SOLVER.CHECKPOINT_ITERS",
+    "SOLVER.CHECKPOINT_MINUTES",
+    "SOLVER.KEEP_CHECKPOINTS",
     "TEST.PERM_FILE",
     "TEST.MEMORY_GB",
     "TEST.EXPECTED_RESULTS",
@@ -53,11 +58,18 @@ def setup_cfg(
     for overlay in overlays:
         merge_nested(cfg, read_overlay_file(overlay), overlay)
     merge_options(cfg, options)
-    if cfg.MODEL.DEVICE == "auto":
-        cfg.MODEL.DEVICE = default_device()
+    setup_device(cfg)
     check_config(cfg)
     cfg.freeze()
     return cfg
+
+
+def setup_device(cfg: CfgNode) -> None:
+    """Resolves MODEL.DEVICE "auto", and runs in fp32 on CPUs, which do bf16 in software."""
+    if cfg.MODEL.DEVICE == "auto":
+        cfg.MODEL.DEVICE = default_device()
+    if cfg.MODEL.DEVICE == "cpu":
+        cfg.SOLVER.PRECISION = "fp32"
 
 
 def config_hash(cfg: CfgNode) -> str:

@@ -1,0 +1,50 @@
+"""Trains or evaluates WRIM-Net from a YAML configuration.
+
+python tools/train_net.py --config-file configs/LLCM/wrim.yml
+python tools/train_net.py --config-file configs/LLCM/wrim.yml --resume
+python tools/train_net.py --config-file configs/LLCM/wrim.yml --eval-only MODEL.WEIGHTS FILE
+"""
+
+import argparse
+
+from wrimnet.command_line import run_tool
+from wrimnet.config import describe_keys, setup_cfg
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", default="", metavar="FILE", help="YAML configuration")
+    parser.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML keys laid over the configuration; may be given several times",
+    )
+    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--help-config", action="store_true", help="list every key and exit")
+    parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs the command; returns the exit code."""
+    args = parse_arguments()
+    if args.help_config:
+        print(describe_keys())
+        return 0
+    if not args.config_file:
+        raise ValueError("--config-file is missing; for example configs/LLCM/wrim.yml")
+    cfg = setup_cfg(args.config_file, args.overlay, args.opts)
+    from wrimnet.engine.run import evaluate, train  # heavy imports, not needed for errors and help
+
+    return evaluate(cfg, args) if args.eval_only else train(cfg, args)
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,1 @@
+"""Training: trainer, schedule, optimizer, checkpoints."""

@@ -1,0 +1,124 @@
+"""Checkpoints that are whole or absent: written beside, flushed, renamed; verified when read."""
+
+import logging
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wrimnet.engine.weights import read_checkpoint
+
+LAST = "last_checkpoint"
+BEST = "model_best.pth"
+FINAL = "model_final.pth"
+
+
+class CheckpointStore:
+    """The checkpoints of one run in one folder.
+
+    ``last_checkpoint`` names the newest file, as FastReID's does. A checkpoint is a zip archive
+    whose records carry CRC-32 sums; every file is checked against them before it is read.
+
+    Args:
+        folder: where the files lie.
+        keep: how many full checkpoints stay.
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 2) -> None:
+        self.folder = Path(folder)
+        self.keep = keep
+
+    def save(self, iteration: int, state: dict[str, Any]) -> Path:
+        """Saves the state after ``iteration`` iterations and removes checkpoints beyond ``keep``.
+
+        Raises:
+            OSError: the file cannot be written; earlier checkpoints are untouched.
+        """
+        path = self.folder / f"checkpoint_{iteration:08d}.pth"
+        write_atomically(path, lambda file: torch.save(state, file))
+        write_atomically(self.folder / LAST, lambda file: file.write(path.name.encode()))
+        for old in self._newest_first()[self.keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def save_weights(self, name: str, state: dict[str, Any]) -> Path:
+        """Saves weights for evaluation as ``name``, replacing an earlier file of that name."""
+        path = self.folder / name
+        write_atomically(path, lambda file: torch.save(state, file))
+        return path
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to resume from."""
+        return bool(self._newest_first())
+
+    def load_newest(self) -> dict[str, Any]:
+        """Reads the newest whole checkpoint; damaged ones are named in the log and passed over.
+
+        Raises:
+            FileNotFoundError: the folder holds no checkpoint.
+            ValueError: every checkpoint is damaged.
+        """
+        candidates = self._newest_first()
+        if not candidates:
+            raise FileNotFoundError(f"no checkpoint in {self.folder}; start without --resume")
+        for path in candidates:
+            try:
+                verify(path)
+                state = read_checkpoint(path)
+            except ValueError as error:
+                _logger().warning("checkpoint %s is damaged: %s", path, error)
+                continue
+            _logger().info("resuming from %s", path)
+            return state
+        raise ValueError(f"every checkpoint in {self.folder} is damaged: {candidates}")
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("checkpoint_*.pth"), reverse=True)
+
+
+def verify(path: str | Path) -> None:
+    """Raises ValueError if ``path`` is no whole archive or a record's CRC-32 does not match."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise ValueError(f"not a whole file ({error})") from error
+    if broken is not None:
+        raise ValueError(f"checksum of {broken} does not match")
+
+
+def write_atomically(path: Path, write: Any) -> None:
+    """Lets ``write`` fill a temporary file, flushes it to the disk and renames it to ``path``.
+
+    Raises:
+        OSError: the disk is full or the folder read-only; ``path`` is as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch.save wraps a full disk in a RuntimeError
+        raise OSError(
+            f"cannot write {path}: {error}; make room or choose another OUTPUT_DIR, then go on "
+            "with --resume: earlier checkpoints are whole"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _logger() -> logging.Logger:
+    return logging.getLogger("fastreid.wrimnet.checkpoint")

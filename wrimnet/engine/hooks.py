@@ -1,0 +1,97 @@
+"""What happens around the iterations, in this order: schedule, evaluation, log, checkpoint."""
+
+import time
+from collections.abc import Callable
+
+import wrimnet.compat  # noqa: F401
+
+from fastreid.engine.train_loop import HookBase, TrainerBase
+from fastreid.utils.events import EventWriter
+
+
+class ScheduleHook(HookBase):
+    """Steps the learning rate once per iteration, after the optimizer."""
+
+    def after_step(self) -> None:
+        """Moves the schedule to the next iteration."""
+        self.trainer.scheduler.step()
+
+
+class EvaluationHook(HookBase):
+    """Evaluates every ``period`` epochs and after the last; 0 means only after the last."""
+
+    def __init__(self, period: int) -> None:
+        self._period = period
+
+    def after_step(self) -> None:
+        """Evaluates if the iteration ends an epoch for which it is due."""
+        epochs = ended_epochs(self.trainer)
+        if epochs is None:
+            return
+        last = epochs == self.trainer.max_epoch
+        if last or (self._period and epochs % self._period == 0):
+            self.trainer.evaluate(final=last)
+
+
+class LogHook(HookBase):
+    """Writes means every ``period`` iterations and at the end of each epoch.
+
+    Runs after the evaluation, whose metrics belong to the same line.
+
+    Args:
+        build_writers: opens console, metrics.json and TensorBoard when training starts.
+        period: iterations.
+    """
+
+    def __init__(self, build_writers: Callable[[], list[EventWriter]], period: int) -> None:
+        self._build_writers = build_writers
+        self._writers: list[EventWriter] = []
+        self._period = period
+
+    def before_train(self) -> None:
+        """Opens the writers; not earlier, so that a resumed run may trim their files first."""
+        self._writers = self._build_writers()
+
+    def after_step(self) -> None:
+        """Writes if a line is due."""
+        if (self.trainer.iter + 1) % self._period == 0 or ended_epochs(self.trainer) is not None:
+            self.trainer.record_progress()
+            for writer in self._writers:
+                writer.write()
+
+    def after_train(self) -> None:
+        """Closes the writers."""
+        for writer in self._writers:
+            writer.close()
+
+
+class CheckpointHook(HookBase):
+    """Saves every so many epochs, iterations or minutes, and after the last epoch.
+
+    Args:
+        epochs: epochs between checkpoints, 0 for never.
+        iterations: iterations between checkpoints, 0 for never.
+        minutes: minutes between checkpoints, 0 for never.
+    """
+
+    def __init__(self, *, epochs: int, iterations: int, minutes: float) -> None:
+        self._epochs = epochs
+        self._iterations = iterations
+        self._seconds = 60 * minutes
+        self._saved_at = time.monotonic()
+
+    def after_step(self) -> None:
+        """Saves if it is due."""
+        done, epochs = self.trainer.iter + 1, ended_epochs(self.trainer)
+        by_epoch = epochs is not None and self._epochs and epochs % self._epochs == 0
+        by_count = self._iterations and done % self._iterations == 0
+        by_time = self._seconds and time.monotonic() - self._saved_at >= self._seconds
+        if by_epoch or by_count or by_time or done == self.trainer.max_iter:
+            self.trainer.save_checkpoint()
+            self._saved_at = time.monotonic()
+
+
+def ended_epochs(trainer: TrainerBase) -> int | None:
+    """Returns how many epochs are done if the current iteration ends one, else None."""
+    epochs, rest = divmod(trainer.iter + 1, trainer.iters_per_epoch)
+    return None if rest else epochs

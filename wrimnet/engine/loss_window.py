@@ -1,0 +1,54 @@
+"""Loss values of the iterations since the last log line, kept on the device until it is due."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class LossWindow:
+    """Collects scalar tensors and brings them to the host in one transfer per log line."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._rows: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Keeps the values of one iteration; the names are those of the first one."""
+        self._names = self._names or list(values)
+        self._rows.append(torch.stack([values[name].detach().float() for name in self._names]))
+
+    def drain(self) -> list[dict[str, float]]:
+        """Returns the values of each iteration, oldest first, and empties the window."""
+        if not self._rows:
+            return []
+        table = torch.stack(self._rows).cpu().tolist()
+        self._rows = []
+        return [dict(zip(self._names, row, strict=True)) for row in table]
+
+    def state_dict(self) -> dict[str, object]:
+        """Returns names and values (iterations, names), to go on within a log period."""
+        rows = torch.stack(self._rows).cpu() if self._rows else torch.empty(0, len(self._names))
+        return {"names": self._names, "rows": rows}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Takes over what :meth:`state_dict` returned."""
+        self._names = list(state["names"])
+        self._rows = list(state["rows"])
+
+
+def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Returns the mean of each value over the iterations."""
+    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def first_non_finite(rows: list[dict[str, float]]) -> tuple[int, str] | None:
+    """Returns index of the iteration and name of the first value that is NaN or infinite."""
+    for index, row in enumerate(rows):
+        for name, value in row.items():
+            if not math.isfinite(value):
+                return index, name
+    return None

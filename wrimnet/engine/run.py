@@ -1,0 +1,151 @@
+"""One run from a checked configuration: training with evaluation, or evaluation alone."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.engine import default_setup
+from torch import nn
+
+from wrimnet.config import config_hash
+from wrimnet.engine.checkpointing import CheckpointStore
+from wrimnet.engine.random_state import seed_everything
+from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.engine.weights import load_weights, read_checkpoint
+from wrimnet.evaluation.expected import check_expected
+from wrimnet.evaluation.results import EvaluationReport
+
+_logger = logging.getLogger("fastreid.wrimnet.run")
+
+
+def train(cfg: CfgNode, args: argparse.Namespace) -> int:
+    """Trains, evaluates and writes the results.
+
+    Args:
+        cfg: checked configuration.
+        args: has ``resume``.
+
+    Returns:
+        0, or 1 if the results are not those of TEST.EXPECTED_RESULTS.
+    """
+    check_output_dir(cfg, resume=args.resume)
+    setup_run(cfg, args)
+    trainer = build_trainer(cfg, resume=args.resume)
+    trainer.resume_or_load(args.resume)
+    report = trainer.train()
+    if report is None:
+        _logger.info("nothing left to train")
+        return 0
+    return check_results(cfg, report)
+
+
+def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
+    """Evaluates MODEL.WEIGHTS; returns as :func:`train`."""
+    check_weights(cfg)
+    setup_run(cfg, args)
+    report = WRIMTrainer.test(cfg, *build_trained_model(cfg))
+    report.write(build_output_dir(cfg))
+    return check_results(cfg, report)
+
+
+def build_trainer(cfg: CfgNode, *, resume: bool) -> WRIMTrainer:
+    """Builds the trainer, without ImageNet weights where a checkpoint replaces them."""
+    has_weights = cfg.MODEL.WEIGHTS or (resume and CheckpointStore(cfg.OUTPUT_DIR).has_checkpoint())
+    return WRIMTrainer(build_without_pretrained(cfg) if has_weights else cfg)
+
+
+def build_trained_model(cfg: CfgNode) -> tuple[nn.Module, str]:
+    """Builds the model with MODEL.WEIGHTS in it; returns it and the path of the weights."""
+    model = WRIMTrainer.build_model(build_without_pretrained(cfg))
+    load_weights(model, cfg.MODEL.WEIGHTS, for_evaluation=True)
+    return model, cfg.MODEL.WEIGHTS
+
+
+def build_output_dir(cfg: CfgNode) -> Path:
+    """Returns the folder of the run, made if it is not there."""
+    folder = Path(cfg.OUTPUT_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Opens the log, dumps the configuration, seeds the generators, sets PyTorch's switches."""
+    default_setup(cfg, args)
+    seed_everything(cfg.SEED)
+    torch.use_deterministic_algorithms(cfg.DETERMINISTIC)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not cfg.DETERMINISTIC
+    reason = "" if torch.cuda.is_available() else " (no CUDA device found)"
+    _logger.info("device %s%s, precision %s", cfg.MODEL.DEVICE, reason, cfg.SOLVER.PRECISION)
+
+
+def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
+    """Refuses a folder that holds checkpoints of another run.
+
+    Raises:
+        ValueError: there are checkpoints and ``resume`` is off, or they are of another
+            configuration.
+    """
+    store = CheckpointStore(cfg.OUTPUT_DIR)
+    if not store.has_checkpoint():
+        return
+    if not resume:
+        raise ValueError(
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} holds checkpoints of an earlier run; add --resume to "
+            "go on with it, or choose another OUTPUT_DIR"
+        )
+    found, wanted = store.load_newest()["config_hash"], config_hash(cfg)
+    if found != wanted:
+        raise ValueError(
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} holds a run of another configuration ({found}, this "
+            f"one is {wanted}); its config.yaml says which. Choose another OUTPUT_DIR"
+        )
+
+
+def check_weights(cfg: CfgNode) -> None:
+    """Refuses an evaluation without weights, or with weights that would leak.
+
+    Raises:
+        ValueError: MODEL.WEIGHTS is empty, no checkpoint, or of another RegDB split.
+        FileNotFoundError: no such file.
+    """
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("--eval-only needs MODEL.WEIGHTS FILE on the command line or in the YAML")
+    if not Path(cfg.MODEL.WEIGHTS).is_file():
+        raise FileNotFoundError(f"MODEL.WEIGHTS = {cfg.MODEL.WEIGHTS!r} does not exist")
+    check_trained_on(cfg, read_checkpoint(cfg.MODEL.WEIGHTS).get("trained_on"))
+
+
+def check_trained_on(cfg: CfgNode, trained_on: dict | None) -> None:
+    """Refuses to test a RegDB model on another split than its own: its identities would leak."""
+    if not trained_on or cfg.DATASETS.NAMES[0] != "RegDB" or trained_on["dataset"] != "RegDB":
+        return
+    if trained_on["regdb_trial"] != cfg.DATASETS.REGDB_TRIAL:
+        raise ValueError(
+            f"the weights were trained on RegDB split {trained_on['regdb_trial']}; testing them on "
+            f"split {cfg.DATASETS.REGDB_TRIAL} would leak training identities. Set "
+            f"DATASETS.REGDB_TRIAL {trained_on['regdb_trial']}"
+        )
+
+
+def build_without_pretrained(cfg: CfgNode) -> CfgNode:
+    """Returns a copy that does not load ImageNet weights, for a model that gets its own."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    cfg.freeze()
+    return cfg
+
+
+def check_results(cfg: CfgNode, report: EvaluationReport) -> int:
+    """Logs the results; returns 1 if they are not those of TEST.EXPECTED_RESULTS, else 0."""
+    for line in report.lines():
+        _logger.info(line)
+    _logger.info("results\n%s", report.markdown())
+    failures = check_expected(report.metrics, cfg.TEST.EXPECTED_RESULTS)
+    for failure in failures:
+        _logger.error(failure)
+    return 1 if failures else 0

@@ -1,0 +1,298 @@
+"""FastReID's trainer with the parts replaced that do not work on current PyTorch."""
+
+import logging
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import wrimnet.compat
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.engine import DefaultTrainer
+from fastreid.engine.train_loop import HookBase, TrainerBase
+from fastreid.modeling import build_model
+from fastreid.utils.events import EventStorage, EventWriter, JSONWriter, TensorboardXWriter
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+import wrimnet.plugin  # noqa: F401  registers what the configuration names
+from wrimnet.config import config_hash
+from wrimnet.data.augmentation import build_augmentation
+from wrimnet.data.build import build_dataset
+from wrimnet.data.build_train import build_train_loader
+from wrimnet.data.loader import TrainLoader
+from wrimnet.engine.checkpointing import BEST, FINAL, CheckpointStore
+from wrimnet.engine.hooks import CheckpointHook, EvaluationHook, LogHook, ScheduleHook
+from wrimnet.engine.metrics_file import drop_lines_from
+from wrimnet.engine.optimizer import build_optimizer
+from wrimnet.engine.progress import Progress
+from wrimnet.engine.progress_printer import ProgressPrinter
+from wrimnet.engine.random_state import random_state, restore_random_state
+from wrimnet.engine.schedule import build_lr_scheduler
+from wrimnet.engine.weights import load_weights
+from wrimnet.evaluation.build import build_evaluator
+from wrimnet.evaluation.results import EvaluationReport
+
+_logger = logging.getLogger("fastreid.wrimnet.trainer")
+
+
+class WRIMTrainer(DefaultTrainer):
+    """Trains WRIM-Net from a configuration; resumes at any iteration with the same future.
+
+    Every random draw of training is a function of SEED and the iteration number, so a checkpoint
+    needs no sampler state, and a resumed run sees the batches the uninterrupted one would have.
+    """
+
+    # plain attributes; the base class has read-only properties into an inner trainer here
+    model: nn.Module = None
+    optimizer: Optimizer = None
+    data_loader: TrainLoader = None
+    grad_scaler = None
+
+    def __init__(self, cfg: CfgNode) -> None:
+        TrainerBase.__init__(self)
+        self.data_loader = self.build_train_loader(cfg)
+        cfg = self.auto_scale_hyperparams(cfg, self.data_loader.dataset.num_classes)
+        self.model = self.build_model(cfg).train()
+        self.optimizer = self.build_optimizer(cfg, self.model)
+        self.setup_length(cfg)
+        self.scheduler = self.build_lr_scheduler(cfg, self.optimizer, self.iters_per_epoch)
+        self.augmentation = build_augmentation(cfg)
+        self.setup_step(cfg)
+        self.setup_records(cfg)
+        self.register_hooks(self.build_hooks(cfg))
+
+    def setup_length(self, cfg: CfgNode) -> None:
+        """Sets the numbers of epochs and iterations.
+
+        Raises:
+            ValueError: the training images do not fill one batch.
+        """
+        num_images, batch = len(self.data_loader.dataset), cfg.SOLVER.IMS_PER_BATCH
+        self.iters_per_epoch = cfg.SOLVER.ITERS_PER_EPOCH or num_images // batch
+        if self.iters_per_epoch < 1:
+            raise ValueError(
+                f"{num_images} training images do not fill one batch of SOLVER.IMS_PER_BATCH = "
+                f"{batch}; lower it or set SOLVER.ITERS_PER_EPOCH"
+            )
+        self.start_iter, self.max_epoch = 0, cfg.SOLVER.MAX_EPOCH
+        self.max_iter = self.max_epoch * self.iters_per_epoch
+
+    def setup_step(self, cfg: CfgNode) -> None:
+        """Sets what a training step does beyond forward, backward and update."""
+        self.autocast = torch.autocast(
+            torch.device(cfg.MODEL.DEVICE).type,
+            dtype=torch.bfloat16,
+            enabled=cfg.SOLVER.PRECISION == "bf16",
+        )
+        clip = cfg.SOLVER.CLIP_GRADIENTS
+        self.clip_gradients = None
+        if clip.ENABLED:
+            self.clip_gradients = partial(
+                nn.utils.clip_grad_norm_, max_norm=clip.CLIP_VALUE, norm_type=clip.NORM_TYPE
+            )
+
+    def setup_records(self, cfg: CfgNode) -> None:
+        """Sets what is logged, evaluated and saved."""
+        self.output_dir = Path(cfg.OUTPUT_DIR)
+        self.checkpoints = CheckpointStore(self.output_dir, cfg.SOLVER.KEEP_CHECKPOINTS)
+        self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH)
+        self.best = {"value": -1.0, "iteration": -1}
+        self.last_report: EvaluationReport | None = None
+        self._evaluator = None
+        self._build_evaluator = partial(self.build_evaluator, cfg)
+        self._origin = {
+            "config_hash": config_hash(cfg),
+            "trained_on": {
+                "dataset": cfg.DATASETS.NAMES[0],
+                "split": cfg.DATASETS.SPLIT,
+                "regdb_trial": cfg.DATASETS.REGDB_TRIAL,
+            },
+        }
+        self._initial_weights = cfg.MODEL.WEIGHTS
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> TrainLoader:
+        """Builds the training batches."""
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Builds the model by FastReID's registry, in the memory format of the configuration."""
+        model = build_model(cfg)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        _logger.info("%s with %.1f M parameters", type(model).__name__, parameters / 1e6)
+        if cfg.SOLVER.CHANNELS_LAST:
+            model.to(memory_format=torch.channels_last)
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
+        """Builds the optimizer; FastReID's contiguous parameters would train nothing."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: Optimizer, iters_per_epoch: int
+    ) -> LambdaLR:
+        """Builds the schedule, which is stepped per iteration."""
+        return build_lr_scheduler(cfg, optimizer, iters_per_epoch)
+
+    def build_hooks(self, cfg: CfgNode) -> list[HookBase]:
+        """Returns the hooks in the order in which they run."""
+        solver = cfg.SOLVER
+        return [
+            ScheduleHook(),
+            EvaluationHook(cfg.TEST.EVAL_PERIOD),
+            LogHook(self.build_writers, solver.LOG_PERIOD),
+            CheckpointHook(
+                epochs=solver.CHECKPOINT_PERIOD,
+                iterations=solver.CHECKPOINT_ITERS,
+                minutes=solver.CHECKPOINT_MINUTES,
+            ),
+        ]
+
+    def build_writers(self) -> list[EventWriter]:
+        """Returns the writers of progress lines, metrics.json and TensorBoard."""
+        return [
+            ProgressPrinter(self.max_iter, self.iters_per_epoch),
+            JSONWriter(str(self.output_dir / "metrics.json")),
+            TensorboardXWriter(str(self.output_dir), purge_step=self.start_iter),
+        ]
+
+    def train(self) -> EvaluationReport | None:
+        """Trains from ``start_iter`` to the end; returns the last evaluation's report."""
+        batches = self.data_loader.iterate(self.start_iter)
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                self.progress.start_clock()
+                self.iter = self.start_iter
+                while self.iter < self.max_iter:
+                    self._iterate(batches)
+                    self.iter += 1
+            finally:
+                self.data_loader.close()
+                self.after_train()
+        return self.last_report
+
+    def _iterate(self, batches: Iterator[dict[str, Any]]) -> None:
+        self.epoch, position = divmod(self.iter, self.iters_per_epoch)
+        if position == 0 or self.iter == self.start_iter:
+            self.before_epoch()
+        self.before_step()
+        self.run_step(batches)
+        self.after_step()
+        if position == self.iters_per_epoch - 1:
+            self.after_epoch()
+
+    def run_step(self, batches: Iterator[dict[str, Any]]) -> None:
+        """Trains on the next batch without waiting for the device."""
+        started = time.perf_counter()
+        batch = next(batches)
+        data_seconds = time.perf_counter() - started
+        images = self.augmentation(batch["images"], batch["modality"], batch["iteration"])
+        losses = self.forward({**batch, "images": images})
+        self.optimizer.zero_grad(set_to_none=True)
+        total = sum(losses.values())
+        total.backward()
+        if self.clip_gradients is not None:
+            self.clip_gradients(self.model.parameters())
+        self.optimizer.step()
+        raw = {f"raw/{name}": value for name, value in self.model.raw_losses.items()}
+        self.progress.add(batch, {"total_loss": total, **losses, **raw}, data_seconds)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Computes the weighted loss terms, the network under autocast where bf16 is asked for."""
+        with self.autocast:
+            return self.model(batch)
+
+    def record_progress(self) -> None:
+        """Puts the means since the last log line in the event storage."""
+        rate = self.optimizer.param_groups[0]["lr"]
+        summary = self.progress.summarise(self.iter, rate)
+        self.storage.put_scalars(smoothing_hint=False, **summary)
+
+    def evaluate(self, *, final: bool = False) -> EvaluationReport:
+        """Evaluates the current weights and keeps the best of them, chosen on the test set.
+
+        Args:
+            final: the last evaluation of the run: write the results and ``model_final.pth``.
+        """
+        self.progress.stop_clock()
+        weights = None
+        if final:
+            weights = str(self.checkpoints.save_weights(FINAL, self.weights_state()))
+        if self._evaluator is None:
+            self._evaluator = self._build_evaluator()
+        report = self._evaluator.run(self.model.eval(), weights)
+        self.model.train()
+        self.last_report = report
+        for protocol, metrics in report.metrics.items():
+            scalars = {f"{protocol}/{metric}": value for metric, value in metrics.items()}
+            self.storage.put_scalars(smoothing_hint=False, **scalars)
+        _logger.info("evaluation after epoch %d\n%s", self.epoch, report.markdown())
+        if final:
+            report.write(self.output_dir)
+        self._keep_best(report)
+        self.progress.start_clock()
+        return report
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode) -> Any:
+        """Builds the evaluator of the configuration's dataset."""
+        return build_evaluator(cfg, build_dataset(cfg), config_hash(cfg))
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, weights: str | None = None) -> EvaluationReport:
+        """Evaluates ``model`` on the test set under the protocols of the configuration."""
+        return cls.build_evaluator(cfg).run(model.eval(), weights)
+
+    def _keep_best(self, report: EvaluationReport) -> None:
+        value = next(iter(report.metrics.values()))["mAP"]
+        if value > self.best["value"]:
+            self.best = {"value": value, "iteration": self.iter + 1}
+            state = {**self.weights_state(), "chosen_on": "test set", "best": self.best}
+            self.checkpoints.save_weights(BEST, state)
+
+    def weights_state(self) -> dict[str, Any]:
+        """Returns the weights and what they were trained on."""
+        return {
+            "model": self.model.state_dict(),
+            "iteration": self.iter + 1,
+            **self._origin,
+        }
+
+    def save_checkpoint(self) -> None:
+        """Saves everything that shapes the iterations to come."""
+        state = {
+            **self.weights_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"last_epoch": self.scheduler.last_epoch},
+            "progress": self.progress.state_dict(),
+            "best": self.best,
+            "random": random_state(),
+        }
+        path = self.checkpoints.save(self.iter + 1, state)
+        _logger.info("saved %s", path)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Goes on from the newest whole checkpoint, or starts from ``MODEL.WEIGHTS`` if given."""
+        if resume and self.checkpoints.has_checkpoint():
+            self._resume(self.checkpoints.load_newest())
+        elif self._initial_weights:
+            load_weights(self.model, self._initial_weights, for_evaluation=False)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        self.progress.load_state_dict(state["progress"])
+        self.best = state["best"]
+        self.start_iter = self.iter = state["iteration"]
+        restore_random_state(state["random"])
+        drop_lines_from(self.output_dir / "metrics.json", self.start_iter)
