@@ -21,7 +21,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
 from wrimnet.config import config_hash
-from wrimnet.data.augmentation import build_augmentation
 from wrimnet.data.build import build_dataset
 from wrimnet.data.build_train import build_train_loader
 from wrimnet.data.loader import TrainLoader
@@ -33,6 +32,7 @@ from wrimnet.engine.progress import Progress
 from wrimnet.engine.progress_printer import ProgressPrinter
 from wrimnet.engine.random_state import random_state, restore_random_state
 from wrimnet.engine.schedule import build_lr_scheduler
+from wrimnet.engine.step import build_training_step
 from wrimnet.engine.weights import load_weights
 from wrimnet.evaluation.build import build_evaluator
 from wrimnet.evaluation.results import EvaluationReport
@@ -61,8 +61,7 @@ class WRIMTrainer(DefaultTrainer):
         self.optimizer = self.build_optimizer(cfg, self.model)
         self.setup_length(cfg)
         self.scheduler = self.build_lr_scheduler(cfg, self.optimizer, self.iters_per_epoch)
-        self.augmentation = build_augmentation(cfg)
-        self.setup_step(cfg)
+        self.step = build_training_step(cfg, self.model, self.optimizer)
         self.setup_records(cfg)
         self.register_hooks(self.build_hooks(cfg))
 
@@ -81,20 +80,6 @@ class WRIMTrainer(DefaultTrainer):
             )
         self.start_iter, self.max_epoch = 0, cfg.SOLVER.MAX_EPOCH
         self.max_iter = self.max_epoch * self.iters_per_epoch
-
-    def setup_step(self, cfg: CfgNode) -> None:
-        """Sets what a training step does beyond forward, backward and update."""
-        self.autocast = torch.autocast(
-            torch.device(cfg.MODEL.DEVICE).type,
-            dtype=torch.bfloat16,
-            enabled=cfg.SOLVER.PRECISION == "bf16",
-        )
-        clip = cfg.SOLVER.CLIP_GRADIENTS
-        self.clip_gradients = None
-        if clip.ENABLED:
-            self.clip_gradients = partial(
-                nn.utils.clip_grad_norm_, max_norm=clip.CLIP_VALUE, norm_type=clip.NORM_TYPE
-            )
 
     def setup_records(self, cfg: CfgNode) -> None:
         """Sets what is logged, evaluated and saved."""
@@ -195,21 +180,7 @@ class WRIMTrainer(DefaultTrainer):
         started = time.perf_counter()
         batch = next(batches)
         data_seconds = time.perf_counter() - started
-        images = self.augmentation(batch["images"], batch["modality"], batch["iteration"])
-        losses = self.forward({**batch, "images": images})
-        self.optimizer.zero_grad(set_to_none=True)
-        total = sum(losses.values())
-        total.backward()
-        if self.clip_gradients is not None:
-            self.clip_gradients(self.model.parameters())
-        self.optimizer.step()
-        raw = {f"raw/{name}": value for name, value in self.model.raw_losses.items()}
-        self.progress.add(batch, {"total_loss": total, **losses, **raw}, data_seconds)
-
-    def forward(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Computes the weighted loss terms, the network under autocast where bf16 is asked for."""
-        with self.autocast:
-            return self.model(batch)
+        self.progress.add(batch, self.step(batch), data_seconds)
 
     def record_progress(self) -> None:
         """Puts the means since the last log line in the event storage."""
