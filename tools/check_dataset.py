@@ -26,6 +26,13 @@ def counts_file(path: str) -> Counts:
         raise argparse.ArgumentTypeError(f"{path}: {problem}") from problem
 
 
+def number_of_processes(text: str) -> int:
+    """Reads --workers."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} processes; give 0 or more")
+    return int(text)
+
+
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -42,7 +49,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     which.add_argument("--skip-counts", action="store_true", help="compare no counts")
     parser.add_argument(
         "--workers",
-        type=int,
+        type=number_of_processes,
         default=min(os.cpu_count() or 1, 16),
         help="processes that open images (default: as many as cores, at most 16); 0: this one",
     )
@@ -89,4 +96,5 @@ def write_json(path: str, report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold any bytes
     sys.exit(main())

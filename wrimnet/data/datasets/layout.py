@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
+NUMBER = "[0-9]{1,9}"
 SHOWN = 5  # missing files named in one message
 HELP = "see datasets/README.md for the expected tree"
 
@@ -79,7 +80,7 @@ def read_identities(path: str, on_problem: OnProblem) -> list[int]:
     expected = "expected comma-separated integers, each once"
     for number, line in _numbered_lines(path, on_problem):
         for field in filter(None, re.split(r"[,\s]+", line)):
-            if re.fullmatch("[0-9]+", field) and int(field) not in identities:
+            if re.fullmatch(NUMBER, field) and int(field) not in identities:
                 identities.add(int(field))
             else:
                 on_problem(ValueError(f"{path}:{number}: {field!r}; {expected}; {HELP}"))
@@ -93,7 +94,7 @@ def read_index(path: str, on_problem: OnProblem) -> list[IndexLine]:
     lines = []
     for number, line in _numbered_lines(path, on_problem):
         relpath, _, label = line.strip().rpartition(" ")
-        if not relpath or not re.fullmatch("[0-9]+", label):
+        if not relpath or not re.fullmatch(NUMBER, label):
             expected = "expected 'relative/path label'"
             on_problem(ValueError(f"{path}:{number}: {expected}, got {line!r}; {HELP}"))
             continue

@@ -57,7 +57,7 @@ def parse_relpath(relpath: str) -> tuple[int, int, int]:
         ValueError: the path is no image path of RegDB.
     """
     match relpath.split("/"):
-        case [top, identity, _] if top in TOP_FOLDERS and re.fullmatch("[1-9][0-9]*", identity):
+        case [top, identity, _] if top in TOP_FOLDERS and re.fullmatch("[1-9][0-9]{0,8}", identity):
             modality = TOP_FOLDERS[top]
             return int(identity), CAMERAS[modality], modality
     raise ValueError(

@@ -1,0 +1,251 @@
+import io
+import json
+import shutil
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
+
+from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
+from wrimnet.data.datasets.counts import check_counts, count_differences, count_items
+from wrimnet.data.datasets.expected_counts import EXPECTED_COUNTS
+from wrimnet.data.doctor import examine, published_counts
+from wrimnet.data.doctor_report import ADVICE, as_json, in_words
+from wrimnet.data.integrity import unreadable_images
+
+TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
+TREES = {"LLCM": make_llcm_tree, "RegDB": make_regdb_tree, "SYSU_MM01": make_sysu_tree}
+READERS = {"LLCM": LLCM, "RegDB": RegDB, "SYSU_MM01": SYSU_MM01}
+
+
+def look(dataset, root, *, expected=None, open_images=True):
+    return examine(
+        dataset,
+        str(root),
+        expected=expected,
+        open_images=open_images,
+        workers=0,
+        progress=io.StringIO(),
+    )
+
+
+def kinds(examination):
+    return {finding.kind for finding in examination.findings}
+
+
+@pytest.fixture(params=list(TREES))
+def dataset(request):
+    return request.param
+
+
+@pytest.fixture
+def folder(dataset, tmp_path):
+    return TREES[dataset](tmp_path)
+
+
+class TestSound:
+    def test_a_sound_tree_has_no_finding(self, dataset, folder):
+        examination = look(dataset, folder.parent)
+        assert examination.findings == []
+        images = [path for path in folder.rglob("*") if path.suffix in (".jpg", ".bmp")]
+        assert examination.num_images_opened == len(images)
+        assert "SOUND: all that was checked holds." in in_words(examination)
+
+    def test_it_counts_what_the_readers_read(self, dataset, folder):
+        read = READERS[dataset](str(folder.parent))
+        found = look(dataset, folder.parent, open_images=False)
+        label = "trial 1" if dataset == "RegDB" else ""
+        assert found.counts[label] == {
+            "train": count_items(read.train),
+            "test": count_items(read.test),
+        }
+        assert found.num_images_opened == 0
+
+    def test_its_own_counts_are_met(self, dataset, folder):
+        counts = look(dataset, folder.parent, open_images=False).counts
+        expected = next(iter(counts.values()))
+        assert look(dataset, folder.parent, expected=expected, open_images=False).findings == []
+        assert check_counts(json.loads(json.dumps(expected))) == expected
+
+    def test_published_counts_are_not_met_by_a_tiny_tree(self, dataset, folder):
+        expected = published_counts(dataset, str(folder.parent))
+        assert expected == EXPECTED_COUNTS[dataset]
+        assert kinds(look(dataset, folder.parent, expected=expected, open_images=False)) == {
+            "counts"
+        }
+        (folder / "synthetic.json").write_text("{}")
+        assert published_counts(dataset, str(folder.parent)) is None
+        assert "drawn stand-in" in in_words(look(dataset, folder.parent, open_images=False))
+
+
+class TestBroken:
+    def test_an_unreadable_image_is_named(self, dataset, folder):
+        bad = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".bmp"))[0]
+        bad.write_bytes(bad.read_bytes()[:20])
+        examination = look(dataset, folder.parent)
+        assert kinds(examination) == {"unreadable"}
+        assert examination.findings[0].text.startswith(f"{bad}: ")
+        assert look(dataset, folder.parent, open_images=False).findings == []
+
+    def test_an_empty_folder_gives_findings_not_an_error(self, dataset, folder):
+        shutil.rmtree(folder)
+        assert kinds(look(dataset, folder.parent)) == {"missing"}
+        folder.mkdir()
+        examination = look(dataset, folder.parent)
+        assert "missing" in kinds(examination)
+        assert ADVICE["missing"][1] in in_words(examination)
+
+    def test_a_file_where_the_folder_should_be_is_a_finding(self, dataset, folder):
+        shutil.rmtree(folder)
+        folder.write_text("")
+        assert kinds(look(dataset, folder.parent)) == {"missing"}
+
+    def test_every_part_may_vanish(self, dataset, folder, tmp_path):
+        parts = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_dir())
+        parts += sorted(path.relative_to(folder) for path in folder.rglob("*.txt"))
+        for part in parts[:: max(1, len(parts) // 12)]:
+            copy = tmp_path / "copies" / folder.name
+            shutil.copytree(folder, copy)
+            target = copy / part
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+            expected = next(iter(look(dataset, tmp_path, open_images=False).counts.values()))
+            assert look(dataset, copy.parent, expected=expected, open_images=False).findings, part
+            shutil.rmtree(copy)
+
+    def test_several_deviations_are_all_found(self, tmp_path):
+        folder = make_llcm_tree(tmp_path)
+        with (folder / "idx" / "train_vis.txt").open("a") as file:
+            file.write("no label\nvis/x.jpg 1\n")
+        (folder / "idx" / "test_id.txt").write_text("1,4,7,8,bad")
+        save_image(folder / "test_vis" / "cam1" / "0001" / "x.jpg")
+        shutil.rmtree(folder / "nir" / "0002")
+        (folder / "test_nir" / "cam1" / "extra").mkdir()
+        examination = look("LLCM", tmp_path)
+        text = in_words(examination)
+        for part in (
+            "train_vis.txt:21: expected 'relative/path label'",
+            "train_vis.txt:22: 'vis/x.jpg' is no LLCM image path",
+            "test_id.txt:1: 'bad'",
+            "unexpected folder 'extra'",
+            "4 of 40 indexed images do not exist",
+            "1 training identities without infrared image: 2",
+            "1 identities in both training and test: 1",
+        ):
+            assert part in text
+        assert kinds(examination) == {"missing", "malformed", "overlap"}
+        assert f"NOT SOUND: {len(examination.findings)} findings." in text
+
+    def test_people_of_regdb_are_compared_by_folder(self, tmp_path):
+        lists = make_regdb_tree(tmp_path) / "idx"
+        for modality in ("visible", "thermal"):
+            shutil.copy(lists / f"train_{modality}_7.txt", lists / f"test_{modality}_7.txt")
+        examination = look("RegDB", tmp_path, open_images=False)
+        assert [finding.text for finding in examination.findings] == [
+            "trial 7: 4 identities in both training and test: 1, 3, 5, 7"
+        ]
+
+
+def test_counts_are_compared_key_by_key():
+    found = {"train": {"images": 3, "visible": {"images": 1}}}
+    expected = {"train": {"images": 4, "visible": {"images": 1, "cameras": {"2": {"images": 5}}}}}
+    assert count_differences(found, expected, "trial 1") == [
+        "trial 1, train, images: found 3, expected 4",
+        "trial 1, train, visible, cameras, 2, images: found 0, expected 5",
+    ]
+    assert count_differences(found, found) == []
+
+
+@pytest.mark.parametrize(
+    "counts", [[], {"train": "x"}, {"train": {"pictures": 1}}, {"train": True}]
+)
+def test_counts_of_another_shape_are_refused(counts):
+    with pytest.raises(ValueError, match="expected"):
+        check_counts(counts)
+
+
+def test_published_counts_add_up():
+    for dataset, splits in EXPECTED_COUNTS.items():
+        check_counts(splits)
+        for split in splits.values():
+            sides = [split[side] for side in ("visible", "infrared") if side in split]
+            assert not sides or sum(side["images"] for side in sides) == split["images"], dataset
+            for side in sides:
+                cameras = side.get("cameras", {}).values()
+                assert not cameras or sum(size["images"] for size in cameras) == side["images"]
+
+
+def test_processes_find_what_one_process_finds(tmp_path):
+    for index in range(5):
+        save_image(tmp_path / f"{index}.jpg")
+    (tmp_path / "3.jpg").write_bytes(b"")
+    paths = [str(tmp_path / f"{index}.jpg") for index in range(6)]
+    alone, pooled = io.StringIO(), io.StringIO()
+    expected = unreadable_images(paths, workers=0, progress=alone)
+    assert [line.split(": ")[0] for line in expected] == [paths[3], paths[5]]
+    assert unreadable_images(paths, workers=2, progress=pooled) == expected
+    assert alone.getvalue() == pooled.getvalue()
+    assert alone.getvalue().endswith("6/6, 2 unreadable\n")
+
+
+def test_another_dataset_is_refused(tmp_path):
+    with pytest.raises(KeyError, match="'Market1501' is unknown; use one of LLCM, RegDB, SYSU"):
+        look("Market1501", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = spec_from_file_location("check_dataset", TOOL)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tool_prints_writes_json_and_exits(tmp_path, tool, capsys):
+    folder = make_sysu_tree(tmp_path)
+    (folder / "synthetic.json").write_text("{}")
+    out = tmp_path / "out.json"
+    common = ["--dataset", "SYSU_MM01", "--root", str(tmp_path), "--workers", "0"]
+    command = [sys.executable, str(TOOL), *common, "--json", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "not compared: drawn images (synthetic.json) and no --counts" in done.stdout
+    assert "138/138, 0 unreadable" in done.stderr and "opening" not in done.stdout
+    report = json.loads(out.read_text())
+    assert report["sound"] and report["synthetic"] and report["num_images_opened"] == 138
+    assert report["counts"]["test"]["infrared"]["cameras"]["3"] == {"images": 9, "identities": 3}
+    assert report == as_json(look("SYSU_MM01", tmp_path))
+
+    report["counts"]["test"]["images"] += 1
+    counts = tmp_path / "counts.json"
+    counts.write_text(json.dumps(report["counts"]))
+    more = ["--counts", str(counts), "--no-images", "--json", str(out)]
+    assert tool.main([*common, *more]) == 1
+    assert "test, images: found 48, expected 49" in capsys.readouterr().out
+    assert json.loads(out.read_text())["findings"] == [
+        {"kind": "counts", "text": "test, images: found 48, expected 49"}
+    ]
+
+
+def test_wrong_arguments_exit_with_2(tmp_path, tool, capsys):
+    for text in ("no json", '{"pictures": 3}'):
+        (tmp_path / "counts.json").write_text(text)
+        with pytest.raises(SystemExit) as caught:
+            tool.main(["--dataset", "LLCM", "--counts", str(tmp_path / "counts.json")])
+        assert caught.value.code == 2
+        assert "counts.json: " in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        tool.main(["--dataset", "LLCM", "--workers", "-1"])
+    assert caught.value.code == 2
+    assert "-1 processes; give 0 or more" in capsys.readouterr().err
+
+
+def test_the_tool_names_the_counts_it_compares_with(tmp_path, tool, capsys):
+    make_llcm_tree(tmp_path)
+    common = ["--dataset", "LLCM", "--root", str(tmp_path), "--no-images"]
+    assert tool.main(common) == 1
+    assert "compared with the published ones" in capsys.readouterr().out
+    assert tool.main([*common, "--skip-counts"]) == 0
+    assert "Counts are not compared: --skip-counts." in capsys.readouterr().out

@@ -1,0 +1,153 @@
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
+
+RAMP = np.arange(8 * 16, dtype=np.uint8).reshape(16, 8)
+
+
+def colour_ramp():
+    return Image.fromarray(np.stack([RAMP, 255 - RAMP, RAMP // 2], axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [
+        ("1", "png"),
+        ("L", "png"),
+        ("L", "bmp"),
+        ("P", "png"),
+        ("RGB", "png"),
+        ("RGB", "bmp"),
+        ("CMYK", "tif"),
+        ("YCbCr", "tif"),
+        ("LAB", "tif"),
+    ],
+)
+def test_eight_bit_modes_become_rgb_as_pil_converts_them(tmp_path, mode, suffix):
+    source = colour_ramp().convert("RGB" if mode == "LAB" else mode)
+    if mode == "LAB":
+        source = Image.merge("LAB", source.split())
+    path = tmp_path / f"image.{suffix}"
+    source.save(path)
+    read = read_rgb(str(path))
+    assert read.mode == "RGB" and read.size == (8, 16)
+    assert np.array_equal(np.asarray(read), np.asarray(Image.open(path).convert("RGB")))
+    assert np.asarray(read).std() > 0
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_dropped_not_blended(tmp_path, mode):
+    opaque = colour_ramp().convert("L" if mode == "LA" else "RGB")
+    source = opaque.convert(mode)
+    source.putalpha(7)
+    source.save(tmp_path / "image.png")
+    read = read_rgb(str(tmp_path / "image.png"))
+    assert np.array_equal(np.asarray(read), np.asarray(opaque.convert("RGB")))
+
+
+def test_a_palette_with_alpha_is_read_by_its_colours(monkeypatch):
+    palette = colour_ramp().convert("P")
+    source = palette.convert("PA")  # no common file format stores this mode
+    source.putalpha(7)
+    monkeypatch.setattr(Image, "open", lambda path: source)
+    assert source.mode == "PA"
+    assert np.array_equal(np.asarray(read_rgb("any")), np.asarray(palette.convert("RGB")))
+
+
+def test_a_transparent_palette_reads_without_a_warning(tmp_path):
+    path = tmp_path / "image.png"
+    palette = colour_ramp().convert("P")
+    palette.save(path, transparency=bytes([0, 128] + [255] * 254))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_rgb(str(path))
+    assert np.array_equal(np.asarray(read), np.asarray(palette.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("a.png", "<u2"), ("a.tif", "<u2"), ("a.tif", ">u2"), ("a.tif", "<i4")]
+)
+def test_sixteen_bit_values_are_divided_by_256(tmp_path, name, dtype):
+    values = (np.arange(8 * 16).reshape(16, 8) * 516 + 3).astype(dtype)
+    modes = {"<u2": "I;16", ">u2": "I;16B", "<i4": "I"}
+    image = Image.frombytes(modes[dtype], (8, 16), values.tobytes())
+    image.save(tmp_path / name)
+    read = np.asarray(read_rgb(str(tmp_path / name)))
+    expected = (values.astype(np.int64) // 256).astype(np.uint8)
+    assert read.shape == (16, 8, 3)
+    assert all(np.array_equal(read[..., channel], expected) for channel in range(3))
+
+
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_integer_pixels_outside_16_bits_are_an_error(tmp_path, value):
+    path = tmp_path / "image.tif"
+    Image.fromarray(np.full((16, 8), value, np.int32)).save(path)
+    with pytest.raises(UnreadableImageError, match=f"{value}.*expected 16-bit values 0..65535"):
+        read_rgb(str(path))
+
+
+def test_float_images_are_an_error(tmp_path):
+    path = tmp_path / "image.tif"
+    Image.fromarray(np.zeros((16, 8), np.float32)).save(path)
+    with pytest.raises(UnreadableImageError, match="'F' has no agreed conversion"):
+        read_rgb(str(path))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp"])
+def test_a_truncated_file_is_named(tmp_path, suffix):
+    path = tmp_path / f"cut.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImageError, match=r"cut\.") as caught:
+        read_rgb(str(path))
+    assert caught.value.path == str(path) and caught.value.reason
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff"])
+def test_a_file_that_is_no_image_is_named(tmp_path, content):
+    path = tmp_path / "other.jpg"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"other\.jpg: not an image, or an empty"):
+        read_rgb(str(path))
+
+
+def test_a_vanished_file_is_named(tmp_path):
+    with pytest.raises(UnreadableImageError, match=r"gone\.jpg: the file does not exist"):
+        read_rgb(str(tmp_path / "gone.jpg"))
+    with pytest.raises(UnreadableImageError, match="IsADirectoryError"):
+        read_rgb(str(tmp_path))
+
+
+def test_the_error_survives_the_way_between_processes():
+    error = pickle.loads(pickle.dumps(UnreadableImageError("a.jpg", "broken")))
+    assert (error.path, error.reason, str(error)) == ("a.jpg", "broken", "a.jpg: broken")
+
+
+def test_exif_orientation_is_left_alone(tmp_path):
+    path = tmp_path / "turned.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to view"
+    colour_ramp().save(path, exif=exif)
+    assert np.array_equal(np.asarray(read_rgb(str(path))), np.asarray(colour_ramp()))
+
+
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_resizing_is_pils(name):
+    image = colour_ramp()
+    resized = resize_rgb(image, height=24, width=12, interpolation=name)
+    assert resized.shape == (24, 12, 3) and resized.dtype == np.uint8
+    by_pil = image.resize((12, 24), getattr(Image.Resampling, name.upper()))
+    assert np.array_equal(resized, np.asarray(by_pil))
+    assert resized.flags.writeable
+    assert np.array_equal(np.asarray(image), np.asarray(colour_ramp()))
+
+
+def test_an_unknown_interpolation_is_refused():
+    with pytest.raises(ValueError, match="'cubic' is unknown; use one of nearest, bilinear"):
+        resize_rgb(colour_ramp(), 4, 4, "cubic")
