@@ -1,4 +1,4 @@
-"""What happens around the iterations, in this order: schedule, evaluation, log, checkpoint."""
+"""What happens around the iterations, in this order: evaluation, log, schedule, checkpoint."""
 
 import time
 from collections.abc import Callable

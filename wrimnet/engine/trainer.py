@@ -131,9 +131,9 @@ class WRIMTrainer(DefaultTrainer):
         """Returns the hooks in the order in which they run."""
         solver = cfg.SOLVER
         return [
-            ScheduleHook(),
             EvaluationHook(cfg.TEST.EVAL_PERIOD),
             LogHook(self.build_writers, solver.LOG_PERIOD),
+            ScheduleHook(),
             CheckpointHook(
                 epochs=solver.CHECKPOINT_PERIOD,
                 iterations=solver.CHECKPOINT_ITERS,
