@@ -5,8 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from wrimnet.data import augmentation as augmentation_module
-from wrimnet.data.augmentation import BatchAugmentation, apply_augmentation, build_augmentation
+from wrimnet.data import augmentation_apply
+from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
+from wrimnet.data.augmentation_apply import apply_augmentation
 from wrimnet.data.augmentation_draw import (
     AugmentationDraw,
     AugmentationSettings,
@@ -90,7 +91,7 @@ def test_result_is_float32_channels_last_and_input_unchanged():
 def test_same_iteration_same_result_and_chunks_do_not_matter(monkeypatch):
     batch = images(20)
     first = augmentation()(batch, modality(20), 9)
-    monkeypatch.setattr(augmentation_module, "CPU_CHUNK", 7)
+    monkeypatch.setattr(augmentation_apply, "CPU_CHUNK", 7)
     assert torch.equal(first, augmentation()(batch, modality(20), 9))
     assert not torch.equal(first, augmentation()(batch, modality(20), 10))
     assert not torch.equal(first, augmentation(seed=4)(batch, modality(20), 9))
