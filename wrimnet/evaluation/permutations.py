@@ -58,7 +58,7 @@ class OfficialPermutations:
 def _camera_cells(path: str | Path) -> list[np.ndarray]:
     try:
         cell = loadmat(path).get("rand_perm_cam")
-    except (ValueError, NotImplementedError) as error:
+    except Exception as error:  # scipy's reader raises whatever the damage leads to
         raise ValueError(f"{path} is not a MATLAB file ({error}); {_SOURCE}") from error
     if cell is None or cell.shape != (_NUM_CAMERAS, 1) or cell.dtype != object:
         found = "no such variable" if cell is None else f"{cell.dtype} {cell.shape}"

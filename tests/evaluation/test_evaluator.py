@@ -1,0 +1,235 @@
+"""The whole walk: images on disk, a stand-in model, all protocols, every form of the result."""
+
+import csv
+import hashlib
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_scoring import embed, llcm_items
+
+from wrimnet.config import get_cfg
+from wrimnet.data.images import UnreadableImageError
+from wrimnet.data.items import ImageItem
+from wrimnet.evaluation.build import build_evaluator
+from wrimnet.evaluation.evaluator import join_parts
+from wrimnet.evaluation.results import METRIC_NAMES
+
+
+class MeanColors(torch.nn.Module):
+    """Embeds an image by the colours of its rows: enough to tell drawn identities apart."""
+
+    def __init__(self, names=("global", "stripes", "auxiliary")):
+        super().__init__()
+        self.names = names
+        self.calls = 0
+
+    def embed_parts(self, images, modality):
+        assert not self.training
+        assert images.dtype == torch.uint8
+        self.calls += len(images)
+        rows = images.float().mean(2).flatten(1)  # (B, 3 H)
+        halves = (rows, rows[:, ::2], images.float().mean(1).flatten(1))
+        return dict(zip(self.names, halves, strict=False))
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    items = []
+    for item in llcm_items(num_ids=5, cameras=(1, 2), per_camera=2):
+        path = tmp_path / item.relpath
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((16, 8, 3), 40 * item.pid) + rng.integers(0, 40, (16, 8, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(path.with_suffix(".png"))
+        items.append(ImageItem(str(path.with_suffix(".png")), *item[1:]))
+    return SimpleNamespace(name="LLCM", folder=str(tmp_path), test=items, is_synthetic=True)
+
+
+def configuration(**values):
+    cfg = get_cfg()
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.INPUT.SIZE_TEST = [16, 8]
+    cfg.SOLVER.PRECISION = "fp32"
+    cfg.TEST.NUM_TRIALS = 3
+    for name, value in values.items():
+        cfg.merge_from_list([name.replace("__", "."), value])
+    return cfg
+
+
+def evaluate(dataset, model=None, weights=None, **values):
+    evaluator = build_evaluator(configuration(**values), dataset, config_hash="abc123")
+    return evaluator.run(model or MeanColors(), weights)
+
+
+def test_every_image_is_embedded_once(dataset):
+    model = MeanColors().train()
+    evaluate(dataset, model, TEST__IMS_PER_BATCH=7)
+    assert model.calls == len(dataset.test)
+    assert model.training
+
+
+def test_batches_and_threads_change_nothing(dataset):
+    one = evaluate(dataset, TEST__IMS_PER_BATCH=3, DATALOADER__NUM_WORKERS=1)
+    other = evaluate(dataset, TEST__IMS_PER_BATCH=64, DATALOADER__NUM_WORKERS=4)
+    assert one.metrics == other.metrics
+
+
+def test_metrics_are_those_of_the_whole_embedding_per_default_protocol(dataset):
+    report = evaluate(dataset)
+    assert list(report.metrics) == ["llcm_ir2vis", "llcm_vis2ir"]
+    for protocol, metrics in report.metrics.items():
+        assert tuple(metrics) == METRIC_NAMES
+        (whole,) = [r for r in report.results if r.whole and r.protocol.name == protocol]
+        assert metrics == whole.mean()
+        mean_ap = np.mean([trial.mean_average_precision for trial in whole.trials])
+        assert metrics["mAP"] == pytest.approx(mean_ap, abs=1e-15)
+
+
+def test_each_group_stands_alone_beside_the_whole(dataset):
+    report = evaluate(dataset, TEST__PROTOCOLS=("llcm_ir2vis",))
+    parts = [(result.parts, result.whole) for result in report.results]
+    whole = ("global", "stripes", "auxiliary")
+    assert parts == [(whole, True), (whole[:1], False), (whole[1:2], False), (whole[2:], False)]
+    one = evaluate(dataset, MODEL__WRIM__EMBEDDING_PARTS=("stripes",))
+    alone = [r.mean() for r in report.results if r.parts == ("stripes",)]
+    assert one.metrics["llcm_ir2vis"] == alone[0]
+
+
+def test_a_part_that_the_model_lacks_is_named(dataset):
+    with pytest.raises(KeyError, match=r"EMBEDDING_PARTS names \['auxiliary'\], the model has"):
+        evaluate(dataset, MeanColors(names=("global", "stripes")))
+
+
+def test_flip_averages_with_the_mirrored_image(dataset):
+    plain, flipped = evaluate(dataset), evaluate(dataset, TEST__FLIP__ENABLED=True)
+    by_part = [{r.parts: r.mean() for r in report.results} for report in (plain, flipped)]
+    assert by_part[0]["global",] == by_part[1]["global",]  # means over rows see no mirror
+    assert by_part[0]["auxiliary",] != by_part[1]["auxiliary",]
+    assert "flip=yes" in flipped.lines()[0]
+
+
+def test_files_hold_every_trial_in_full_precision(dataset, tmp_path):
+    report = evaluate(dataset, TEST__PROTOCOLS=("llcm_ir2vis", "llcm_vis2ir_swapped"))
+    report.write(tmp_path / "new" / "folder")
+    content = json.loads((tmp_path / "new" / "folder" / "results.json").read_text())
+    assert len(content["results"]) == len(report.results) == 8
+    for written, result in zip(content["results"], report.results, strict=True):
+        assert written["protocol"] == result.protocol.name
+        for numbers, trial in zip(written["trials"], result.trials, strict=True):
+            assert numbers["mAP"] == trial.mean_average_precision
+            np.testing.assert_array_equal(np.float32(numbers["cmc"]), trial.cmc)
+        aps = [numbers["mAP"] for numbers in written["trials"]]
+        assert written["mean"]["mAP"] == pytest.approx(np.mean(aps), abs=1e-15)
+        assert written["std"]["mAP"] == pytest.approx(np.std(aps), abs=1e-15)
+    with open(tmp_path / "new" / "folder" / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows[:5]] == ["0", "1", "2", "mean", "std"]
+    assert float(rows[3]["mAP"]) == report.results[0].mean()["mAP"]
+    assert len(rows) == 8 * 5
+
+
+def test_line_and_files_say_what_was_measured(dataset, tmp_path):
+    weights = tmp_path / "model.pth"
+    weights.write_bytes(b"weights")
+    options = {"TEST__RERANK__ENABLED": True, "TEST__RERANK__K1": 5, "TEST__RERANK__K2": 2,
+               "TEST__AQE__ENABLED": True}  # fmt: skip
+    report = evaluate(dataset, weights=str(weights), **options)
+    line = report.lines()[0]
+    for fact in (
+        "dataset=LLCM", "synthetic=yes", "protocol=llcm_ir2vis", "direction=infrared to visible",
+        "draw=agw", "shots=1", "num_trials=3", "embedding=global+stripes+auxiliary", "flip=no",
+        "reranking=k1=5 k2=2 lambda=0.3", "query_expansion=k=5 alpha=3.0 rounds=1",
+        f"path:{weights}", f"sha256:{hashlib.sha256(b'weights').hexdigest()}", "config=abc123",
+        "wrimnet:", "queries=20", "queries_skipped=0",
+    ):  # fmt: skip
+        assert fact in line, fact
+    assert set(report.description) >= {"dataset", "synthetic", "weights", "code", "config", "flip"}
+
+
+def test_reranking_and_expansion_are_named_only_when_on(dataset):
+    line = evaluate(dataset).lines()[0]
+    assert "reranking=none" in line
+    assert "query_expansion=none" in line
+    assert "weights=none" in line
+
+
+def test_the_swapped_protocol_never_shares_a_table(dataset):
+    report = evaluate(dataset, TEST__PROTOCOLS=("llcm_vis2ir", "llcm_vis2ir_swapped"))
+    main, heading, swapped = report.markdown().split("\n\n")
+    assert "swapped" not in main
+    assert "not comparable" in heading
+    rows = swapped.splitlines()[2:]
+    assert len(rows) == 4
+    assert all(row.startswith("| llcm_vis2ir_swapped |") for row in rows)
+
+
+def test_unique_identities_are_regdbs_option():
+    items = [
+        ImageItem("", pid, modality + 1, modality, f"{modality}/{pid}/{number}.bmp")
+        for modality in (0, 1)
+        for pid in range(30)
+        for number in range(5)
+    ]
+    dataset = SimpleNamespace(name="RegDB", folder="", test=items, is_synthetic=True)
+    curves = []
+    for unique in (False, True):
+        evaluator = build_evaluator(configuration(TEST__UNIQUE_IDS=unique), dataset)
+        parts = dict.fromkeys(("global", "stripes", "auxiliary"), embed(items, noise=2.0))
+        report = evaluator.score(parts)
+        assert len(report.results[0].trials) == 1
+        assert ("cmc=identities" if unique else "cmc=images") in report.lines()[0]
+        curves.append(report.metrics["regdb_v2t"])
+    assert curves[0]["Rank-1"] == curves[1]["Rank-1"]
+    assert curves[0]["Rank-10"] < curves[1]["Rank-10"]
+    assert curves[0]["mAP"] == curves[1]["mAP"]
+    assert "regdb_trial=1" in report.lines()[0]
+
+
+def test_official_draw_looks_into_the_dataset(dataset):
+    dataset.name = "SYSU_MM01"
+    with pytest.raises(FileNotFoundError, match=r"exp.rand_perm_cam\.mat'.*wuancong/SYSU-MM01"):
+        build_evaluator(configuration(TEST__GALLERY_DRAW="official"), dataset)
+    with pytest.raises(FileNotFoundError, match="no permutation file at 'elsewhere"):
+        build_evaluator(
+            configuration(TEST__GALLERY_DRAW="official", TEST__PERM_FILE="elsewhere.mat"), dataset
+        )
+
+
+def test_a_missing_weights_file_stops_before_any_image_is_read(dataset):
+    model = MeanColors()
+    with pytest.raises(FileNotFoundError, match=r"no file 'absent\.pth' to hash"):
+        evaluate(dataset, model, weights="absent.pth")
+    assert model.calls == 0
+
+
+def test_broken_embeddings_and_images_are_named(dataset):
+    class Broken(MeanColors):
+        def embed_parts(self, images, modality):
+            parts = super().embed_parts(images, modality)
+            parts["stripes"] = parts["stripes"].clone()
+            parts["stripes"][1] = torch.nan
+            return parts
+
+    with pytest.raises(ValueError, match=r"the stripes embedding of test_0/.* holds NaN"):
+        evaluate(dataset, Broken())
+    with pytest.raises(ValueError, match="expected one of"):
+        evaluate(dataset, SOLVER__PRECISION="fp16")
+    with open(dataset.test[3].path, "wb") as file:
+        file.write(b"")
+    with pytest.raises(UnreadableImageError, match=dataset.test[3].path):
+        evaluate(dataset)
+    dataset.test = []
+    with pytest.raises(ValueError, match="no infrared test image"):
+        evaluate(dataset)
+
+
+def test_an_embedding_without_length_is_named():
+    parts = {"global": np.eye(3, dtype=np.float32)}
+    parts["global"][1] = 0
+    with pytest.raises(ValueError, match="embedding global of row 1 has length 0"):
+        join_parts(parts, ("global",))

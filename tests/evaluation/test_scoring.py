@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+from reference.ranking_loop import rank_by_numpy
+from reference.reranking_dense import rerank_dense
+
+from wrimnet.data.items import ImageItem
+from wrimnet.evaluation import scoring as scoring_module
+from wrimnet.evaluation.galleries import build_trials
+from wrimnet.evaluation.protocols import find_protocol
+from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, score_trials
+from wrimnet.metrics.query_expansion import expand_queries
+
+PROTOCOL = find_protocol("llcm_ir2vis")
+
+
+def llcm_items(num_ids=12, cameras=(1, 2, 4), per_camera=3):
+    return [
+        ImageItem("", pid, camid, modality, f"test_{modality}/cam{camid}/{pid:04d}/{number}.jpg")
+        for modality in (0, 1)
+        for pid in range(1, num_ids + 1)
+        for camid in cameras
+        for number in range(per_camera)
+    ]
+
+
+def embed(items, dimensions=16, noise=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    centers = rng.standard_normal((100, dimensions))
+    rows = centers[[item.pid for item in items]] + noise * rng.standard_normal(
+        (len(items), dimensions)
+    )
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def score(embeddings, items, protocol=PROTOCOL, **options):
+    trials = build_trials(protocol, items, num_trials=3)
+    found = score_trials(
+        embeddings,
+        items,
+        trials,
+        rule=protocol.camera_rule,
+        unique_ids=protocol.unique_ids,
+        scoring=Scoring(**options),
+    )
+    return trials, found
+
+
+def literal(dist, items, trial, protocol=PROTOCOL):
+    def labels(rows):
+        pairs = np.array([(items[row].pid, items[row].camid) for row in rows])
+        return pairs[:, 0], pairs[:, 1]
+
+    (q_pids, q_cams), (g_pids, g_cams) = labels(trial.query_rows), labels(trial.gallery_rows)
+    rule, unique_ids = protocol.camera_rule, protocol.unique_ids
+    return rank_by_numpy(dist, q_pids, g_pids, q_cams, g_cams, rule, unique_ids)
+
+
+def assert_same(metrics, expected):
+    cmc, mean_ap, mean_inp, skipped = expected
+    np.testing.assert_array_equal(metrics.cmc, cmc)
+    assert metrics.mean_average_precision == pytest.approx(mean_ap, abs=1e-12)
+    assert metrics.mean_inverse_negative_penalty == pytest.approx(mean_inp, abs=1e-12)
+    assert metrics.num_skipped == skipped
+
+
+@pytest.mark.parametrize("name", ["llcm_ir2vis", "llcm_vis2ir", "llcm_vis2ir_swapped"])
+def test_every_trial_equals_the_literal_loop_on_its_own_matrix(name):
+    items, protocol = llcm_items(), find_protocol(name)
+    embeddings = embed(items)
+    trials, found = score(embeddings, items, protocol)
+    wide = embeddings.astype(np.float64)
+    for trial, metrics in zip(trials, found, strict=True):
+        dist = -(wide[trial.query_rows] @ wide[trial.gallery_rows].T)
+        assert_same(metrics, literal(dist, items, trial, protocol))
+
+
+@pytest.mark.parametrize("name", ["llcm_ir2vis", "llcm_vis2ir_swapped"])
+def test_memory_bound_changes_nothing(name):
+    items = llcm_items()
+    embeddings = embed(items)
+    protocol = find_protocol(name)
+    _, roomy = score(embeddings, items, protocol)
+    _, tight = score(embeddings, items, protocol, memory_gb=1e-8)  # one row, one column at a time
+    for one, other in zip(roomy, tight, strict=True):
+        np.testing.assert_array_equal(one.cmc, other.cmc)
+        assert one.mean_average_precision == pytest.approx(other.mean_average_precision, abs=1e-12)
+
+
+def test_blocks_stay_within_the_memory_bound(monkeypatch):
+    sizes = []
+    original = scoring_module._negative_similarity
+
+    def recorded(queries, gallery, scoring):
+        sizes.append(len(queries) * len(gallery) * 8)
+        return original(queries, gallery, scoring)
+
+    monkeypatch.setattr(scoring_module, "_negative_similarity", recorded)
+    items = llcm_items(num_ids=40)
+    score(embed(items), items, memory_gb=1e-4)
+    assert len(sizes) > 3
+    assert max(sizes) < 1e5 / 2
+
+
+def test_reranking_is_that_of_each_trial():
+    items = llcm_items()
+    embeddings = embed(items)
+    options = {"k1": 8, "k2": 3, "original_weight": 0.3}
+    trials, found = score(embeddings, items, reranking=Reranking(**options))
+    _, tight = score(embeddings, items, reranking=Reranking(**options), memory_gb=1e-5)
+    for trial, metrics, recomputed in zip(trials, found, tight, strict=True):
+        every = embeddings[np.r_[trial.query_rows, trial.gallery_rows]].astype(np.float64)
+        squares = (every**2).sum(1)
+        dist = squares[:, None] + squares - 2 * every @ every.T
+        expected = literal(rerank_dense(dist, len(trial.query_rows), **options), items, trial)
+        assert_same(metrics, expected)
+        assert_same(recomputed, expected)
+
+
+def test_query_expansion_is_that_of_each_trial():
+    items = llcm_items()
+    embeddings = embed(items)
+    options = {"neighbors": 4, "alpha": 2.0, "rounds": 1}
+    trials, found = score(embeddings, items, expansion=QueryExpansion(**options))
+    for trial, metrics in zip(trials, found, strict=True):
+        sides = (
+            torch.from_numpy(embeddings[rows]).double()
+            for rows in (trial.query_rows, trial.gallery_rows)
+        )
+        queries, gallery = expand_queries(*sides, **options)
+        assert_same(metrics, literal(-(queries @ gallery.T).numpy(), items, trial))
+
+
+def test_unusable_embeddings_are_named():
+    items = llcm_items()
+    embeddings = embed(items)
+    broken = embeddings.copy()
+    broken[5, 2] = np.inf
+    for wrong, message in (
+        (broken, r"embedding of test_0/cam2/0001/2.jpg \(row 5\) holds NaN or infinity"),
+        (embeddings[1:], r"expected \(216, D\): one row per image"),
+        (embeddings.astype(np.float16), "dtype float16, expected float32 or float64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            score(wrong, items)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from wrimnet.metrics.query_expansion import expand_queries
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def expand_literally(embeddings, neighbors, alpha, rounds):
+    for _ in range(rounds):
+        embeddings = unit(embeddings)
+        new = []
+        for one in embeddings:
+            similarity = embeddings @ one
+            nearest = np.argsort(-similarity, kind="stable")[:neighbors]
+            weights = np.maximum(similarity[nearest], 0) ** alpha
+            new.append((weights[:, None] * embeddings[nearest]).sum(0))
+        embeddings = unit(np.array(new))
+    return embeddings
+
+
+@pytest.mark.parametrize(("neighbors", "alpha", "rounds"), [(5, 3.0, 1), (3, 0.0, 2), (1, 1.0, 1)])
+def test_equals_the_literal_definition(neighbors, alpha, rounds):
+    rows = np.random.default_rng(0).standard_normal((30, 8))
+    queries, gallery = expand_queries(
+        torch.from_numpy(rows[:12]),
+        torch.from_numpy(rows[12:]),
+        neighbors=neighbors,
+        alpha=alpha,
+        rounds=rounds,
+        block_rows=7,
+    )
+    expected = expand_literally(rows, neighbors, alpha, rounds)
+    np.testing.assert_allclose(torch.cat((queries, gallery)).numpy(), expected, atol=1e-12)
+
+
+def test_one_neighbor_is_the_embedding_itself():
+    rows = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = torch.nn.functional.normalize(rows, dim=1)
+    queries, gallery = expand_queries(rows[:4], rows[4:], neighbors=1, alpha=3.0, rounds=2)
+    torch.testing.assert_close(torch.cat((queries, gallery)), rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"neighbors": 0}, "neighbors is 0, expected 1 to 5"),
+        ({"neighbors": 6}, "neighbors is 6, expected 1 to 5"),
+        ({"alpha": -1.0}, "expected alpha >= 0"),
+        ({"rounds": 0}, "rounds >= 1"),
+    ],
+)
+def test_options_out_of_range_are_named(change, message):
+    options = {"neighbors": 2, "alpha": 1.0, "rounds": 1, **change}
+    with pytest.raises(ValueError, match=message):
+        expand_queries(torch.eye(5)[:2], torch.eye(5)[2:], **options)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from reference.reranking_dense import rerank_dense
+
+from wrimnet.metrics.neighbors import nearest_neighbors
+from wrimnet.metrics.reranking import rerank, rerank_blocks
+
+
+def squared_distances(num_images, num_ids=12, spread=1.2, seed=0):
+    rng = np.random.default_rng(seed)
+    centers = rng.standard_normal((num_ids, 16))
+    images = centers[np.arange(num_images) % num_ids] + spread * rng.standard_normal(
+        (num_images, 16)
+    )
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+    return 2 - 2 * images @ images.T
+
+
+@pytest.mark.parametrize(
+    ("num_queries", "num_gallery", "k1", "k2", "original_weight"),
+    [(60, 40, 20, 6, 0.3), (40, 60, 8, 2, 0.0), (30, 30, 7, 3, 0.5), (50, 9, 5, 6, 1.0),
+     (20, 30, 3, 1, 0.3), (5, 4, 8, 4, 0.3), (1, 3, 1, 2, 0.3)],
+)  # fmt: skip
+def test_equals_the_dense_definition(num_queries, num_gallery, k1, k2, original_weight):
+    dist = squared_distances(num_queries + num_gallery)
+    found = rerank(
+        torch.from_numpy(dist), num_queries, k1=k1, k2=k2, original_weight=original_weight
+    )
+    expected = rerank_dense(dist, num_queries, k1, k2, original_weight)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_equals_the_dense_definition_with_ties_and_copies():
+    dist = np.round(squared_distances(80), 1)
+    dist[3], dist[:, 3] = dist[50], dist[:, 50]
+    found = rerank(torch.from_numpy(dist), 50, k1=10, k2=4, original_weight=0.3)
+    np.testing.assert_allclose(found.numpy(), rerank_dense(dist, 50, 10, 4, 0.3), atol=1e-6)
+
+
+def test_float32_stays_close_to_the_dense_definition():
+    dist = squared_distances(100)
+    found = rerank(torch.from_numpy(dist).float(), 60, k1=20, k2=6, original_weight=0.3)
+    np.testing.assert_allclose(found.numpy(), rerank_dense(dist, 60, 20, 6, 0.3), atol=1e-6)
+
+
+def test_blocks_change_nothing():
+    dist = torch.from_numpy(squared_distances(90))
+    options = {"k1": 12, "k2": 4, "original_weight": 0.3}
+    blocks = list(
+        rerank_blocks(
+            lambda rows: dist[rows], num_queries=50, num_gallery=40, block_rows=7, **options
+        )
+    )
+    assert [rows.start for rows, _ in blocks] == list(range(0, 50, 7))
+    joined = torch.cat([block for _, block in blocks])
+    torch.testing.assert_close(joined, rerank(dist, 50, **options), rtol=0, atol=1e-14)
+
+
+def test_full_original_weight_keeps_the_order():
+    dist = torch.from_numpy(squared_distances(60))
+    found = rerank(dist, 30, k1=6, k2=3, original_weight=1.0)
+    assert (found.argsort(1) == dist[:30, 30:].argsort(1)).all()
+
+
+@pytest.mark.parametrize("levels", [2, 4, 10**6])
+def test_nearest_neighbors_are_those_of_a_stable_sort(levels):
+    rng = np.random.default_rng(0)
+    dist = torch.from_numpy(rng.integers(0, levels, (40, 30)) / levels)
+    indices, largest = nearest_neighbors(dist, 8)
+    assert (indices == dist.argsort(dim=1, stable=True)[:, :8]).all()
+    assert (largest == dist.max(1).values).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k1": 10}, "k1 is 10, expected 1 to 9"),
+        ({"k1": 0}, "k1 is 0, expected 1 to 9"),
+        ({"k2": 0}, "k2 is 0, expected 1 to k1"),
+        ({"k2": 6}, "k2 is 6, expected 1 to k1 [+] 1 = 5"),
+        ({"original_weight": 1.5}, "lambda is 1.5, expected 0 to 1"),
+    ],
+)
+def test_options_out_of_range_are_named(change, message):
+    options = {"k1": 4, "k2": 2, "original_weight": 0.3, **change}
+    with pytest.raises(ValueError, match=message):
+        rerank(torch.from_numpy(squared_distances(10)), 6, **options)
