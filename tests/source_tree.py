@@ -52,6 +52,14 @@ def imports_of(module: Module) -> Iterator[Import]:
             yield Import(node.module or "", node.lineno, names, node.level)
 
 
+def imports_at_import(module: Module) -> Iterator[Import]:
+    """The imports that importing the module executes: those of its top level."""
+    statements = [
+        node for node in module.tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    return imports_of(module._replace(tree=ast.Module(statements, [])))
+
+
 def candidate_targets(statement: Import) -> list[str]:
     """``from a import b`` may mean the module ``a.b``; both names are returned."""
     return [statement.target, *(f"{statement.target}.{name}" for name in statement.names)]

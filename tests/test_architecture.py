@@ -8,6 +8,7 @@ from source_tree import (
     Module,
     assert_none_found,
     candidate_targets,
+    imports_at_import,
     imports_of,
     layer_of,
     parse_module,
@@ -16,7 +17,8 @@ from source_tree import (
 
 # Each layer and the layers that it may import, itself aside. `modality` is two constants.
 ALLOWED = {
-    "": set(),
+    # `wrimnet.load` is the interface, imported when it is called.
+    "": {"interface"},
     "modality": set(),
     "compat": set(),
     "losses": {"modality"},
@@ -28,6 +30,14 @@ ALLOWED = {
     "evaluation": {"modality", "data", "metrics", "compat"},
     "engine": {"modality", "config", "compat", "data", "evaluation", "modeling", "plugin"},
     "analysis": {"modality", "metrics"},
+    # A trained model as something to call: `wrimnet.load` and what the tools share of it.
+    "interface": {"modality", "compat", "config", "data", "engine", "evaluation"},
+    # What is made of a model: arrays of its inside and of its test set, handed to analysis to draw.
+    "inspection": {"modality", "metrics", "compat", "config", "layers", "data", "engine"}
+    | {"evaluation", "interface", "analysis"},
+    # Embeddings in, files or rows out; they know neither models nor configurations.
+    "search": {"modality"},
+    "export": {"modality"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # What the tools share: how a user's mistake is told.
@@ -136,7 +146,7 @@ def plugin_closure(modules: list[Module]) -> set[str]:
             continue
         reached.add(name)
         waiting.append(name.rpartition(".")[0])
-        for statement in imports_of(by_name[name]):
+        for statement in imports_at_import(by_name[name]):
             waiting.extend(candidate_targets(statement))
     return reached
 

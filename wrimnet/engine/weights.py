@@ -24,11 +24,11 @@ def load_weights(model: nn.Module, path: str, *, for_evaluation: bool) -> None:
     """
     weights, expected = read_state_dict(path), model.state_dict()
     if for_evaluation:
-        ignored = [name for name in weights if _is_training_only(name)]
+        ignored = [name for name in weights if is_training_only(name)]
         if ignored:
             _logger().info("evaluation leaves out %d training-only tensors", len(ignored))
         weights = {name: weights[name] for name in weights if name not in ignored}
-        expected = {name: expected[name] for name in expected if not _is_training_only(name)}
+        expected = {name: expected[name] for name in expected if not is_training_only(name)}
     differences = _differences(weights, expected)
     if differences:
         raise ValueError(f"weights {path} are not of this model:\n" + "\n".join(differences))
@@ -54,6 +54,8 @@ def read_checkpoint(path: str | Path) -> dict:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"weights file {path} does not exist; check MODEL.WEIGHTS")
+    if Path(path).suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for files that are no checkpoints
@@ -67,7 +69,21 @@ def read_checkpoint(path: str | Path) -> dict:
     return content
 
 
-def _is_training_only(name: str) -> bool:
+def _read_safetensors(path: str | Path) -> dict:
+    try:
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{path} needs safetensors: pip install 'wrimnet[export]', or give a .pth file"
+        ) from error
+    try:
+        return load_file(path)
+    except Exception as error:  # the library has an exception type of its own for broken files
+        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+
+
+def is_training_only(name: str) -> bool:
+    """Whether a tensor belongs to a classifier or projection, which evaluation does not use."""
     return any(part in name for part in _TRAINING_ONLY)
 
 
