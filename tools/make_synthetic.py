@@ -7,11 +7,9 @@ Example:
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from wrimnet.command_line import run_tool
 from wrimnet.data.synthetic.generate import generate
 from wrimnet.data.synthetic.layouts import LAYOUTS
 from wrimnet.data.synthetic.plan import Request
@@ -74,24 +72,21 @@ def read_request(arguments: argparse.Namespace) -> Request:
     )
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = build_parser()
-    arguments = parser.parse_args()
-    try:
-        folder = generate(
-            layout=arguments.layout,
-            out=arguments.out,
-            request=read_request(arguments),
-            height=arguments.height,
-            width=arguments.width,
-            workers=arguments.workers,
-            force=arguments.force,
-        )
-    except (ValueError, FileExistsError) as error:
-        parser.error(str(error))
+def main() -> int:
+    """Write the dataset and print its folder."""
+    arguments = build_parser().parse_args()
+    folder = generate(
+        layout=arguments.layout,
+        out=arguments.out,
+        request=read_request(arguments),
+        height=arguments.height,
+        width=arguments.width,
+        workers=arguments.workers,
+        force=arguments.force,
+    )
     print(folder)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

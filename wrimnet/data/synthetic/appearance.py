@@ -33,15 +33,15 @@ class Slot(IntEnum):
 NUM_SLOTS = 16
 
 HAIR_STYLES = {"bald": 1, "short": 4, "bob": 2, "long": 2, "ponytail": 2, "bun": 1, "afro": 1}
-HATS = {"none": 7, "cap": 1, "beanie": 1, "brim": 1, "hood": 1}
+HATS = {"none": 4, "cap": 1, "beanie": 1, "brim": 1, "hood": 1}
 UPPERS = {"tshirt": 3, "longsleeve": 3, "vest": 1, "jacket": 2, "coat": 2}
 UPPER_PATTERNS = {
-    "plain": 4, "rings": 2, "pinstripes": 1, "checks": 1, "dots": 1,
-    "emblem": 2, "two_tone": 2, "band": 1, "diagonal": 1, "panels": 1,
+    "plain": 2, "rings": 2, "pinstripes": 2, "checks": 2, "dots": 2,
+    "emblem": 1, "two_tone": 2, "band": 2, "diagonal": 2, "panels": 2,
 }  # fmt: skip
 LOWERS = {"trousers": 4, "wide_trousers": 2, "shorts": 2, "short_skirt": 1, "long_skirt": 1}
-LOWER_PATTERNS = {"plain": 7, "rings": 1, "checks": 1, "panels": 2, "two_tone": 1}
-BAGS = {"none": 4, "backpack": 2, "shoulder_bag": 2, "handbag": 2}
+LOWER_PATTERNS = {"plain": 4, "rings": 1, "checks": 1, "panels": 2, "two_tone": 2}
+BAGS = {"none": 3, "backpack": 2, "shoulder_bag": 2, "handbag": 2}
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def draw_appearance(generator: np.random.Generator) -> Appearance:
         lower=_draw_garment(generator, LOWERS, LOWER_PATTERNS),
         bag=_draw_garment(generator, BAGS, {"plain": 2, "two_tone": 1, "checks": 1}),
         materials=_draw_materials(generator),
-        plain_sleeves=generator.random() < 0.25,
+        plain_sleeves=generator.random() < 0.35,
         scarf=generator.random() < 0.15,
         boots=generator.random() < 0.3,
         stride=float(generator.uniform(0.6, 1.3)),
@@ -156,7 +156,7 @@ def _draw_body(generator: np.random.Generator, gender: str) -> Body:
     tilt = 0.04 if gender == "male" else -0.04
     return Body(
         height=float(generator.uniform(0.92, 1.04)),
-        build=float(generator.uniform(0.8, 1.3)),
+        build=float(generator.uniform(0.75, 1.4)),
         shoulders=float(generator.uniform(0.92, 1.08)) + tilt,
         hips=float(generator.uniform(0.9, 1.1)) - tilt,
         legs=float(generator.uniform(0.93, 1.07)),
@@ -167,7 +167,7 @@ def _draw_body(generator: np.random.Generator, gender: str) -> Body:
 def _draw_garment(
     generator: np.random.Generator, kinds: dict[str, int], patterns: dict[str, int]
 ) -> Garment:
-    period = float(generator.uniform(0.055, 0.12))
+    period = float(generator.uniform(0.075, 0.16))
     return Garment(pick(generator, kinds), pick(generator, patterns), period)
 
 

@@ -45,16 +45,16 @@ def draw_camera(generator: np.random.Generator, modality: int) -> Camera:
     visible = modality == VISIBLE
     cast = generator.uniform(0.86, 1.14, 3) if visible else np.ones(3)
     return Camera(
-        heading=float(generator.uniform(-np.pi, np.pi)),
-        pitch=float(generator.uniform(0.03, 0.36)),
-        roll=float(generator.normal(0, 0.03)),
-        zoom=float(generator.uniform(0.93, 1.05)),
-        gain=float(generator.uniform(0.65, 1.15)),
-        gamma=float(generator.uniform(0.8, 1.25)),
+        heading=float(generator.uniform(-0.7, 0.7)),
+        pitch=float(generator.uniform(0.03, 0.28)),
+        roll=float(generator.normal(0, 0.02)),
+        zoom=float(generator.uniform(0.95, 1.04)),
+        gain=float(generator.uniform(0.8, 1.15)),
+        gamma=float(generator.uniform(0.8, 1.15)),
         cast=(float(cast[0]), float(cast[1]), float(cast[2])),
-        blur=float(generator.uniform(0.3, 0.8) if visible else generator.uniform(0.4, 1.0)),
-        noise=float(generator.uniform(2.0, 7.0) if visible else generator.uniform(4.0, 10.0)),
-        vignette=float(generator.uniform(0.0, 0.3) if visible else generator.uniform(0.2, 0.7)),
+        blur=float(generator.uniform(0.2, 0.6) if visible else generator.uniform(0.25, 0.6)),
+        noise=float(generator.uniform(1.0, 4.0) if visible else generator.uniform(2.0, 5.0)),
+        vignette=float(generator.uniform(0.0, 0.25) if visible else generator.uniform(0.15, 0.5)),
     )
 
 
@@ -62,7 +62,7 @@ def record(image: np.ndarray, camera: Camera, generator: np.random.Generator) ->
     """Return what the sensor makes of an ideal image, both uint8 (H, W, 3)."""
     sigma = camera.blur * image.shape[0] / 128 * generator.uniform(0.6, 1.6, 2)
     soft = cv2.GaussianBlur(image, (0, 0), sigmaX=float(sigma[0]), sigmaY=float(sigma[1]))
-    seen = _apply_curve(soft, camera, float(generator.uniform(0.8, 1.2)))
+    seen = _apply_curve(soft, camera, float(generator.uniform(0.85, 1.15)))
     lamp = _lamp(image.shape, camera.vignette, generator)
     lit = cv2.multiply(seen, cv2.merge([lamp] * 3), scale=1.0 / FULL_LIGHT)
     return cv2.add(lit, _grain(image.shape, camera, generator), dtype=cv2.CV_8U)

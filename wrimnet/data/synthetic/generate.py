@@ -9,7 +9,7 @@ import multiprocessing
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -24,6 +24,7 @@ GENERATOR_VERSION = 1  # raise it whenever a rendered image changes
 DESCRIPTION_FILE = "synthetic.json"
 JPEG_QUALITY = 92
 IMAGES_PER_JOB = 32
+MAX_IDENTITIES = 9999
 
 
 def generate(
@@ -64,12 +65,13 @@ def generate(
         return folder
     plan = make_plan(request)
     partial = folder.with_name(f".{folder_name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    if partial.exists():
+        shutil.rmtree(partial)
+    for name in plan.folders:
+        (partial / name).mkdir(parents=True)
     _write_images(plan, partial, request.seed, (height, width), workers)
     description = {"generator_version": GENERATOR_VERSION, **arguments, "counts": _count(plan)}
-    files = {**plan.files, DESCRIPTION_FILE: (json.dumps(description, indent=2) + "\n").encode()}
-    for path, content in files.items():
-        _write(partial / path, content)
+    _write_files(partial, {**plan.files, DESCRIPTION_FILE: _to_json(description)})
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
@@ -81,10 +83,16 @@ def _check(request: Request, height: int, width: int, workers: int) -> None:
     for name, bound in least.items():
         if getattr(request, name) < bound:
             raise ValueError(f"{name} is {getattr(request, name)}, need at least {bound}")
-    if max(request.images_per_id, request.test_images_per_id) >= MAX_IMAGES_PER_ID:
-        raise ValueError(f"images per identity must stay below {MAX_IMAGES_PER_ID}")
-    if request.train_ids + request.test_ids > 9999:
-        raise ValueError("folders have four digits: use at most 9999 identities")
+    for name in ("images_per_id", "test_images_per_id"):
+        if getattr(request, name) >= MAX_IMAGES_PER_ID:
+            raise ValueError(
+                f"{name} is {getattr(request, name)}, must stay below {MAX_IMAGES_PER_ID}"
+            )
+    if request.train_ids + request.test_ids > MAX_IDENTITIES:
+        raise ValueError(
+            f"{request.train_ids} + {request.test_ids} identities do not fit folders of four "
+            f"digits; use at most {MAX_IDENTITIES}"
+        )
     if height < 48 or width < 24:
         raise ValueError(f"images of {height}x{width} show nobody; use at least 48x24")
     if workers < 1:
@@ -153,8 +161,7 @@ def _render_job(job: tuple[Path, tuple, list[PlannedImage]]) -> int:
     studio = _studio(*settings)
     for planned in images:
         content = _encode(studio.render(planned.shot), Path(planned.paths[0]).suffix)
-        for path in planned.paths:
-            _write(folder / path, content)
+        _write_files(folder, dict.fromkeys(planned.paths, content))
     return len(images)
 
 
@@ -163,6 +170,12 @@ def _encode(image: np.ndarray, suffix: str) -> bytes:
     return cv2.imencode(suffix, image[..., ::-1], options)[1].tobytes()
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _to_json(description: dict[str, object]) -> bytes:
+    return (json.dumps(description, indent=2) + "\n").encode()

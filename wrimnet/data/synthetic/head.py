@@ -12,6 +12,7 @@ from wrimnet.data.synthetic.pose import Skeleton, View
 from wrimnet.data.synthetic.shapes import capsule, ellipse, vector
 
 NEAR = 0.12  # depth of the head, in front of trunk and arms
+BEHIND = -0.03  # depth of hair that the trunk hides
 LONG_HAIR = {"bob": 0.07, "long": 0.17}
 
 
@@ -75,7 +76,7 @@ def _crown(centre: np.ndarray, radius: float, away: float, side: float) -> Part:
 def _fall(style: str, centre: np.ndarray, radius: float, away: float, side: float) -> list[Part]:
     """What hangs down or stands off: long hair, a tail or a bun, on the back of the head."""
     back = centre + vector(-0.55 * radius * side, 0.0)
-    near = NEAR + 4e-3 if away > 0.5 else NEAR - 2e-3
+    near = NEAR + 4e-3 if away > 0.4 else BEHIND
     if style in LONG_HAIR:
         reach = LONG_HAIR[style] / 0.06 * radius
         ends = back + vector(0.0, -0.3 * radius), back + vector(0.0, reach)

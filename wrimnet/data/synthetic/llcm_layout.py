@@ -16,7 +16,12 @@ from wrimnet.data.synthetic.plan import (
 from wrimnet.data.synthetic.rendering import Shot
 from wrimnet.modality import INFRARED, VISIBLE
 
-INFRARED_CAMERAS = (1, 2, 4, 5, 6, 7, 8, 9)  # the visible ones have camera 3 as well
+VISIBLE_CAMERAS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+INFRARED_CAMERAS = (1, 2, 4, 5, 6, 7, 8, 9)
+FOLDERS = (
+    *(f"test_vis/cam{camid}" for camid in VISIBLE_CAMERAS),
+    *(f"test_nir/cam{camid}" for camid in INFRARED_CAMERAS),
+)
 CAMERAS_PER_ID = 4
 OUTDOOR_CAMERAS = frozenset({2, 4, 5, 8})
 
@@ -42,7 +47,7 @@ def plan_llcm(request: Request) -> Plan:
             files[f"idx/{name}_{folder}.txt"] = label_lines(
                 (image.paths[0], labels[image.shot.pid]) for image in chosen
             )
-    return Plan(images, files, OUTDOOR_CAMERAS)
+    return Plan(images, files, OUTDOOR_CAMERAS, FOLDERS)
 
 
 def _identity_images(request: Request, pid: int, is_test: bool) -> Iterator[PlannedImage]:

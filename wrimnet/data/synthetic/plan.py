@@ -55,11 +55,13 @@ class Plan:
         images: what to render.
         files: content of every other file by POSIX path.
         outdoor_scenes: numbers of the scenes that lie outdoors.
+        folders: folders that a tree always has, though a small one may leave them empty.
     """
 
     images: list[PlannedImage]
     files: dict[str, bytes]
     outdoor_scenes: frozenset[int]
+    folders: tuple[str, ...]
 
 
 def require_test_images(request: Request, least: int) -> None:

@@ -35,7 +35,7 @@ def plan_regdb(request: Request) -> Plan:
     files: dict[str, bytes] = {}
     for trial in range(1, TRIALS + 1):
         files |= _trial_lists(request, trial, images)
-    return Plan(images, files, frozenset(range(SCENES)))
+    return Plan(images, files, frozenset(range(SCENES)), ("Visible", "Thermal"))
 
 
 def _identity_images(request: Request, pid: int) -> Iterator[PlannedImage]:

@@ -27,8 +27,8 @@ from wrimnet.modality import MODALITY_NAMES
 SUPERSAMPLING = 2
 MAX_IMAGES_PER_ID = 10_000  # per modality: the images of identity p count from p times this
 STRANGER, OBSTACLE = NUM_SLOTS, 2 * NUM_SLOTS  # first slots of another person, of an obstacle
-STRANGER_SHARE = 0.15
-OBSTACLE_SHARE = 0.15
+STRANGER_SHARE = 0.08
+OBSTACLE_SHARE = 0.08
 
 
 @dataclass(frozen=True)
@@ -115,15 +115,15 @@ def _draw_view(
     """Draw direction of walk and place in the crop; crops are as loose as a detector's."""
     yaw = camera.heading if facing is None else 0.0
     away = draw.random() < 0.5 if facing is None else not facing
-    yaw += math.pi * away + float(draw.normal(0, 0.45 if facing is None else 0.3))
+    yaw += math.pi * away + float(draw.normal(0, 0.35 if facing is None else 0.25))
     return View(
         yaw=yaw,
         pitch=camera.pitch + float(draw.normal(0, 0.03)),
         roll=camera.roll + float(draw.normal(0, 0.02)),
-        unit=0.9 * shape[0] * camera.zoom * float(draw.normal(1, 0.05)),
+        unit=0.9 * shape[0] * camera.zoom * float(draw.normal(1, 0.035)),
         origin=(
-            shape[1] * (0.5 + float(draw.normal(0, 0.05))),
-            shape[0] * (0.955 + float(draw.normal(0, 0.025))),
+            shape[1] * (0.5 + float(draw.normal(0, 0.035))),
+            shape[0] * (0.955 + float(draw.normal(0, 0.018))),
         ),
     )
 

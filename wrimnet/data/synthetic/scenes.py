@@ -79,7 +79,7 @@ class _Place:
         stains = cv2.resize(grains, shape[::-1], interpolation=cv2.INTER_LINEAR_EXACT)
         stains = stains.astype(np.uint16)
         visible = np.minimum(self.visible * stains[..., None] // 128, 255).astype(np.uint8)
-        infrared = np.minimum(self.infrared * stains // 170, 255).astype(np.uint8)
+        infrared = np.minimum(self.infrared * stains // 220, 255).astype(np.uint8)
         return Scene({VISIBLE: visible, INFRARED: np.repeat(infrared[..., None], 3, 2)})
 
 

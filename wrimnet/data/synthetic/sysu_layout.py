@@ -41,7 +41,7 @@ def plan_sysu(request: Request) -> Plan:
     files["exp/rand_perm_cam.mat"] = write_permutations(
         counts, len(lists["available"]), seeded_generator(request.seed, "rand_perm_cam", 0)
     )
-    return Plan(images, files, OUTDOOR_SCENES)
+    return Plan(images, files, OUTDOOR_SCENES, tuple(f"cam{camid}" for camid in range(1, 7)))
 
 
 def _identity_images(request: Request, pid: int, is_test: bool) -> Iterator[PlannedImage]:
