@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from test_scoring import llcm_items
+from drawn_items import llcm_items
 
 from wrimnet.data.items import ImageItem
 from wrimnet.evaluation.chance import chance_level

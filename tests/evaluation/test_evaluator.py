@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_scoring import embed, llcm_items
+from drawn_items import embed, llcm_items
 
 from wrimnet.config import get_cfg
 from wrimnet.data.images import UnreadableImageError

@@ -197,6 +197,8 @@ def test_draws_that_a_protocol_does_not_have_are_refused():
         build_trials(find_protocol("llcm_ir2vis"), items, draw="official")
     with pytest.raises(ValueError, match="unknown gallery draw 'random'"):
         build_trials(find_protocol("sysu_all_single"), items, draw="random")
+    with pytest.raises(ValueError, match="num_trials is 0, expected at least 1"):
+        build_trials(find_protocol("sysu_all_single"), items, num_trials=0)
 
 
 def test_an_empty_side_is_named():

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from drawn_items import embed, llcm_items
 from reference.ranking_loop import rank_by_numpy
 from reference.reranking_dense import rerank_dense
 
-from wrimnet.data.items import ImageItem
 from wrimnet.evaluation import scoring as scoring_module
 from wrimnet.evaluation.galleries import build_trials
 from wrimnet.evaluation.protocols import find_protocol
@@ -12,25 +12,6 @@ from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, score
 from wrimnet.metrics.query_expansion import expand_queries
 
 PROTOCOL = find_protocol("llcm_ir2vis")
-
-
-def llcm_items(num_ids=12, cameras=(1, 2, 4), per_camera=3):
-    return [
-        ImageItem("", pid, camid, modality, f"test_{modality}/cam{camid}/{pid:04d}/{number}.jpg")
-        for modality in (0, 1)
-        for pid in range(1, num_ids + 1)
-        for camid in cameras
-        for number in range(per_camera)
-    ]
-
-
-def embed(items, dimensions=16, noise=1.0, seed=0):
-    rng = np.random.default_rng(seed)
-    centers = rng.standard_normal((100, dimensions))
-    rows = centers[[item.pid for item in items]] + noise * rng.standard_normal(
-        (len(items), dimensions)
-    )
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def score(embeddings, items, protocol=PROTOCOL, **options):
@@ -143,3 +124,8 @@ def test_unusable_embeddings_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             score(wrong, items)
+
+
+def test_memory_must_be_something():
+    with pytest.raises(ValueError, match="memory_gb is 0, expected more than 0"):
+        Scoring(memory_gb=0)

@@ -71,6 +71,10 @@ class Evaluator:
         described = describe_weights(weights)
         return self.score(self._extract(model, self.items), weights=described)
 
+    def embed(self, model: Any) -> np.ndarray:
+        """Returns the whole test embedding of every item, (N, D) of unit length."""
+        return join_parts(self._extract(model, self.items), self.embedding_parts)
+
     def score(
         self, parts: Mapping[str, np.ndarray], weights: Mapping[str, str] | None = None
     ) -> EvaluationReport:
@@ -131,12 +135,13 @@ def selections(
 
 def join_parts(parts: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """Concatenates groups (N, D_part) and scales each row to unit length, (N, D) float32."""
-    joined = np.concatenate([parts[name] for name in names], axis=1).astype(np.float32)
-    length = np.linalg.norm(joined, axis=1, keepdims=True)
+    joined = np.concatenate([parts[name] for name in names], axis=1).astype(np.float32, copy=False)
+    length = np.sqrt(np.einsum("nd,nd->n", joined, joined, dtype=np.float64))[:, None]
     if not (length > 0).all():
         rows = np.flatnonzero(~(length[:, 0] > 0))
         raise ValueError(
             f"the embedding {'+'.join(names)} of row {rows[0]} has length {length[rows[0], 0]}; "
             f"{rows.size} of {len(joined)} cannot be scaled to unit length"
         )
-    return joined / length
+    joined /= length
+    return joined

@@ -55,6 +55,8 @@ def build_trials(
         ValueError: the draw does not fit the protocol, or a side has no image.
     """
     check_draw(protocol, draw)
+    if num_trials < 1:
+        raise ValueError(f"num_trials is {num_trials}, expected at least 1")
     queries = _rows(items, protocol.query_modality)
     gallery = _rows(items, protocol.gallery_modality)
     _check_sides(protocol, queries, gallery)

@@ -1,9 +1,12 @@
 """Which code and which weights a result was made with."""
 
 import hashlib
+import os
+import platform
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import wrimnet
@@ -18,6 +21,19 @@ def describe_code() -> dict[str, str | None]:
         "wrimnet": wrimnet.__version__,
         "torch": torch.__version__,
         "commit": _commit(Path(__file__).parent),
+    }
+
+
+def describe_machine() -> dict[str, str]:
+    """Returns the processor, the GPU where there is one, and the versions that numbers rest on."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
     }
 
 
@@ -36,6 +52,13 @@ def file_sha256(path: str | Path) -> str:
 def describe_weights(path: str | None) -> dict[str, str] | None:
     """Returns path and sha256 of a weights file, or None for weights that are in memory only."""
     return None if path is None else {"path": str(path), "sha256": file_sha256(path)}
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _commit(folder: Path) -> str | None:

@@ -65,6 +65,10 @@ class Scoring:
     expansion: QueryExpansion | None = None
     reranking: Reranking | None = None
 
+    def __post_init__(self) -> None:
+        if not self.memory_gb > 0:
+            raise ValueError(f"memory_gb is {self.memory_gb}, expected more than 0 (10^9 bytes)")
+
 
 def score_trials(
     embeddings: np.ndarray,
@@ -183,7 +187,7 @@ def _distance_blocks(
 def _squared_distances(queries: Tensor, gallery: Tensor, scoring: Scoring) -> DistanceRows:
     """Rows of the squared distances of all to all, (N, N): held where they fit, else recomputed."""
     every = torch.cat((queries, gallery))
-    squares = every.square().sum(1)
+    squares = torch.linalg.vecdot(every, every)
 
     def rows(block: slice) -> Tensor:
         dist = _negative_similarity(every[block], every, scoring)
