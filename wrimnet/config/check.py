@@ -106,6 +106,7 @@ def check_ranges(cfg: CfgNode) -> None:
         value = cfg.MODEL.WRIM.CLASSIFICATION.LABEL_SMOOTHING
         raise ValueError(f"MODEL.WRIM.CLASSIFICATION.LABEL_SMOOTHING = {value}: not in [0, 1)")
     check_scales(cfg)
+    check_pixels(cfg)
 
 
 def check_scales(cfg: CfgNode) -> None:
@@ -117,6 +118,16 @@ def check_scales(cfg: CfgNode) -> None:
         size = get_key(cfg, name)
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"{name} = {size}: expected [height, width] in pixels")
+
+
+def check_pixels(cfg: CfgNode) -> None:
+    """Raises ValueError if the normalisation is not one mean and one deviation per channel."""
+    mean, std = cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise ValueError(
+            f"MODEL.PIXEL_MEAN = {mean} and PIXEL_STD = {std}: expected three numbers each, one "
+            "per RGB channel, the deviations above 0"
+        )
 
 
 def check_batch(cfg: CfgNode) -> None:
@@ -151,8 +162,14 @@ def check_miim(cfg: CfgNode) -> None:
 
 def check_feature_rows(cfg: CfgNode) -> None:
     """Raises ValueError if an input size leaves too small a map for a MIIM or for the stripes."""
+    backbone = cfg.MODEL.BACKBONE
     for size_name in ("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST"):
-        maps = _map_sizes(get_key(cfg, size_name), cfg.MODEL.BACKBONE.LAST_STRIDE)
+        maps = _map_sizes(get_key(cfg, size_name), backbone.LAST_STRIDE, backbone.MAX_POOL)
+        if min(maps[0]) < 1:
+            raise ValueError(
+                f"{size_name} = {get_key(cfg, size_name)}: nothing is left of it after the stem; "
+                "expected at least 3 pixels a side"
+            )
         for stage in (*cfg.MODEL.WRIM.MIIM.SEPARATE_STAGES, *cfg.MODEL.WRIM.MIIM.SHARED_STAGES):
             stride, (rows, columns) = cfg.MODEL.WRIM.MIIM.STRIDE[stage - 1], maps[stage - 1]
             if stride > min(rows, columns):
@@ -169,9 +186,9 @@ def check_feature_rows(cfg: CfgNode) -> None:
                 )
 
 
-def _map_sizes(size: list[int], last_stride: int) -> list[tuple[int, int]]:
+def _map_sizes(size: list[int], last_stride: int, max_pool: str) -> list[tuple[int, int]]:
     """Rows and columns after Blocks 1..4: stem, then strides 1, 2, 2, last_stride, rounded up."""
-    sides = [_stem_side(side) for side in size]
+    sides = [_stem_side(side, max_pool) for side in size]
     maps = []
     for stride in (1, 2, 2, last_stride):
         sides = [-(-side // stride) for side in sides]
@@ -179,6 +196,8 @@ def _map_sizes(size: list[int], last_stride: int) -> list[tuple[int, int]]:
     return maps
 
 
-def _stem_side(side: int) -> int:
-    after_conv = (side + 1) // 2
-    return max(1, -(-(after_conv - 3) // 2) + 1)  # max pool 3, stride 2, ceil mode
+def _stem_side(side: int, max_pool: str) -> int:
+    after_conv = (side + 1) // 2  # kernel 7, stride 2, padding 3
+    if max_pool == "torchvision":
+        return (after_conv + 1) // 2  # kernel 3, stride 2, padding 1
+    return after_conv // 2  # kernel 3, stride 2, ceil mode; nothing is left of one pixel

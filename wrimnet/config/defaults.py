@@ -32,6 +32,12 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def available_devices() -> list[str]:
+    """Returns the names MODEL.DEVICE may have on this machine: cpu, cuda, cuda:0, cuda:1, ..."""
+    numbered = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", "cuda", *numbered] if numbered else ["cpu"]
+
+
 def set_key(cfg: CfgNode, name: str, value: object) -> None:
     """Sets the dotted key ``name``, creating the nodes on the way."""
     *parents, leaf = name.split(".")

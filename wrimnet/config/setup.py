@@ -9,7 +9,13 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.config.check import check_config
-from wrimnet.config.defaults import default_device, get_cfg, get_key, leaf_names
+from wrimnet.config.defaults import (
+    available_devices,
+    default_device,
+    get_cfg,
+    get_key,
+    leaf_names,
+)
 from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import merge_nested, merge_options
 from wrimnet.config.yaml_files import read_config_file, read_overlay_file
@@ -19,6 +25,7 @@ _NOT_HASHED = {
     "OUTPUT_DIR",
     "MODEL.DEVICE",
     "MODEL.WEIGHTS",
+    "MODEL.HEADS.NUM_CLASSES",  # 0 until the dataset's identities are counted
     "MODEL.BACKBONE.PRETRAIN_PATH",
     "DATASETS.ROOT",
     "DATALOADER.CACHE_DIR",
@@ -65,9 +72,17 @@ def setup_cfg(
 
 
 def setup_device(cfg: CfgNode) -> None:
-    """Resolves MODEL.DEVICE "auto", and runs in fp32 on CPUs, which do bf16 in software."""
+    """Resolves MODEL.DEVICE "auto", and runs in fp32 on CPUs, which do bf16 in software.
+
+    Raises:
+        ValueError: MODEL.DEVICE names no device, or one that is not there.
+    """
     if cfg.MODEL.DEVICE == "auto":
         cfg.MODEL.DEVICE = default_device()
+    if cfg.MODEL.DEVICE not in available_devices():
+        raise ValueError(
+            f"MODEL.DEVICE = {cfg.MODEL.DEVICE!r}: expected auto or one of {available_devices()}"
+        )
     if cfg.MODEL.DEVICE == "cpu":
         cfg.SOLVER.PRECISION = "fp32"
 

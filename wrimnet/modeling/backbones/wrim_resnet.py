@@ -122,4 +122,6 @@ def build_wrim_resnet_backbone(cfg: CfgNode) -> WRIMResNet:
         fusion=miim.FUSION,
     )
     backbone.activation_checkpointing = cfg.SOLVER.ACTIVATION_CHECKPOINTING
+    if cfg.SOLVER.COMPILE:
+        backbone.compile()  # in place: the names of the weights stay
     return backbone

@@ -1,0 +1,172 @@
+"""Rules of a configuration: choices, ranges, batch, MIIM, maps, FastReID's keys."""
+
+import re
+
+import wrimnet.compat  # noqa: F401
+
+import pytest
+import torch
+from fastreid.config import get_cfg as get_fastreid_cfg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wrimnet.config import setup_cfg
+from wrimnet.config.check import (
+    _INSTEAD,
+    _map_sizes,
+    check_choices,
+    check_fastreid_keys,
+    check_feature_rows,
+)
+from wrimnet.config.defaults import get_cfg, get_key, leaf_names, set_key
+from wrimnet.config.keys import KEYS
+from wrimnet.modeling.backbones.wrim_resnet import WRIMResNet
+
+READ = {key.name for key in KEYS}
+UNREAD = sorted(set(leaf_names(get_fastreid_cfg())) - READ)
+WITH_CHOICES = [key for key in KEYS if key.choices]
+
+
+def setup(*words):
+    return setup_cfg("", (), ["MODEL.DEVICE", "cpu", *words])
+
+
+def another(value):
+    """Some value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (list, tuple)):
+        return type(value)([*value, "x"])
+    return f"{value}x" if isinstance(value, str) else (value or 0) + 1
+
+
+def test_defaults_keep_every_rule():
+    setup()
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_unread_fastreid_key_is_an_error_that_names_what_to_use(name):
+    cfg = get_cfg()
+    set_key(cfg, name, another(get_key(cfg, name)))
+    instead = re.escape(_INSTEAD.get(name, "train_net.py --help-config"))
+    pattern = rf"^{re.escape(name)} = .* is not read by WRIM-Net; use .*{instead}"
+    with pytest.raises(ValueError, match=pattern):
+        check_fastreid_keys(cfg)
+
+
+@pytest.mark.parametrize("name", _INSTEAD)
+def test_key_to_use_instead_exists(name):
+    assert name in UNREAD
+    mentioned = re.findall(r"[A-Z]+(?:\.[A-Z_]+)+", _INSTEAD[name])
+    groups = {key.rpartition(".")[0] for key in READ}
+    assert all(key in READ or key in groups for key in mentioned)
+
+
+@pytest.mark.parametrize("key", WITH_CHOICES, ids=lambda key: key.name)
+def test_value_that_is_no_choice_is_refused_and_each_choice_is_accepted(key):
+    cfg = get_cfg()
+    set_key(cfg, key.name, another(key.choices[-1]))
+    with pytest.raises(ValueError, match=rf"{key.name} = .*: expected one of \["):
+        check_choices(cfg)
+    for choice in key.choices:
+        set_key(cfg, key.name, choice)
+        check_choices(cfg)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("SOLVER.MAX_EPOCH", "0"), "SOLVER.MAX_EPOCH = 0: expected at least 1"),
+        (("SOLVER.LOG_PERIOD", "0"), "SOLVER.LOG_PERIOD = 0: expected at least 1"),
+        (("SOLVER.WEIGHT_DECAY", "-1"), "SOLVER.WEIGHT_DECAY = -1.0: expected at least 0"),
+        (("MODEL.WRIM.CMKIC.WEIGHT", "-0.5"), "CMKIC.WEIGHT = -0.5: expected at least 0"),
+        (("MODEL.WRIM.CMKIC.TOP_K", "0"), "CMKIC.TOP_K = 0: expected at least 1"),
+        (("MODEL.WRIM.MAIN.STRIPES", "-1"), "MAIN.STRIPES = -1: expected at least 0"),
+        (("TEST.NUM_TRIALS", "0"), "TEST.NUM_TRIALS = 0: expected at least 1"),
+        (("SEED", "-1"), "SEED = -1: expected at least 0"),
+        (("INPUT.FLIP.PROB", "1.5"), r"INPUT.FLIP.PROB = 1.5: expected a probability"),
+        (("MODEL.WRIM.CMKIC.TEMPERATURE", "0"), "TEMPERATURE = 0.0: expected a positive number"),
+        (("MODEL.WRIM.CLASSIFICATION.LABEL_SMOOTHING", "1"), r"LABEL_SMOOTHING = 1.0: not in"),
+        (("INPUT.MULTISCALE_CROP.SCALES", "(1.0, 1.5)"), r"SCALES = .*: expected numbers in"),
+        (("INPUT.MULTISCALE_CROP.SCALES", "()"), r"SCALES = \(\): expected numbers in"),
+        (("INPUT.SIZE_TEST", "[10]"), r"INPUT.SIZE_TEST = \[10\]: expected \[height, width\]"),
+        (("INPUT.SIZE_TRAIN", "[0, 9]"), r"INPUT.SIZE_TRAIN = \[0, 9\]: expected \[height"),
+        (("MODEL.PIXEL_MEAN", "[1.0]"), r"PIXEL_MEAN = \[1.0\].*expected three numbers each"),
+        (("MODEL.PIXEL_STD", "[1, 1, 0]"), r"PIXEL_STD = .*the deviations above 0"),
+        (("SOLVER.IMS_PER_BATCH", "100"), r"= 100 is not 2 x P x K .* = 8 and P >= 2.*nearest: 96"),
+        (("SOLVER.IMS_PER_BATCH", "16"), r"= 16 is not 2 x P x K .*; nearest: 32"),
+        (("DATALOADER.NUM_INSTANCE", "7"), r"K = DATALOADER.NUM_INSTANCE = 7 .*nearest: 126"),
+        (("MODEL.WRIM.MIIM.SEPARATE_STAGES", "(1, 3)"), "Blocks 1 to 4, each at most once"),
+        (("MODEL.WRIM.MIIM.SHARED_STAGES", "(5,)"), "Blocks 1 to 4, each at most once"),
+        (("MODEL.WRIM.MIIM.SHARED_STAGES", "(4, 4)"), "Blocks 1 to 4, each at most once"),
+        (("MODEL.WRIM.MIIM.STRIDE", "(1, 1, 1)"), r"MIIM.STRIDE = .*: expected four numbers >= 1"),
+        (("MODEL.WRIM.MIIM.REDUCTION", "(0, 1, 1, 1)"), "MIIM.REDUCTION = .*four numbers >= 1"),
+        (("MODEL.WRIM.MAIN.STRIPES", "25"), "MAIN.STRIPES = 25 stripes do not fit into the 24 row"),
+        (("MODEL.WRIM.AUXILIARY.STRIPES", "25"), r"AUXILIARY.STRIPES = 25 .*INPUT.SIZE_TRAIN"),
+        (("MODEL.WRIM.MIIM.STRIDE", "(4, 2, 10, 1)"), "= 10 after Block 3 is larger than its 24 x"),
+        (("INPUT.SIZE_TEST", "[48, 16]", "MODEL.WRIM.MAIN.STRIPES", "6"), "the 3 rows .*SIZE_TEST"),
+        (("INPUT.SIZE_TRAIN", "[2, 64]"), r"SIZE_TRAIN = \[2, 64\]: nothing is left of it"),
+        (("MODEL.DEVICE", "gpu"), r"MODEL.DEVICE = 'gpu': expected auto or one of \['cpu'"),
+        (("MODEL.DEVICE", "cuda:99"), r"MODEL.DEVICE = 'cuda:99': expected auto or one of"),
+    ],
+)
+def test_broken_rule_is_a_sentence(words, message):
+    with pytest.raises(ValueError, match=message):
+        setup(*words)
+
+
+@given(
+    height=st.integers(3, 160),
+    width=st.integers(3, 90),
+    last_stride=st.sampled_from([1, 2]),
+    max_pool=st.sampled_from(["fastreid", "torchvision"]),
+    depth=st.sampled_from(["18x", "50x"]),
+)
+@settings(max_examples=25, deadline=None)
+def test_map_sizes_are_those_of_the_backbone(height, width, last_stride, max_pool, depth):
+    found = _block_sizes(_backbone(depth, last_stride, max_pool), height, width)
+    assert _map_sizes([height, width], last_stride, max_pool) == found
+
+
+@pytest.mark.parametrize("depth", ["34x", "101x"])
+@pytest.mark.parametrize("max_pool", ["fastreid", "torchvision"])
+@pytest.mark.parametrize("size", [(384, 144), (37, 21), (3, 5)])
+def test_map_sizes_are_those_of_the_deeper_backbones(depth, max_pool, size):
+    found = _block_sizes(_backbone(depth, 1, max_pool), *size)
+    assert _map_sizes(list(size), 1, max_pool) == found
+
+
+_BACKBONES = {}
+
+
+def _backbone(depth, last_stride, max_pool):
+    if (depth, last_stride, max_pool) not in _BACKBONES:
+        with torch.device("meta"):
+            backbone = WRIMResNet(depth=depth, last_stride=last_stride, max_pool=max_pool)
+        _BACKBONES[depth, last_stride, max_pool] = backbone.eval()
+    return _BACKBONES[depth, last_stride, max_pool]
+
+
+def _block_sizes(backbone, height, width):
+    sizes = []
+    blocks = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
+    hooks = [
+        block.register_forward_hook(lambda _, __, output: sizes.append(tuple(output.shape[2:])))
+        for block in blocks
+    ]
+    backbone(torch.empty(1, 3, height, width, device="meta"), 1)
+    for hook in hooks:
+        hook.remove()
+    return sizes
+
+
+@pytest.mark.parametrize("max_pool", ["fastreid", "torchvision"])
+@pytest.mark.parametrize("size", [(70, 33), (69, 31), (71, 35), (66, 30)])
+def test_stripes_fit_exactly_when_the_maps_have_the_rows(max_pool, size):
+    rows = _map_sizes(list(size), 1, max_pool)[3][0]
+    words = ["INPUT.SIZE_TRAIN", str(list(size)), "MODEL.BACKBONE.MAX_POOL", max_pool]
+    cfg = setup(*words, "MODEL.WRIM.MAIN.STRIPES", str(rows))
+    cfg.defrost()
+    cfg.MODEL.WRIM.MAIN.STRIPES = rows + 1
+    with pytest.raises(ValueError, match=f"{rows + 1} stripes do not fit into the {rows} rows"):
+        check_feature_rows(cfg)

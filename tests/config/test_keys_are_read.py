@@ -1,0 +1,63 @@
+"""A key nobody reads is a lie to the user: each key of the table is read by code outside config."""
+
+import ast
+import inspect
+
+import wrimnet.compat  # noqa: F401
+
+import pytest
+from fastreid.modeling.backbones import build_backbone
+from fastreid.modeling.meta_arch import build_model
+from key_reads import keys_read
+from source_tree import layer_of, read_modules
+
+from wrimnet.config.keys import KEYS
+
+# Read by FastReID's own functions, which ours call with the configuration.
+BY_FASTREID = {
+    "MODEL.META_ARCHITECTURE": build_model,
+    "MODEL.BACKBONE.NAME": build_backbone,
+}
+# Builds FastReID's own loader, to compare with it, from FastReID's own tree.
+WITH_FASTREID_KEYS = {"wrimnet.data.benchmark_paths"}
+READS = {
+    path
+    for module in read_modules("wrimnet", "tools")
+    if layer_of(module.name) != "config" and module.name not in WITH_FASTREID_KEYS
+    for path in keys_read(module.tree)
+}
+
+
+@pytest.mark.parametrize("name", [key.name for key in KEYS])
+def test_key_is_read(name):
+    if name in BY_FASTREID:
+        assert f"cfg.{name}" in inspect.getsource(BY_FASTREID[name])
+    else:
+        assert name in READS
+
+
+def test_no_key_is_read_that_the_table_does_not_declare():
+    names = {key.name for key in KEYS}
+    groups = {
+        name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)
+    }
+    methods = {"clone", "defrost", "freeze", "dump", "is_frozen", "merge_from_file"}
+    undeclared = {path for path in READS - names - groups if path.rpartition(".")[2] not in methods}
+    elements = {path for path in undeclared if path.rpartition(".")[0] in names}  # NAMES[0]
+    assert undeclared - elements == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("def f(cfg):\n    return cfg.A.B", {"A", "A.B"}),
+        ("def f(cfg):\n    a = cfg.A\n    b = a.B\n    return b.C", {"A", "A.B", "A.B.C"}),
+        ("def f(cfg):\n    a, n = cfg.A, 1\n    return a['B']", {"A", "A.B"}),
+        ("def f(cfg):\n    return lambda: cfg.A", {"A"}),
+        ("def f(cfg):\n    cfg.A.B = 1", {"A"}),
+        ("def f(cfg):\n    a = cfg.A\ndef g(a):\n    return a.B", {"A"}),
+        ("def f(cfg):\n    return 'cfg.A'", set()),
+    ],
+)
+def test_reads_are_found(source, found):
+    assert keys_read(ast.parse(source)) == found

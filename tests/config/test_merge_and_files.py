@@ -1,0 +1,195 @@
+"""Reading and merging: YAML files, overlays, command-line words, and the sentences of mistakes."""
+
+import pytest
+
+from wrimnet.config import get_cfg, setup_cfg
+from wrimnet.config.merge import merge_nested, merge_options
+from wrimnet.config.yaml_files import read_config_file, read_overlay_file
+
+CPU = ("MODEL.DEVICE", "cpu")
+
+
+def merged(*words):
+    cfg = get_cfg()
+    merge_options(cfg, words)
+    return cfg
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_int_is_accepted_where_a_float_is_expected():
+    cfg = merged("SOLVER.WEIGHT_DECAY", "0", "MODEL.WRIM.TRIPLET.MARGIN", "1")
+    assert cfg.SOLVER.WEIGHT_DECAY == 0.0
+    assert type(cfg.SOLVER.WEIGHT_DECAY) is float
+    assert type(cfg.MODEL.WRIM.TRIPLET.MARGIN) is float
+
+
+def test_int_is_accepted_in_yaml_and_in_a_sequence_of_floats():
+    cfg = get_cfg()
+    content = {"SOLVER": {"BASE_LR": 1}, "INPUT": {"REA": {"ASPECT": [1, 2]}}}
+    merge_nested(cfg, content, "a.yml")
+    assert type(cfg.SOLVER.BASE_LR) is float
+    assert cfg.INPUT.REA.ASPECT == (1.0, 2.0)
+    assert {type(value) for value in cfg.INPUT.REA.ASPECT} == {float}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SOLVER.MAX_EPOCH", "1.5"),
+        ("SOLVER.MAX_EPOCH", "True"),
+        ("SOLVER.BASE_LR", "fast"),
+        ("SOLVER.BASE_LR", "True"),
+        ("MODEL.BACKBONE.PRETRAIN", "0"),
+        ("INPUT.SIZE_TRAIN", "(64.0, 32)"),
+        ("MODEL.WRIM.EMBEDDING_PARTS", "(1, 2)"),
+    ],
+)
+def test_value_of_another_type_names_key_value_and_source(name, text):
+    with pytest.raises(ValueError, match=rf"{name} = .* in the command line: expected a"):
+        merged(name, text)
+
+
+def test_a_lone_value_for_a_sequence_says_how_a_sequence_of_one_is_written():
+    with pytest.raises(ValueError, match=r"a sequence of one is written \(3,\)"):
+        merged("MODEL.WRIM.MIIM.SHARED_STAGES", "3")
+    assert merged("MODEL.WRIM.MIIM.SHARED_STAGES", "(3,)").MODEL.WRIM.MIIM.SHARED_STAGES == (3,)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", "1"), ("None", "None"), ("(a", "(a"), ("[1]", "[1]")]
+)
+def test_text_keys_take_words_that_read_as_other_values(text, value):
+    assert value == merged("OUTPUT_DIR", text).OUTPUT_DIR
+
+
+def test_sequences_keep_the_type_of_the_default():
+    cfg = merged("SOLVER.STEPS", "(1, 2)", "MODEL.WRIM.MIIM.SEPARATE_STAGES", "[4]")
+    assert cfg.SOLVER.STEPS == [1, 2]
+    assert cfg.MODEL.WRIM.MIIM.SEPARATE_STAGES == (4,)
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"),
+    [
+        ("MODEL.WRIM.MIN.STRIPES", "MODEL.WRIM.MAIN.STRIPES"),
+        ("model.wrim.main.stripes", "MODEL.WRIM.MAIN.STRIPES"),
+        ("SOLVER.MAX_EPOCHS", "SOLVER.MAX_EPOCH"),
+        ("MODEL.WRIM.CMKIC.WIEGHT", "MODEL.WRIM.CMKIC.WEIGHT"),
+    ],
+)
+def test_unknown_key_names_the_nearest(typed, nearest):
+    with pytest.raises(KeyError, match=f"unknown config key '{typed}'.*nearest.*'{nearest}'"):
+        merged(typed, "1")
+
+
+def test_unknown_key_far_from_all_points_to_the_list():
+    with pytest.raises(KeyError, match="help-config lists the known keys"):
+        merged("q", "1")
+
+
+def test_unknown_key_in_a_file_names_the_file(tmp_path):
+    path = write(tmp_path / "a.yml", "MODEL:\n  WRIM:\n    MIIM:\n      FUSSION: add\n")
+    with pytest.raises(KeyError, match=r"MODEL.WRIM.MIIM.FUSSION' in .*a.yml.*MIIM.FUSION"):
+        setup_cfg(str(path))
+
+
+def test_a_group_of_keys_cannot_be_set():
+    with pytest.raises(KeyError, match=r"'MODEL.WRIM' in the command line is a group of keys"):
+        merged("MODEL.WRIM", "1")
+
+
+def test_a_key_cannot_be_a_group():
+    with pytest.raises((KeyError, ValueError), match=r"SOLVER.MAX_EPOCH"):
+        merge_nested(get_cfg(), {"SOLVER": {"MAX_EPOCH": {"A": 1}}}, "a.yml")
+
+
+def test_odd_number_of_words_is_a_sentence():
+    with pytest.raises(ValueError, match=r"KEY VALUE pairs; 3 words were given: \['A', 'B', 'C'\]"):
+        merged("A", "B", "C")
+
+
+def test_overlays_are_laid_in_order_and_words_over_them(tmp_path):
+    base = write(tmp_path / "base.yml", "SOLVER: {MAX_EPOCH: 10, GAMMA: 0.5}\nSEED: 1\n")
+    one = write(tmp_path / "one.yml", "SOLVER: {MAX_EPOCH: 20}\nSEED: 2\n")
+    two = write(tmp_path / "two.yml", "SOLVER: {MAX_EPOCH: 30}\n")
+    cfg = setup_cfg(str(base), [str(one), str(two)], [*CPU, "SEED", "4"])
+    assert (cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.GAMMA, cfg.SEED) == (30, 0.5, 4)
+    assert setup_cfg(str(base), [str(two), str(one)], CPU).SOLVER.MAX_EPOCH == 20
+
+
+def test_overlay_with_a_base_is_refused(tmp_path):
+    path = write(tmp_path / "a.yml", "_BASE_: b.yml\n")
+    with pytest.raises(ValueError, match=r"overlay .*a.yml has a _BASE_"):
+        read_overlay_file(path)
+
+
+def test_bases_are_found_beside_the_file_and_lie_below_it(tmp_path):
+    (tmp_path / "deep").mkdir()
+    write(tmp_path / "one.yml", "A: {B: 1, C: 1}\nD: 1\n")
+    write(tmp_path / "two.yml", "_BASE_: one.yml\nA: {B: 2}\n")
+    path = write(tmp_path / "deep" / "three.yml", "_BASE_: ../two.yml\nD: 3\n")
+    assert read_config_file(path) == {"A": {"B": 2, "C": 1}, "D": 3}
+
+
+def test_circular_base_is_refused(tmp_path):
+    write(tmp_path / "a.yml", "_BASE_: b.yml\n")
+    write(tmp_path / "b.yml", "_BASE_: ./a.yml\n")
+    with pytest.raises(ValueError, match="inherits from itself through _BASE_"):
+        read_config_file(tmp_path / "a.yml")
+
+
+@pytest.mark.parametrize("base", ["https://example.com/a.yml", "s3://bucket/a.yml", "[a.yml]"])
+def test_base_that_is_no_local_file_is_refused(tmp_path, base):
+    path = write(tmp_path / "a.yml", f"_BASE_: {base}\n")
+    with pytest.raises(ValueError, match="is not the path of a local file"):
+        read_config_file(path)
+
+
+def test_missing_base_is_named(tmp_path):
+    path = write(tmp_path / "a.yml", "_BASE_: nowhere.yml\n")
+    with pytest.raises(FileNotFoundError, match=r"nowhere.yml does not exist"):
+        read_config_file(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing.yml does not exist"):
+        setup_cfg(str(tmp_path / "missing.yml"))
+
+
+@pytest.mark.parametrize("reader", [read_config_file, read_overlay_file])
+def test_python_tag_is_refused_and_its_code_not_run(tmp_path, reader):
+    proof = tmp_path / "ran"
+    tag = f'!!python/object/apply:os.mkdir ["{proof}"]'
+    path = write(tmp_path / "a.yml", f"OUTPUT_DIR: {tag}\n")
+    with pytest.raises(ValueError, match="holds a YAML tag, which is refused"):
+        reader(path)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("text", ["A: [1", "A: 1\n B: 2\n", "\tA: 1"])
+def test_broken_yaml_names_the_file(tmp_path, text):
+    with pytest.raises(ValueError, match=r"a.yml is not valid YAML"):
+        read_config_file(write(tmp_path / "a.yml", text))
+
+
+def test_binary_file_is_no_yaml(tmp_path):
+    path = tmp_path / "a.yml"
+    path.write_bytes(b"\xff\xfe\x00\x9d")
+    with pytest.raises(ValueError, match="is not valid YAML"):
+        read_config_file(path)
+
+
+def test_file_that_holds_no_keys_is_refused_and_an_empty_one_sets_none(tmp_path):
+    with pytest.raises(ValueError, match="expected KEY: value lines"):
+        read_config_file(write(tmp_path / "a.yml", "- 1\n- 2\n"))
+    assert read_config_file(write(tmp_path / "b.yml", "# nothing\n")) == {}
+
+
+def test_empty_value_in_yaml_is_a_sentence(tmp_path):
+    path = write(tmp_path / "a.yml", "SEED:\n")
+    with pytest.raises(ValueError, match=r"SEED = None in .*a.yml: expected a int"):
+        setup_cfg(str(path))
