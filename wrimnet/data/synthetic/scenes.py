@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from wrimnet.data.synthetic.appearance import Material, draw_material
+from wrimnet.data.synthetic.shapes import capsule, vector
 from wrimnet.modality import INFRARED, VISIBLE
 
 WIDTHS_PER_SCENE = 6
@@ -63,9 +64,13 @@ class _Place:
         self.infrared[max(top, 0) : bottom, max(left, 0) : right] = material.reflectance
 
     def line(self, start: tuple[int, int], end: tuple[int, int], material: Material) -> None:
-        """Draw a line of two pixels."""
-        cv2.line(self.visible, start, end, material.colour, 2)
-        cv2.line(self.infrared, start, end, material.reflectance, 2)
+        """Draw a line of two pixels.
+
+        It is filled as a polygon: ``cv2.line`` gives other pixels in other versions of OpenCV.
+        """
+        outline = [np.rint(capsule(vector(*start), vector(*end), 1.0, 1.0)).astype(np.int32)]
+        cv2.fillPoly(self.visible, outline, material.colour)
+        cv2.fillPoly(self.infrared, outline, material.reflectance)
 
     def disc(self, centre: tuple[int, int], radius: int, material: Material) -> None:
         """Fill a circle."""
