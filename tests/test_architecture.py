@@ -30,6 +30,8 @@ ALLOWED = {
     "evaluation": {"modality", "data", "metrics", "compat"},
     "engine": {"modality", "config", "compat", "data", "evaluation", "modeling", "plugin"},
     "analysis": {"modality", "metrics"},
+    # Runs the tools as processes and reads what they wrote.
+    "experiments": {"modality", "config"},
     # A trained model as something to call: `wrimnet.load` and what the tools share of it.
     "interface": {"modality", "compat", "config", "data", "engine", "evaluation"},
     # What is made of a model: arrays of its inside and of its test set, handed to analysis to draw.

@@ -35,11 +35,22 @@ def build_evaluator(cfg: CfgNode, dataset: Any, config_hash: str | None = None) 
     return Evaluator(
         items=dataset.test,
         runs=_build_runs(cfg, dataset),
-        embedding_parts=cfg.MODEL.WRIM.EMBEDDING_PARTS,
+        embedding_parts=_build_parts(cfg),
         extract=_build_extract(cfg),
         scoring=_build_scoring(cfg),
         description=_build_description(cfg, dataset, config_hash),
     )
+
+
+def _build_parts(cfg: CfgNode) -> tuple[str, ...]:
+    """Groups of the test embedding that the network has; Table S4's has no auxiliary level."""
+    wrim = cfg.MODEL.WRIM
+    absent = set()
+    if not wrim.MAIN.STRIPES:
+        absent.add("stripes")
+    if not wrim.AUXILIARY.ENABLED:
+        absent.add("auxiliary")
+    return tuple(name for name in wrim.EMBEDDING_PARTS if name not in absent)
 
 
 def _build_runs(cfg: CfgNode, dataset: Any) -> list[ProtocolRun]:

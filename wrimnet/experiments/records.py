@@ -1,0 +1,117 @@
+"""What run folders say: the record of each run, its results, its cost. Files only."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wrimnet.experiments.runs import RECORD_FILE, read_results
+
+COST_FILE = "cost.json"
+METRICS = ("Rank-1", "mAP")
+
+
+class Record(NamedTuple):
+    """One run folder.
+
+    Args:
+        folder: the folder.
+        about: content of run.json.
+        results: content of results.json; None for a run without complete results.
+        cost: content of cost.json, or None.
+    """
+
+    folder: Path
+    about: dict[str, Any]
+    results: dict[str, Any] | None
+    cost: dict[str, Any] | None
+
+    @property
+    def whole(self) -> dict[str, dict[str, Any]]:
+        """Results of the whole embedding by protocol; {} without results."""
+        entries = self.results["results"] if self.results else []
+        return {entry["protocol"]: entry for entry in entries if entry["whole"]}
+
+    def value(self, protocol: str, metric: str) -> float:
+        """Mean over the protocol's trials, in percent."""
+        mean = self.whole[protocol]["mean"]
+        return 100 * (mean["cmc"][0] if metric == "Rank-1" else mean[metric])
+
+
+def read_records(places: Sequence[str | Path]) -> list[Record]:
+    """Reads every run at or below some folders, in the order of their paths.
+
+    Raises:
+        FileNotFoundError: a folder that is not there, or none that holds a run.
+        ValueError: results of another configuration than the run's.
+    """
+    folders: set[Path] = set()
+    for place in places:
+        if not Path(place).is_dir():
+            raise FileNotFoundError(f"{place} is no folder; give folders of run_ablations.py")
+        folders |= {path.parent for path in Path(place).rglob(RECORD_FILE)}
+    if not folders:
+        raise FileNotFoundError(f"no run below {', '.join(map(str, places))}: no {RECORD_FILE}")
+    return [_read_record(folder) for folder in sorted(folders)]
+
+
+def _read_record(folder: Path) -> Record:
+    about = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    results, cost = read_results(folder), folder / COST_FILE
+    if results is not None and results["description"]["config"] != about["config"]:
+        raise ValueError(
+            f"{folder} holds results of configuration {results['description']['config']}, its run "
+            f"is one of {about['config']}; it was written to by hand, remove it"
+        )
+    content = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else None
+    return Record(folder, about, results, content)
+
+
+def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> None:
+    """Refuses runs whose numbers must not stand in one column.
+
+    Args:
+        records: of one table; those without results are not looked at.
+        but: names of facts that may differ, such as "regdb_trial".
+
+    Raises:
+        ValueError: two runs differ in a protocol, the data, or the overrides; both are named.
+    """
+    first: Record | None = None
+    for record in records:
+        if record.results is None:
+            continue
+        first = first or record
+        ours, theirs = _facts(first, set(but)), _facts(record, set(but))
+        for name in ours.keys() | theirs.keys():
+            if ours.get(name) != theirs.get(name):
+                raise ValueError(
+                    f"{first.folder} and {record.folder} cannot share a table: {name} is "
+                    f"{ours.get(name)!r} in one, {theirs.get(name)!r} in the other; report them "
+                    "separately"
+                )
+
+
+_DESCRIBED = (
+    "dataset",
+    "synthetic",
+    "split",
+    "flip",
+    "reranking",
+    "query_expansion",
+    "input",
+    "precision",
+    "regdb_trial",
+)
+_OF_A_PROTOCOL = ("table", "draw", "shots", "num_trials", "camera_rule", "cmc", "queries")
+
+
+def _facts(record: Record, but: set[str]) -> dict[str, Any]:
+    """Everything that two runs of one table must have in common."""
+    assert record.results is not None
+    facts = {name: record.results["description"].get(name) for name in _DESCRIBED}
+    facts |= {name: record.about.get(name) for name in ("dataset", "overrides", "generated_data")}
+    facts["protocols"] = sorted(record.whole)
+    for protocol, entry in record.whole.items():
+        facts |= {f"{name} of {protocol}": entry.get(name) for name in _OF_A_PROTOCOL}
+    return {name: fact for name, fact in facts.items() if name.partition(" of ")[0] not in but}

@@ -1,0 +1,205 @@
+"""The paper's tables from run folders: ours beside the printed number, difference, sign, cost."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from wrimnet.experiments.records import METRICS, Record, check_comparable
+from wrimnet.experiments.rows import BY_NAME, FULL, TABLES, Row, rows_of
+from wrimnet.experiments.spread import Difference, Summary, difference, summarise
+from wrimnet.experiments.tables import MISSING, Table
+
+Column = tuple[str, str]  # protocol, metric
+COSTS = (("parameters", "M parameters", 1e-6), ("gflop", "GFLOP/image", 1), ("latency_ms", "ms", 1))
+
+
+class RowRuns(NamedTuple):
+    """The runs of one row of a report.
+
+    Args:
+        label: as printed.
+        records: of its runs, finished or not, by seed.
+        printed: the paper's numbers by metric, {} for none.
+    """
+
+    label: str
+    records: tuple[Record, ...]
+    printed: dict[str, float]
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """Runs with results."""
+        return tuple(record for record in self.records if record.results is not None)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the runs with results."""
+        return [record.about["seed"] for record in self.finished]
+
+    @property
+    def cost(self) -> dict[str, Any] | None:
+        """What the network costs, measured on one of the runs."""
+        return next((record.cost for record in self.records if record.cost), None)
+
+    def summary(self, column: Column) -> Summary | None:
+        """Mean and spread of one metric over the finished runs."""
+        return summarise([record.value(*column) for record in self.finished])
+
+
+class Report(NamedTuple):
+    """The rows of one table, all comparable.
+
+    Args:
+        title: what the table is about.
+        rows: in printed order; the last one is what the others are compared with.
+        columns: protocol and metric of each column.
+        seeds: every seed that some run has; a row without one of them is incomplete.
+    """
+
+    title: str
+    rows: tuple[RowRuns, ...]
+    columns: tuple[Column, ...]
+    seeds: tuple[int, ...]
+
+    def differences(self, row: RowRuns) -> dict[Column, Difference]:
+        """The row minus the last one, for the columns that both have."""
+        pairs = {c: (row.summary(c), self.rows[-1].summary(c)) for c in self.columns}
+        return {c: difference(ours, full) for c, (ours, full) in pairs.items() if ours and full}
+
+    def printed_differences(self, row: RowRuns) -> dict[str, float]:
+        """The same of the paper's numbers, by metric."""
+        full = self.rows[-1].printed
+        return {m: row.printed[m] - full[m] for m in METRICS if m in row.printed and m in full}
+
+    def missing(self) -> list[str]:
+        """One sentence per row that lacks a run."""
+        return [
+            f"{row.label}: seed {', '.join(map(str, lacking))} missing"
+            for row in self.rows
+            if (lacking := sorted(set(self.seeds) - set(row.seeds)))
+        ]
+
+
+def make_report(table: str, records: Sequence[Record]) -> Report:
+    """Gathers one of the paper's tables.
+
+    Args:
+        table: a key of ``TABLES``.
+        records: of any rows.
+
+    Raises:
+        ValueError: runs that must not share a table, or two runs of one row and seed.
+    """
+    chosen = [_row_runs(row, records) for row in rows_of(table)]
+    used = [record for row in chosen for record in row.records]
+    title = f"Table {table}" if table.startswith("S") else "Losses"
+    return gather(f"{title}: {TABLES[table]}", chosen, used)
+
+
+def gather(title: str, rows: Sequence[RowRuns], records: Sequence[Record]) -> Report:
+    """Makes a report of rows after checking that they may stand together."""
+    check_comparable(records)
+    check_costs(row.cost for row in rows)
+    protocols = dict.fromkeys(name for record in records for name in record.whole)
+    columns = tuple((protocol, metric) for protocol in protocols for metric in METRICS)
+    seeds = tuple(sorted({record.about["seed"] for record in records}))
+    return Report(title, tuple(rows), columns, seeds)
+
+
+def tables_of(records: Iterable[Record]) -> list[str]:
+    """Names the tables of which there is any row beside WRIM-Net's own."""
+    names = {record.about.get("row") for record in records} - {None, FULL}
+    return [table for table in TABLES if any(table in BY_NAME[name].tables for name in names)]
+
+
+def _row_runs(row: Row, records: Sequence[Record]) -> RowRuns:
+    own = [record for record in records if record.about.get("row") == row.name]
+    printed = dict(zip(METRICS, (row.rank1, row.mean_average_precision), strict=True))
+    numbers = {metric: value for metric, value in printed.items() if value is not None}
+    return RowRuns(row.label, by_seed(own), numbers)
+
+
+def by_seed(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Sorts the runs of one row by seed.
+
+    Raises:
+        ValueError: two of them have one seed.
+    """
+    found: dict[int, Record] = {}
+    for record in records:
+        twin = found.setdefault(record.about["seed"], record)
+        if twin is not record:
+            raise ValueError(
+                f"{twin.folder} and {record.folder} are the same row and seed; give one of them"
+            )
+    return tuple(found[seed] for seed in sorted(found))
+
+
+def check_costs(costs: Iterable[dict[str, Any] | None]) -> None:
+    """Raises ValueError if costs of one column were measured on different devices or sizes."""
+    conditions = {(c["device"], c["input"], c["precision"]) for c in costs if c}
+    if len(conditions) > 1:
+        raise ValueError(
+            f"costs were measured under different conditions: {sorted(conditions)}; measure them "
+            "again with tools/measure_cost.py on one machine"
+        )
+
+
+def result_table(report: Report) -> Table:
+    """Ours as mean ± deviation over seeds, the paper's number, the cost of the row."""
+    header = (
+        "row",
+        "seeds",
+        *(f"{protocol} {metric}" for protocol, metric in report.columns),
+        *(f"paper {metric}, direction as printed" for metric in METRICS),
+        *(label for _, label, _ in COSTS),
+    )
+    rows = tuple(_result_cells(report, row) for row in report.rows)
+    return Table(report.title, header, rows, tuple(report.missing()))
+
+
+def _result_cells(report: Report, row: RowRuns) -> tuple[str, ...]:
+    cost = row.cost or {}
+    return (
+        row.label,
+        str(len(row.seeds)) if row.seeds else MISSING,
+        *(summary_text(row.summary(column)) for column in report.columns),
+        *(f"{row.printed[m]:.2f}" if m in row.printed else MISSING for m in METRICS),
+        *(f"{cost[name] * scale:.3g}" if cost else MISSING for name, _, scale in COSTS),
+    )
+
+
+def summary_text(summary: Summary | None) -> str:
+    """Writes "34.10 ± 1.25", without the deviation for one run, a dash for none."""
+    if summary is None:
+        return MISSING
+    spread = "" if summary.std is None else f" ± {summary.std:.2f}"
+    return f"{summary.mean:.2f}{spread}"
+
+
+def difference_table(report: Report) -> Table:
+    """Each row minus WRIM-Net, with the spread, and its sign beside the paper's."""
+    header = (
+        "row minus WRIM-Net",
+        *(f"{protocol} {metric}" for protocol, metric in report.columns),
+        *(f"paper {metric}, direction as printed" for metric in METRICS),
+    )
+    rows = tuple(_difference_cells(report, row) for row in report.rows[:-1])
+    return Table(f"{report.title}, differences", header, rows)
+
+
+def _difference_cells(report: Report, row: RowRuns) -> tuple[str, ...]:
+    ours, printed = report.differences(row), report.printed_differences(row)
+    return (
+        row.label,
+        *(
+            difference_text(ours[column], printed.get(column[1])) if column in ours else MISSING
+            for column in report.columns
+        ),
+        *(f"{printed[m]:+.2f}" if m in printed else MISSING for m in METRICS),
+    )
+
+
+def difference_text(ours: Difference, printed: float | None) -> str:
+    """Writes "-2.31 ± 1.40, same sign"."""
+    spread = "" if ours.spread is None else f" ± {ours.spread:.2f}"
+    return f"{ours.value:+.2f}{spread}, {ours.verdict(printed)}"

@@ -1,0 +1,132 @@
+"""One training run of an experiment: its command, its folder, whether it is done."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wrimnet.config import config_hash, setup_cfg
+from wrimnet.config.defaults import get_key
+from wrimnet.config.keys import KEYS
+
+CONSOLE_LOG = "console.log"
+RECORD_FILE = "run.json"
+RESULTS_FILE = "results.json"
+
+
+class Run(NamedTuple):
+    """One run.
+
+    Args:
+        name: unique within the experiment, such as "s1_none/seed0"; its place below the folder.
+        folder: OUTPUT_DIR.
+        arguments: command line of ``train_net.py``.
+        config: hash of its configuration, which its results must carry.
+        about: what the reports need to know of it.
+    """
+
+    name: str
+    folder: Path
+    arguments: tuple[str, ...]
+    config: str
+    about: Mapping[str, Any]
+
+
+def build_run(
+    name: str,
+    folder: str | Path,
+    *,
+    config_file: str,
+    overlays: Sequence[str],
+    options: Sequence[str],
+    about: Mapping[str, Any],
+) -> Run:
+    """Checks the configuration of a run and describes it.
+
+    Args:
+        name: see :class:`Run`.
+        folder: of the whole experiment.
+        config_file: YAML file.
+        overlays: YAML files laid over it, in order.
+        options: ``KEY VALUE`` words laid over everything.
+        about: see :class:`Run`; the configuration is added.
+
+    Raises:
+        KeyError, ValueError, FileNotFoundError: the configuration is wrong; before any run starts.
+    """
+    place = Path(folder, *name.split("/"))
+    words = (*options, "OUTPUT_DIR", str(place))
+    cfg = setup_cfg(config_file, overlays, words)
+    overlay_words = [word for overlay in overlays for word in ("--overlay", overlay)]
+    return Run(
+        name=name,
+        folder=place,
+        arguments=("--config-file", config_file, *overlay_words, *words),
+        config=config_hash(cfg),
+        about={
+            "name": name,
+            **about,
+            "config_file": config_file,
+            "overlays": list(overlays),
+            "options": list(options),
+            "config": config_hash(cfg),
+            "settings": {key.name: get_key(cfg, key.name) for key in KEYS},
+            "generated_data": read_generator_description(cfg.DATASETS.ROOT, cfg.DATASETS.NAMES[0]),
+        },
+    )
+
+
+def read_generator_description(root: str, dataset: str) -> dict[str, Any] | None:
+    """Returns what a generated dataset says of itself; None for a real one."""
+    folder = {"SYSU_MM01": "SYSU-MM01"}.get(dataset, dataset)
+    place = Path(root or os.environ.get("FASTREID_DATASETS") or "datasets", folder)
+    path = place / "synthetic.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """Returns the results of a run, or None where there are none or only half a file."""
+    try:
+        content = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return content if content.get("results") else None
+
+
+def is_done(run: Run) -> bool:
+    """Whether the run has complete results of its configuration.
+
+    Raises:
+        ValueError: its folder holds the results of another configuration.
+    """
+    results = read_results(run.folder)
+    if results is None:
+        return False
+    found = results["description"]["config"]
+    if found != run.config:
+        raise ValueError(
+            f"{run.folder} holds results of another configuration ({found}, this one is "
+            f"{run.config}), so the settings have changed since; choose another --out"
+        )
+    return True
+
+
+def has_checkpoint(run: Run) -> bool:
+    """Whether there is something to resume from."""
+    return any(run.folder.glob("checkpoint_*.pth"))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Returns the record of a run, {} where there is none."""
+    path = folder / RECORD_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_record(run: Run, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Writes what the run is and how long each attempt at it took."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({**run.about, "attempts": list(attempts)}, indent=1)
+    temporary = run.folder / f".{RECORD_FILE}.{os.getpid()}"
+    temporary.write_text(content + "\n", encoding="utf-8")
+    temporary.replace(run.folder / RECORD_FILE)
