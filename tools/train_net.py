@@ -3,6 +3,10 @@
 python tools/train_net.py --config-file configs/LLCM/wrim.yml
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --resume
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --eval-only MODEL.WEIGHTS FILE
+
+Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 a mistake or a fault,
+told in a sentence; 75 stopped by SIGTERM or SIGINT and saved at the end of the iteration: go on
+with --resume. A second signal ends the run at once.
 """
 
 import argparse

@@ -13,6 +13,17 @@ from wrimnet.engine.weights import read_checkpoint
 LAST = "last_checkpoint"
 BEST = "model_best.pth"
 FINAL = "model_final.pth"
+# what a checkpoint holds: everything that shapes the iterations to come
+CONTENT = (
+    "model",
+    "iteration",
+    "config_hash",
+    "optimizer",
+    "scheduler",
+    "progress",
+    "best",
+    "random",
+)
 
 
 class CheckpointStore:
@@ -38,7 +49,7 @@ class CheckpointStore:
         """
         path = self.folder / f"checkpoint_{iteration:08d}.pth"
         write_atomically(path, lambda file: torch.save(state, file))
-        write_atomically(self.folder / LAST, lambda file: file.write(path.name.encode()))
+        self._name_last(path)
         for old in self._newest_first()[self.keep :]:
             old.unlink(missing_ok=True)
         return path
@@ -53,8 +64,11 @@ class CheckpointStore:
         """Whether there is anything to resume from."""
         return bool(self._newest_first())
 
-    def load_newest(self) -> dict[str, Any]:
+    def find_newest(self) -> tuple[Path, dict[str, Any]]:
         """Reads the newest whole checkpoint; damaged ones are named in the log and passed over.
+
+        Returns:
+            Its path and content.
 
         Raises:
             FileNotFoundError: the folder holds no checkpoint.
@@ -66,16 +80,46 @@ class CheckpointStore:
         for path in candidates:
             try:
                 verify(path)
-                state = read_checkpoint(path)
+                return path, _complete(read_checkpoint(path))
             except ValueError as error:
                 _logger().warning("checkpoint %s is damaged: %s", path, error)
-                continue
-            _logger().info("resuming from %s", path)
-            return state
-        raise ValueError(f"every checkpoint in {self.folder} is damaged: {candidates}")
+        raise ValueError(
+            f"every checkpoint in {self.folder} is damaged: "
+            f"{', '.join(path.name for path in candidates)}; start anew in another OUTPUT_DIR"
+        )
+
+    def load_newest(self) -> dict[str, Any]:
+        """Reads as :meth:`find_newest` and makes the checkpoint found the newest of the folder.
+
+        Damaged files that are newer get the ending ``.damaged``: they must neither be named by
+        ``last_checkpoint`` nor count among those that are kept.
+        """
+        path, state = self.find_newest()
+        for newer in self._newest_first():
+            if newer.name > path.name:
+                newer.replace(newer.with_name(f"{newer.name}.damaged"))
+        self._name_last(path)
+        _logger().info("resuming from %s", path)
+        return state
+
+    def remove_unfinished(self) -> None:
+        """Removes the temporary files of a run that was killed while it wrote them."""
+        for temporary in self.folder.glob(".*.tmp"):
+            _logger().info("removing %s, which was not written to its end", temporary)
+            temporary.unlink(missing_ok=True)
+
+    def _name_last(self, path: Path) -> None:
+        write_atomically(self.folder / LAST, lambda file: file.write(path.name.encode()))
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("checkpoint_*.pth"), reverse=True)
+
+
+def _complete(state: dict[str, Any]) -> dict[str, Any]:
+    missing = [name for name in CONTENT if name not in state]
+    if missing:
+        raise ValueError(f"it holds no {', '.join(missing)}; expected the checkpoint of a run")
+    return state
 
 
 def verify(path: str | Path) -> None:

@@ -1,5 +1,6 @@
 """What happens around the iterations, in this order: evaluation, log, schedule, checkpoint."""
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -7,6 +8,10 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils.events import EventWriter
+
+from wrimnet.engine.signals import StopRequest
+
+_logger = logging.getLogger("fastreid.wrimnet.hooks")
 
 
 class ScheduleHook(HookBase):
@@ -57,38 +62,59 @@ class LogHook(HookBase):
         if (self.trainer.iter + 1) % self._period == 0 or ended_epochs(self.trainer) is not None:
             self.trainer.record_progress()
             for writer in self._writers:
-                writer.write()
+                self._write(writer)
+
+    def _write(self, writer: EventWriter) -> None:
+        try:
+            writer.write()
+        except OSError as error:
+            raise OSError(
+                f"cannot write the log in {self.trainer.output_dir}: {error}; make room, then go "
+                "on with --resume"
+            ) from error
 
     def after_train(self) -> None:
-        """Closes the writers."""
+        """Closes the writers; what ended the training is not hidden by a disk that is full."""
         for writer in self._writers:
-            writer.close()
+            try:
+                writer.close()
+            except OSError as error:
+                _logger.error(
+                    "the end of the log in %s is lost: %s", self.trainer.output_dir, error
+                )
 
 
 class CheckpointHook(HookBase):
-    """Saves every so many epochs, iterations or minutes, and after the last epoch.
+    """Saves every so many epochs, iterations or minutes, after the last epoch and when asked to.
 
     Args:
         epochs: epochs between checkpoints, 0 for never.
         iterations: iterations between checkpoints, 0 for never.
         minutes: minutes between checkpoints, 0 for never.
+        request: asks to save and stop.
     """
 
-    def __init__(self, *, epochs: int, iterations: int, minutes: float) -> None:
+    def __init__(
+        self, *, epochs: int, iterations: int, minutes: float, request: StopRequest
+    ) -> None:
         self._epochs = epochs
         self._iterations = iterations
         self._seconds = 60 * minutes
+        self._request = request
         self._saved_at = time.monotonic()
 
     def after_step(self) -> None:
-        """Saves if it is due."""
+        """Saves if it is due; stops the program if that was asked for."""
         done, epochs = self.trainer.iter + 1, ended_epochs(self.trainer)
         by_epoch = epochs is not None and self._epochs and epochs % self._epochs == 0
         by_count = self._iterations and done % self._iterations == 0
         by_time = self._seconds and time.monotonic() - self._saved_at >= self._seconds
-        if by_epoch or by_count or by_time or done == self.trainer.max_iter:
+        asked, last = self._request.requested, done == self.trainer.max_iter
+        if by_epoch or by_count or by_time or asked or last:
             self.trainer.save_checkpoint()
             self._saved_at = time.monotonic()
+        if asked and not last:
+            self._request.stop(f"saved after iteration {self.trainer.iter}, go on with --resume")
 
 
 def ended_epochs(trainer: TrainerBase) -> int | None:

@@ -21,13 +21,16 @@ class LossWindow:
         self._names = self._names or list(values)
         self._rows.append(torch.stack([values[name].detach().float() for name in self._names]))
 
-    def drain(self) -> list[dict[str, float]]:
-        """Returns the values of each iteration, oldest first, and empties the window."""
+    def rows(self) -> list[dict[str, float]]:
+        """Returns the values of each iteration, oldest first; waits for the device."""
         if not self._rows:
             return []
         table = torch.stack(self._rows).cpu().tolist()
-        self._rows = []
         return [dict(zip(self._names, row, strict=True)) for row in table]
+
+    def clear(self) -> None:
+        """Empties the window."""
+        self._rows = []
 
     def state_dict(self) -> dict[str, object]:
         """Returns names and values (iterations, names), to go on within a log period."""

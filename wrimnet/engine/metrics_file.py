@@ -8,9 +8,24 @@ from wrimnet.engine.checkpointing import write_atomically
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """Returns the lines of ``path``, oldest first; a half-written last line is left out."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """Returns the lines of ``path``, oldest first; a half-written last line is left out.
+
+    Raises:
+        ValueError: a whole line is no JSON object of a logged iteration; names it.
+    """
+    lines = Path(path).read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return [_parse(line, f"line {number} of {path}") for number, line in enumerate(whole, start=1)]
+
+
+def _parse(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+    except ValueError as error:  # of the JSON or of its UTF-8
+        raise ValueError(f"{place} is damaged ({error}); remove it to go on") from error
+    if not isinstance(content, dict) or not isinstance(content.get("iteration"), int):
+        raise ValueError(f"{place} is {content!r}, expected an object with an iteration")
+    return content
 
 
 def drop_lines_from(path: Path, iteration: int) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import wrimnet.compat  # noqa: F401
@@ -11,13 +12,14 @@ from fastreid.config import CfgNode
 from fastreid.engine import default_setup
 from torch import nn
 
-from wrimnet.config import config_hash
+from wrimnet.engine.check_run import check_protocols, check_run, check_writable
 from wrimnet.engine.checkpointing import CheckpointStore
 from wrimnet.engine.random_state import seed_everything
+from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.engine.weights import load_weights, read_checkpoint
 from wrimnet.evaluation.expected import check_expected
-from wrimnet.evaluation.results import EvaluationReport
+from wrimnet.evaluation.results import EvaluationReport, read_metrics_of_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
 
@@ -31,31 +33,37 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
 
     Returns:
         0, or 1 if the results are not those of TEST.EXPECTED_RESULTS.
+
+    Raises:
+        SystemExit: code 75 after SIGTERM or SIGINT, see :mod:`wrimnet.engine.signals`.
     """
-    check_output_dir(cfg, resume=args.resume)
-    setup_run(cfg, args)
-    trainer = build_trainer(cfg, resume=args.resume)
-    trainer.resume_or_load(args.resume)
-    report = trainer.train()
-    if report is None:
-        _logger.info("nothing left to train")
-        return 0
-    return check_results(cfg, report)
+    check_run(cfg, resume=args.resume)
+    with StopRequest() as request:
+        setup_run(cfg, args)
+        trainer = build_trainer(cfg, resume=args.resume, request=request)
+        trainer.resume_or_load(args.resume)
+        report = trainer.train()
+        if report is None:
+            _logger.info("nothing left to train")
+            return check_metrics(cfg, read_metrics_of_results(cfg.OUTPUT_DIR))
+        return check_results(cfg, report)
 
 
 def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     """Evaluates MODEL.WEIGHTS; returns as :func:`train`."""
+    check_protocols(cfg)
+    check_writable(Path(cfg.OUTPUT_DIR))
     check_weights(cfg)
     setup_run(cfg, args)
     report = WRIMTrainer.test(cfg, *build_trained_model(cfg))
-    report.write(build_output_dir(cfg))
+    report.write(cfg.OUTPUT_DIR)
     return check_results(cfg, report)
 
 
-def build_trainer(cfg: CfgNode, *, resume: bool) -> WRIMTrainer:
+def build_trainer(cfg: CfgNode, *, resume: bool, request: StopRequest | None = None) -> WRIMTrainer:
     """Builds the trainer, without ImageNet weights where a checkpoint replaces them."""
     has_weights = cfg.MODEL.WEIGHTS or (resume and CheckpointStore(cfg.OUTPUT_DIR).has_checkpoint())
-    return WRIMTrainer(build_without_pretrained(cfg) if has_weights else cfg)
+    return WRIMTrainer(build_without_pretrained(cfg) if has_weights else cfg, request)
 
 
 def build_trained_model(cfg: CfgNode) -> tuple[nn.Module, str]:
@@ -65,16 +73,10 @@ def build_trained_model(cfg: CfgNode) -> tuple[nn.Module, str]:
     return model, cfg.MODEL.WEIGHTS
 
 
-def build_output_dir(cfg: CfgNode) -> Path:
-    """Returns the folder of the run, made if it is not there."""
-    folder = Path(cfg.OUTPUT_DIR)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Opens the log, dumps the configuration, seeds the generators, sets PyTorch's switches."""
     default_setup(cfg, args)
+    setup_data_log()
     seed_everything(cfg.SEED)
     torch.use_deterministic_algorithms(cfg.DETERMINISTIC)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not cfg.DETERMINISTIC
@@ -82,27 +84,11 @@ def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     _logger.info("device %s%s, precision %s", cfg.MODEL.DEVICE, reason, cfg.SOLVER.PRECISION)
 
 
-def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
-    """Refuses a folder that holds checkpoints of another run.
-
-    Raises:
-        ValueError: there are checkpoints and ``resume`` is off, or they are of another
-            configuration.
-    """
-    store = CheckpointStore(cfg.OUTPUT_DIR)
-    if not store.has_checkpoint():
-        return
-    if not resume:
-        raise ValueError(
-            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} holds checkpoints of an earlier run; add --resume to "
-            "go on with it, or choose another OUTPUT_DIR"
-        )
-    found, wanted = store.load_newest()["config_hash"], config_hash(cfg)
-    if found != wanted:
-        raise ValueError(
-            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} holds a run of another configuration ({found}, this "
-            f"one is {wanted}); its config.yaml says which. Choose another OUTPUT_DIR"
-        )
+def setup_data_log() -> None:
+    """Lets the data layer, which knows no FastReID, write to the log that FastReID opened."""
+    data_log = logging.getLogger("wrimnet")
+    data_log.handlers = logging.getLogger("fastreid").handlers
+    data_log.setLevel(logging.INFO)
 
 
 def check_weights(cfg: CfgNode) -> None:
@@ -145,7 +131,12 @@ def check_results(cfg: CfgNode, report: EvaluationReport) -> int:
     for line in report.lines():
         _logger.info(line)
     _logger.info("results\n%s", report.markdown())
-    failures = check_expected(report.metrics, cfg.TEST.EXPECTED_RESULTS)
+    return check_metrics(cfg, report.metrics)
+
+
+def check_metrics(cfg: CfgNode, metrics: Mapping[str, Mapping[str, float]]) -> int:
+    """Returns 1 if mean metrics per protocol are not TEST.EXPECTED_RESULTS, else 0."""
+    failures = check_expected(metrics, cfg.TEST.EXPECTED_RESULTS)
     for failure in failures:
         _logger.error(failure)
     return 1 if failures else 0

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
+from wrimnet.engine.gradients import gradient_norm
 
 
 class TrainingStep:
@@ -22,7 +23,8 @@ class TrainingStep:
         optimizer: over the model's parameters.
         augmentation: of the uint8 images.
         autocast: context of the forward pass; losses leave it by themselves.
-        clip_gradients: takes the parameters after the backward pass, or None.
+        clip_gradients: takes the parameters after the backward pass and returns the norm before
+            clipping; None leaves the gradients as they are.
     """
 
     def __init__(
@@ -41,16 +43,15 @@ class TrainingStep:
         self.clip_gradients = clip_gradients
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Returns total, weighted and raw losses as tensors on the device."""
+        """Returns total, weighted and raw losses and the gradient's norm, on the device."""
         losses = self.forward(batch)
         self.optimizer.zero_grad(set_to_none=True)
         total = sum(losses.values())
         total.backward()
-        if self.clip_gradients is not None:
-            self.clip_gradients(self.model.parameters())
+        norm = (self.clip_gradients or gradient_norm)(self.model.parameters())
         self.optimizer.step()
         raw = {f"raw/{name}": value for name, value in self.model.raw_losses.items()}
-        return {"total_loss": total, **losses, **raw}
+        return {"total_loss": total, **losses, **raw, "grad_norm": norm}
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Augments the images and computes the weighted loss terms."""

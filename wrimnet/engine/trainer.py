@@ -27,11 +27,13 @@ from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import BEST, FINAL, CheckpointStore
 from wrimnet.engine.hooks import CheckpointHook, EvaluationHook, LogHook, ScheduleHook
 from wrimnet.engine.metrics_file import drop_lines_from
+from wrimnet.engine.non_finite import NonFiniteError, with_replay
 from wrimnet.engine.optimizer import build_optimizer
 from wrimnet.engine.progress import Progress
 from wrimnet.engine.progress_printer import ProgressPrinter
 from wrimnet.engine.random_state import random_state, restore_random_state
 from wrimnet.engine.schedule import build_lr_scheduler
+from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.step import build_training_step
 from wrimnet.engine.weights import load_weights
 from wrimnet.evaluation.build import build_evaluator
@@ -53,8 +55,9 @@ class WRIMTrainer(DefaultTrainer):
     data_loader: TrainLoader = None
     grad_scaler = None
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, cfg: CfgNode, request: StopRequest | None = None) -> None:
         TrainerBase.__init__(self)
+        self.request = request or StopRequest()
         self.data_loader = self.build_train_loader(cfg)
         cfg = self.auto_scale_hyperparams(cfg, self.data_loader.dataset.num_classes)
         self.model = self.build_model(cfg).train()
@@ -138,6 +141,7 @@ class WRIMTrainer(DefaultTrainer):
                 epochs=solver.CHECKPOINT_PERIOD,
                 iterations=solver.CHECKPOINT_ITERS,
                 minutes=solver.CHECKPOINT_MINUTES,
+                request=self.request,
             ),
         ]
 
@@ -152,7 +156,7 @@ class WRIMTrainer(DefaultTrainer):
     def train(self) -> EvaluationReport | None:
         """Trains from ``start_iter`` to the end; returns the last evaluation's report."""
         batches = self.data_loader.iterate(self.start_iter)
-        with EventStorage(self.start_iter) as self.storage:
+        with self.request.deferred(), EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
                 self.progress.start_clock()
@@ -160,7 +164,10 @@ class WRIMTrainer(DefaultTrainer):
                 while self.iter < self.max_iter:
                     self._iterate(batches)
                     self.iter += 1
+            except NonFiniteError as error:
+                raise with_replay(error, self.output_dir, self.data_loader.load) from error
             finally:
+                self._report_skipped()
                 self.data_loader.close()
                 self.after_train()
         return self.last_report
@@ -180,13 +187,19 @@ class WRIMTrainer(DefaultTrainer):
         started = time.perf_counter()
         batch = next(batches)
         data_seconds = time.perf_counter() - started
-        self.progress.add(batch, self.step(batch), data_seconds)
+        rate = self.optimizer.param_groups[0]["lr"]
+        losses = self.step(batch)
+        self.progress.add(batch, losses, learning_rate=rate, data_seconds=data_seconds)
 
     def record_progress(self) -> None:
         """Puts the means since the last log line in the event storage."""
-        rate = self.optimizer.param_groups[0]["lr"]
-        summary = self.progress.summarise(self.iter, rate)
-        self.storage.put_scalars(smoothing_hint=False, **summary)
+        self.storage.put_scalars(smoothing_hint=False, **self.progress.summarise())
+
+    def _report_skipped(self) -> None:
+        skipped = self.data_loader.skipped
+        if skipped:
+            reasons = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
+            _logger.warning("%d images were skipped, others stood in:\n%s", len(skipped), reasons)
 
     def evaluate(self, *, final: bool = False) -> EvaluationReport:
         """Evaluates the current weights and keeps the best of them, chosen on the test set.
@@ -194,6 +207,7 @@ class WRIMTrainer(DefaultTrainer):
         Args:
             final: the last evaluation of the run: write the results and ``model_final.pth``.
         """
+        self.progress.check_finite()
         self.progress.stop_clock()
         weights = None
         if final:
@@ -239,7 +253,8 @@ class WRIMTrainer(DefaultTrainer):
         }
 
     def save_checkpoint(self) -> None:
-        """Saves everything that shapes the iterations to come."""
+        """Saves everything that shapes the iterations to come; refuses weights that are lost."""
+        self.progress.check_finite()
         state = {
             **self.weights_state(),
             "optimizer": self.optimizer.state_dict(),
@@ -253,10 +268,12 @@ class WRIMTrainer(DefaultTrainer):
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Goes on from the newest whole checkpoint, or starts from ``MODEL.WEIGHTS`` if given."""
+        self.checkpoints.remove_unfinished()
         if resume and self.checkpoints.has_checkpoint():
             self._resume(self.checkpoints.load_newest())
         elif self._initial_weights:
             load_weights(self.model, self._initial_weights, for_evaluation=False)
+        drop_lines_from(self.output_dir / "metrics.json", self.start_iter)
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -266,4 +283,3 @@ class WRIMTrainer(DefaultTrainer):
         self.best = state["best"]
         self.start_iter = self.iter = state["iteration"]
         restore_random_state(state["random"])
-        drop_lines_from(self.output_dir / "metrics.json", self.start_iter)

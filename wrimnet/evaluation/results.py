@@ -156,6 +156,25 @@ class EvaluationReport:
         return rows
 
 
+def read_metrics_of_results(output_dir: str | Path) -> dict[str, dict[str, float]]:
+    """Returns the ``metrics`` of the report that was written to a folder.
+
+    Raises:
+        FileNotFoundError: no results were written to it.
+    """
+    path = Path(output_dir) / "results.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; evaluate with --eval-only to write it")
+    results = json.loads(path.read_text())["results"]
+    metrics = [(entry["protocol"], entry["mean"]) for entry in results if entry["whole"]]
+    return {protocol: _named_metrics(mean) for protocol, mean in metrics}
+
+
+def _named_metrics(mean: Mapping[str, Any]) -> dict[str, float]:
+    ranks = [mean["cmc"][rank - 1] for rank in RANKS]
+    return dict(zip(METRIC_NAMES, (*ranks, mean["mAP"], mean["mINP"]), strict=True))
+
+
 def _percent(result: ProtocolResult, name: str) -> str:
     value = f"{100 * result.mean()[name]:.2f}"
     return value if len(result.trials) == 1 else f"{value} ± {100 * result.std()[name]:.2f}"

@@ -1,0 +1,64 @@
+"""SIGTERM and SIGINT as a request to stop: the first one saves, the second one ends at once."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_logger = logging.getLogger("fastreid.wrimnet.signals")
+
+
+class StopRequest:
+    """Turns the first SIGTERM or SIGINT into a request, inside its ``with`` block.
+
+    Outside :meth:`deferred` there is nothing to save, and the first signal ends the program with
+    exit code 75. Inside, it is noted in ``requested`` and the program goes on until it asks. In
+    both cases the signals get their default action back, so that the second one ends the process
+    at once, whatever it is doing.
+
+    Attributes:
+        requested: name of the signal that came, or "".
+    """
+
+    def __init__(self) -> None:
+        self.requested = ""
+        self._deferred = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, action in self._before.items():
+            signal.signal(number, action)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Lets a signal wait until :meth:`stop` is called."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def stop(self, advice: str) -> None:
+        """Ends the program with exit code 75."""
+        _logger.warning("stopped by %s: %s; exit code %d", self.requested, advice, EXIT_CODE)
+        raise SystemExit(EXIT_CODE)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        self.requested = signal.Signals(number).name
+        if not self._deferred:
+            self.stop("nothing was trained yet, nothing had to be saved")
+        _logger.warning(
+            "%s: saving at the end of this iteration; a second signal ends the run at once",
+            self.requested,
+        )
