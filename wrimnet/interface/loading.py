@@ -7,6 +7,7 @@ from pathlib import Path
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
+from torch import nn
 
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.engine.run import build_trained_model
@@ -37,6 +38,11 @@ def build_embedder(cfg: CfgNode) -> Embedder:
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("no weights: set MODEL.WEIGHTS, or name a run that holds model_final.pth")
     model, weights = build_trained_model(cfg)
+    return build_embedder_of(cfg, model, Path(weights).name)
+
+
+def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
+    """Builds the embedder of a model with its weights in it; ``weights`` says where from."""
     height, width = cfg.INPUT.SIZE_TEST
     return Embedder(
         model=model,
@@ -49,7 +55,7 @@ def build_embedder(cfg: CfgNode) -> Embedder:
         precision=cfg.SOLVER.PRECISION,
         facts=ModelFacts(
             name=f"{type(model).__name__}-{cfg.MODEL.BACKBONE.DEPTH}",
-            weights=Path(weights).name,
+            weights=weights,
             config_hash=config_hash(cfg),
             model_hash=build_model_hash(cfg, model),
         ),

@@ -1,0 +1,196 @@
+"""Indexes a folder of images and finds those most similar to images of the other modality.
+
+python tools/search.py index --run RUN --images FOLDER --modality visible --index INDEX
+python tools/search.py query --run RUN --images IMAGE_OR_FOLDER ... --index INDEX
+python tools/search.py benchmark --entries 10000 100000 --dim 512
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from wrimnet.analysis.ranked_sheet import QUERY, REMOVED, Tile, draw_ranked_sheet
+from wrimnet.command_line import run_tool
+from wrimnet.interface.arguments import add_model_arguments, setup_model_cfg
+from wrimnet.interface.embedder import Embedder
+from wrimnet.interface.loading import build_embedder
+from wrimnet.modality import MODALITY_NAMES, find_modality
+from wrimnet.search.approximate import BACKENDS, open_searcher
+from wrimnet.search.image_folder import list_images
+from wrimnet.search.index import DTYPES, INDEX_FILE, EmbeddingIndex, IndexFacts
+from wrimnet.search.throughput import Throughput, measure_search
+
+_SHARD_IMAGES = 20_000
+_SHEET_QUERIES = 20
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declares the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    index = commands.add_parser("index", help="make an index, or append to one")
+    add_model_arguments(index)
+    index.add_argument("--images", required=True, nargs="+", help="folders or files")
+    index.add_argument("--modality", required=True, help=" or ".join(MODALITY_NAMES))
+    index.add_argument("--index", required=True, metavar="DIR")
+    index.add_argument("--dtype", default="float32", choices=DTYPES, help="of a new index")
+    query = commands.add_parser("query", help="rank an index by similarity to images")
+    add_model_arguments(query)
+    query.add_argument("--images", required=True, nargs="+", help="folders or files")
+    query.add_argument("--modality", help="default: the one that the index does not hold")
+    query.add_argument("--index", required=True, metavar="DIR")
+    query.add_argument("--top", type=int, default=10, help="results per query")
+    query.add_argument("--json", metavar="FILE", help="write the ranked lists")
+    query.add_argument("--sheet", metavar="FILE", help="draw the ranked lists, PNG or JPEG")
+    query.add_argument("--backend", default="auto", help=", ".join(BACKENDS))
+    benchmark = commands.add_parser("benchmark", help="measure with random embeddings")
+    benchmark.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000])
+    benchmark.add_argument("--dim", type=int, default=512)
+    benchmark.add_argument("--dtype", default="float32", choices=DTYPES)
+    benchmark.add_argument("--backend", default="exact", help=", ".join(BACKENDS))
+    benchmark.add_argument("--queries", type=int, default=64, help="searched together")
+    benchmark.add_argument("--top", type=int, default=20)
+    return parser
+
+
+def index_images(arguments: argparse.Namespace) -> int:
+    """Embeds images and adds them to an index; prints how many and how fast."""
+    modality = MODALITY_NAMES[find_modality(arguments.modality)]
+    paths = list_images(arguments.images)
+    cfg = setup_model_cfg(arguments)
+    exists = Path(arguments.index, INDEX_FILE).exists()
+    index = EmbeddingIndex.open(arguments.index) if exists else None
+    if index is not None:
+        index.check_modality(modality)
+    embedder = build_embedder(cfg)
+    if index is None:
+        facts = IndexFacts(
+            model=embedder.facts.name,
+            model_hash=embedder.facts.model_hash,
+            modality=modality,
+            dim=embedder.dim,
+            dtype=arguments.dtype,
+        )
+        index = EmbeddingIndex.create(arguments.index, facts)
+    index.check_model(embedder.facts.model_hash)
+    known = set(index.paths())
+    new = [path for path in dict.fromkeys(paths) if path not in known]
+    seconds = append_images(index, embedder, new)
+    print(
+        f"{len(new)} {modality} images indexed in {seconds:.1f} s "
+        f"({len(new) / max(seconds, 1e-9):.1f} per second, {embedder.device}), "
+        f"{len(paths) - len(new)} were there already; {arguments.index} holds {len(index)}"
+    )
+    return 0
+
+
+def append_images(index: EmbeddingIndex, embedder: Embedder, paths: Sequence[str]) -> float:
+    """Appends images shard by shard, so that a stop loses one shard at most; returns seconds."""
+    begin = time.perf_counter()
+    for start in range(0, len(paths), _SHARD_IMAGES):
+        shard = paths[start : start + _SHARD_IMAGES]
+        index.append(embedder.embed(shard, index.facts.modality), shard)
+    return time.perf_counter() - begin
+
+
+def query_index(arguments: argparse.Namespace) -> int:
+    """Prints the ranked lists of the query images; writes them as JSON and as a picture."""
+    index = EmbeddingIndex.open(arguments.index)
+    held = find_modality(index.facts.modality)
+    modality = find_modality(arguments.modality) if arguments.modality else 1 - held
+    queries = list_images(arguments.images)
+    embedder = build_embedder(setup_model_cfg(arguments))
+    index.check_model(embedder.facts.model_hash)
+    searcher = open_searcher(index, arguments.backend, device=embedder.device)
+    begin = time.perf_counter()
+    embeddings = embedder.embed(queries, modality)
+    found = searcher.search(embeddings, arguments.top)
+    seconds = time.perf_counter() - begin
+    paths = index.paths()
+    lists = [
+        {
+            "query": query,
+            "results": [
+                {"rank": rank, "similarity": float(similarity), "path": paths[row]}
+                for rank, (similarity, row) in enumerate(zip(values, rows, strict=True), start=1)
+                if row >= 0
+            ],
+        }
+        for query, values, rows in zip(queries, found.similarity, found.rows, strict=True)
+    ]
+    direction = f"{MODALITY_NAMES[modality]} to {index.facts.modality}"
+    print_lists(lists, direction)
+    print(f"{len(queries)} queries among {len(index)} images in {seconds:.2f} s")
+    write_lists(lists, direction, embedder, arguments)
+    return 0
+
+
+def print_lists(lists: list[dict], direction: str) -> None:
+    """Prints one table per query."""
+    for entry in lists:
+        print(f"query ({direction}) {entry['query']}\n  rank  similarity  image")
+        for result in entry["results"]:
+            print(f"  {result['rank']:4d}  {result['similarity']:10.4f}  {result['path']}")
+
+
+def write_lists(
+    lists: list[dict], direction: str, embedder: Embedder, arguments: argparse.Namespace
+) -> None:
+    """Writes the JSON and the contact sheet where the command line asks for them."""
+    facts = embedder.facts
+    if arguments.json:
+        content = {"model": facts.name, "model_hash": facts.model_hash, "direction": direction}
+        content = json.dumps({**content, "queries": lists}, indent=1, ensure_ascii=False)
+        Path(arguments.json).write_text(content + "\n", encoding="utf-8")
+        print(f"ranked lists: {arguments.json}")
+    if arguments.sheet:
+        title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"
+        rows = [sheet_row(entry) for entry in lists[:_SHEET_QUERIES]]
+        draw_ranked_sheet(title, rows).save(arguments.sheet)
+        left_out = f", the first {_SHEET_QUERIES} queries" if len(lists) > len(rows) else ""
+        print(f"contact sheet: {arguments.sheet}{left_out}")
+
+
+def sheet_row(entry: dict) -> list[Tile]:
+    """One query and its results; whether they are right is not known, so the frames are grey."""
+    results = entry["results"]
+    return [
+        Tile(entry["query"], QUERY, "query"),
+        *(Tile(r["path"], REMOVED, f"{r['rank']}: {r['similarity']:.3f}") for r in results),
+    ]
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    """Prints a table of throughput and memory for each number of entries."""
+    print(f"random embeddings, D = {arguments.dim}, {arguments.dtype}, {arguments.backend}, CPU")
+    print(f"| {' | '.join(Throughput._fields)} |\n|{'---:|' * len(Throughput._fields)}")
+    for entries in arguments.entries:
+        with tempfile.TemporaryDirectory() as folder:
+            result = measure_search(
+                Path(folder),
+                entries=entries,
+                dim=arguments.dim,
+                dtype=arguments.dtype,
+                backend=arguments.backend,
+                num_queries=arguments.queries,
+                top_k=arguments.top,
+            )
+        values = [f"{result.entries}", *(f"{value:.4g}" for value in result[1:])]
+        print(f"| {' | '.join(values)} |", flush=True)
+    return 0
+
+
+def main() -> int:
+    """Runs the command; returns the exit code."""
+    arguments = build_parser().parse_args()
+    commands = {"index": index_images, "query": query_index, "benchmark": benchmark}
+    return commands[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    run_tool(main)
