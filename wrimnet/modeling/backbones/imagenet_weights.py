@@ -58,14 +58,19 @@ def read_weights(path: str) -> dict[str, Tensor]:
 
 
 def _download(depth: str) -> dict[str, Tensor]:
-    weights = _WEIGHTS[depth]
+    weights, folder = _WEIGHTS[depth], Path(torch.hub.get_dir()) / "checkpoints"
     try:
         return weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
     except (URLError, OSError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise FileNotFoundError(
             f"cannot download {weights.url} ({error}); put that file into {folder}, or name a "
             "local copy in MODEL.BACKBONE.PRETRAIN_PATH, or set MODEL.BACKBONE.PRETRAIN False"
+        ) from error
+    except Exception as error:  # torch raises many types for a wrong hash or a damaged file
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"what {weights.url} gave, or its copy in {folder}, is damaged ({reason}); remove the "
+            "copy and start again"
         ) from error
 
 
