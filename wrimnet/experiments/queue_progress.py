@@ -39,10 +39,7 @@ class QueueProgress:
             for run in runs
             if run.name in done and (attempts := read_record(run.folder).get("attempts"))
         ]
-        self._line(
-            f"{len(runs)} runs, {len(done)} done already, {num_slots} at a time, the others to do: "
-            f"{len(runs) - len(done)}"
-        )
+        self._line(f"{len(runs)} runs, {len(done)} of them done already, {num_slots} at a time")
 
     def started(self, run: Run, slot: Slot) -> None:
         """A run has begun."""
@@ -65,7 +62,8 @@ class QueueProgress:
             return
         self._shown = time.monotonic()
         eta = self.eta([(attempt.seconds, attempt.fraction()) for attempt in active])
-        text = f"{self._state()}, {len(active)} running, ETA " + (_clock(eta) if eta else "unknown")
+        when = "unknown" if eta is None else _clock(eta)
+        text = f"{self._state()}, {len(active)} running, ETA {when}"
         if self._terminal:
             print(f"\r{text:<79}", end="", file=self._stream, flush=True)
         else:

@@ -9,7 +9,11 @@ from wrimnet.experiments.spread import Difference, Summary, difference, summaris
 from wrimnet.experiments.tables import MISSING, Table
 
 Column = tuple[str, str]  # protocol, metric
-COSTS = (("parameters", "M parameters", 1e-6), ("gflop", "GFLOP/image", 1), ("latency_ms", "ms", 1))
+COSTS = (
+    ("parameters", "M parameters", "{:.2f}", 1e-6),
+    ("gflop", "GFLOP/image", "{:.3g}", 1),
+    ("latency_ms", "ms/image", "{:.1f}", 1),
+)
 
 
 class RowRuns(NamedTuple):
@@ -151,7 +155,7 @@ def result_table(report: Report) -> Table:
         "seeds",
         *(f"{protocol} {metric}" for protocol, metric in report.columns),
         *(f"paper {metric}, direction as printed" for metric in METRICS),
-        *(label for _, label, _ in COSTS),
+        *(label for _, label, _, _ in COSTS),
     )
     rows = tuple(_result_cells(report, row) for row in report.rows)
     return Table(report.title, header, rows, tuple(report.missing()))
@@ -164,7 +168,7 @@ def _result_cells(report: Report, row: RowRuns) -> tuple[str, ...]:
         str(len(row.seeds)) if row.seeds else MISSING,
         *(summary_text(row.summary(column)) for column in report.columns),
         *(f"{row.printed[m]:.2f}" if m in row.printed else MISSING for m in METRICS),
-        *(f"{cost[name] * scale:.3g}" if cost else MISSING for name, _, scale in COSTS),
+        *(form.format(cost[name] * scale) if cost else MISSING for name, _, form, scale in COSTS),
     )
 
 

@@ -1,0 +1,161 @@
+"""A whole report: what was run and how, the tables, and the files they are written to."""
+
+import csv
+import datetime
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wrimnet.experiments.records import Record, read_records
+from wrimnet.experiments.row_report import (
+    Report,
+    RowRuns,
+    difference_table,
+    make_report,
+    result_table,
+    tables_of,
+)
+from wrimnet.experiments.split_report import split_table
+from wrimnet.experiments.sweep_report import make_sweep, sweep_table, swept_keys
+from wrimnet.experiments.tables import Table, latex, markdown
+
+LEGEND = (
+    "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: row minus "
+    "WRIM-Net ± sqrt(s_row² + s_full²); *not shown* where that spread is larger than the "
+    "difference or there is one seed. The paper's numbers are LLCM's, and it names no direction: "
+    "they stand once, *direction as printed*. Parameters: of the network that is tested. GFLOP: "
+    "10^9 operations per image, counted, a multiplication and an addition as two. ms: latency of "
+    "one image, measured."
+)
+CSV_HEADER = (
+    "table", "row", "protocol", "metric", "seeds", "mean", "std", "difference", "spread", "verdict",
+    "paper", "paper_difference", "parameters", "gflop", "latency_ms",
+)  # fmt: skip
+
+
+class WholeReport(NamedTuple):
+    """Everything that a report of some folders holds.
+
+    Args:
+        title: of the document.
+        facts: sentences on what was run.
+        tables: as printed.
+        numbers: rows of the CSV file, in full precision.
+    """
+
+    title: str
+    facts: tuple[str, ...]
+    tables: tuple[Table, ...]
+    numbers: tuple[tuple[Any, ...], ...]
+
+    def markdown(self) -> str:
+        """The document as Markdown."""
+        facts = "\n".join(f"- {fact}" for fact in self.facts)
+        tables = "\n".join(markdown(table) for table in self.tables)
+        return f"# {self.title}\n\n{facts}\n\n{LEGEND}\n\n{tables}"
+
+    def write(self, stem: str | Path) -> list[Path]:
+        """Writes STEM.md, STEM.tex and STEM.csv; returns their paths."""
+        paths = [Path(f"{stem}.{suffix}") for suffix in ("md", "tex", "csv")]
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        paths[0].write_text(self.markdown(), encoding="utf-8")
+        tables = "\n".join(latex(table) for table in self.tables)
+        paths[1].write_text(tables, encoding="utf-8")
+        with paths[2].open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([CSV_HEADER, *self.numbers])
+        return paths
+
+
+def report_folders(
+    places: Sequence[str | Path], *, tables: Sequence[str] = (), command: str = ""
+) -> WholeReport:
+    """Reports every run at or below some folders.
+
+    Args:
+        places: folders.
+        tables: which of the paper's tables; () for those of which there is any row.
+        command: how the report was made.
+
+    Raises:
+        FileNotFoundError: no run there.
+        ValueError: runs that must not share a table.
+    """
+    records = read_records(places)
+    rows = [record for record in records if record.about["kind"] == "row"]
+    reports = [make_report(table, rows) for table in tables or tables_of(rows)]
+    sweeps = [make_sweep(key, records) for key in swept_keys(records)]
+    printed = [table(report) for report in reports for table in (result_table, difference_table)]
+    printed += [sweep_table(report) for report in sweeps]
+    splits = [record for record in records if record.about["kind"] == "split"]
+    if splits:
+        printed.append(split_table(splits, sorted({r.about["split"] for r in splits})))
+    return WholeReport(
+        title=f"Results on {', '.join(sorted({r.about['dataset'] for r in records}))}",
+        facts=tuple(facts_of(records, command)),
+        tables=tuple(printed),
+        numbers=tuple(line for report in (*reports, *sweeps) for line in _numbers(report)),
+    )
+
+
+def facts_of(records: Sequence[Record], command: str) -> list[str]:
+    """Says with which commands, seeds, code and time the runs were made."""
+    finished = [record for record in records if record.results is not None]
+    commands = dict.fromkeys(record.about["started_by"] for record in records)
+    versions = dict.fromkeys(
+        f"commit {code['commit'] or 'unknown'}, torch {code['torch']}"
+        for record in finished
+        for code in (record.results["description"]["code"],)
+    )
+    seconds = [
+        attempt["seconds"] for record in records for attempt in record.about.get("attempts", ())
+    ]
+    facts = [
+        *(f"Run with `{words}`" for words in commands if words),
+        *([f"Reported with `{command}`"] if command and command not in commands else []),
+        f"{len(finished)} of {len(records)} runs finished; seeds "
+        f"{', '.join(map(str, sorted({record.about['seed'] for record in records})))}",
+        f"Code: {'; '.join(versions) or 'no finished run'}",
+        f"Time of all runs together: {datetime.timedelta(seconds=round(sum(seconds)))}",
+        *generated_data_facts(records),
+    ]
+    return [*facts, *(f"Not finished: {record.about['name']}" for record in unfinished(records))]
+
+
+def unfinished(records: Iterable[Record]) -> list[Record]:
+    """Returns the runs without complete results."""
+    return [record for record in records if record.results is None]
+
+
+def generated_data_facts(records: Iterable[Record]) -> list[str]:
+    """Says what the generated data are; nothing for real ones."""
+    descriptions = [record.about["generated_data"] for record in records]
+    texts = dict.fromkeys(
+        ", ".join(f"{name} {value}" for name, value in described.items() if name != "counts")
+        for described in descriptions
+        if described
+    )
+    return [f"Generated data, no photograph: {text}" for text in texts]
+
+
+def _numbers(report: Report) -> list[tuple[Any, ...]]:
+    return [_line(report, row, column) for row in report.rows for column in report.columns]
+
+
+def _line(report: Report, row: RowRuns, column: tuple[str, str]) -> tuple[Any, ...]:
+    summary, cost = row.summary(column), row.cost or {}
+    ours = report.differences(row).get(column) if row is not report.rows[-1] else None
+    printed = report.printed_differences(row).get(column[1])
+    return (
+        report.title,
+        row.label,
+        *column,
+        " ".join(map(str, row.seeds)),
+        summary.mean if summary else None,
+        summary.std if summary else None,
+        ours.value if ours else None,
+        ours.spread if ours else None,
+        ours.verdict(printed) if ours else None,
+        row.printed.get(column[1]),
+        printed,
+        *(cost.get(name) for name in ("parameters", "gflop", "latency_ms")),
+    )

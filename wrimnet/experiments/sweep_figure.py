@@ -1,0 +1,101 @@
+"""The curves of a sweep: Rank-1 and mAP over the value of a key (Fig. S1)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wrimnet.experiments.records import METRICS
+from wrimnet.experiments.row_report import Report, RowRuns
+from wrimnet.experiments.sweep_report import is_paper_setting, value_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SYMBOLS = {
+    "MODEL.WRIM.CMKIC.WEIGHT": "lambda1",
+    "MODEL.WRIM.AUXILIARY.WEIGHT": "lambda2",
+    "MODEL.WRIM.CMKIC.TEMPERATURE": "tau",
+    "MODEL.WRIM.CMKIC.TOP_K": "K",
+    "MODEL.WRIM.MAIN.STRIPES": "N",
+    "MODEL.WRIM.AUXILIARY.STRIPES": "M",
+    "MODEL.WRIM.MIIM.REGION_SIZE": "g",
+    "MODEL.WRIM.MIIM.REDUCTION": "r",
+}
+COLOURS = ("#1b6ca8", "#c8553d", "#4a7c59", "#8d6a9f")
+FORMATS = ("png", "svg")
+
+
+def draw_sweeps(sweeps: Sequence[tuple[str, Report]], title: str) -> "Figure":
+    """Draws one row of panels per metric and one column per key.
+
+    Args:
+        sweeps: key and report of each column.
+        title: dataset and seeds.
+
+    Returns:
+        The figure: one curve per protocol, error bars over seeds, the paper's setting dashed.
+
+    Raises:
+        ValueError: matplotlib is not installed, or no run of a sweep is finished.
+    """
+    figure = _new_figure(len(sweeps))
+    panels = figure.subplots(len(METRICS), len(sweeps), squeeze=False)
+    for column, (key, report) in enumerate(sweeps):
+        points = [row for row in report.rows if row.finished]
+        if not points:
+            raise ValueError(f"no run of the sweep over {key} is finished; nothing to draw")
+        for panel, metric in zip(panels[:, column], METRICS, strict=True):
+            _draw_panel(panel, key, points, [c for c in report.columns if c[1] == metric])
+            panel.set_ylabel(f"{metric} (%)")
+    panels[0, 0].legend(fontsize="small")
+    figure.suptitle(title)
+    return figure
+
+
+def save_figure(figure: "Figure", stem: str | Path) -> list[Path]:
+    """Writes a figure as PNG and SVG; returns the paths."""
+    paths = [Path(f"{stem}.{suffix}") for suffix in FORMATS]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        figure.savefig(path, dpi=150)
+    return paths
+
+
+def _new_figure(num_columns: int) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError(
+            "drawing needs matplotlib; install it with: pip install matplotlib (or the extra "
+            "wrimnet[viz]); the runs are kept, and the same call then only draws"
+        ) from error
+    return Figure(figsize=(4.2 * num_columns, 6), layout="constrained")
+
+
+def _draw_panel(
+    panel: "Axes", key: str, points: Sequence[RowRuns], columns: Sequence[tuple[str, str]]
+) -> None:
+    values = [value_of(row.records[0], key) for row in points]
+    places = positions(values)
+    for column, colour in zip(columns, COLOURS, strict=False):
+        summaries = [row.summary(column) for row in points]
+        panel.errorbar(
+            places,
+            [summary.mean for summary in summaries],
+            yerr=[summary.std or 0.0 for summary in summaries],
+            marker="o",
+            capsize=3,
+            color=colour,
+            label=column[0],
+        )
+    for place, row in zip(places, points, strict=True):
+        if is_paper_setting(row):
+            panel.axvline(place, color="grey", linestyle="--", linewidth=1, zorder=0)
+    panel.set_xticks(places, [str(value) for value in values])
+    panel.set_xlabel(SYMBOLS.get(key, key))
+
+
+def positions(values: Sequence[Any]) -> list[float]:
+    """Places values on the axis: evenly, as their steps are no equal ones and lists have none."""
+    return [float(index) for index, _ in enumerate(values)]
