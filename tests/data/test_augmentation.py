@@ -5,9 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from wrimnet.data import augmentation_apply
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
-from wrimnet.data.augmentation_apply import apply_augmentation
+from wrimnet.data.augmentation_apply import apply_augmentation, apply_by_sample, apply_by_step
 from wrimnet.data.augmentation_draw import (
     AugmentationDraw,
     AugmentationSettings,
@@ -88,13 +87,23 @@ def test_result_is_float32_channels_last_and_input_unchanged():
     assert result.min() >= 0 and result.max() <= 255
 
 
-def test_same_iteration_same_result_and_chunks_do_not_matter(monkeypatch):
+def test_same_iteration_same_result():
     batch = images(20)
     first = augmentation()(batch, modality(20), 9)
-    monkeypatch.setattr(augmentation_apply, "CPU_CHUNK", 7)
     assert torch.equal(first, augmentation()(batch, modality(20), 9))
     assert not torch.equal(first, augmentation()(batch, modality(20), 10))
     assert not torch.equal(first, augmentation(seed=4)(batch, modality(20), 9))
+
+
+def test_by_step_equals_by_sample():
+    batch = images(50)
+    draw = augmentation().draw(modality(50).numpy(), H, W, 4)
+    by_step, by_sample = torch.empty(2, 50, H, W, 3)
+    apply_by_step(batch, draw, FILL, by_step)
+    apply_by_sample(batch, draw, FILL, by_sample)
+    torch.testing.assert_close(by_step, by_sample, atol=1e-4, rtol=0)
+    colourful = ~torch.from_numpy(draw.grayscale)
+    assert torch.equal(by_step[colourful], by_sample[colourful])
 
 
 def test_result_of_an_earlier_call_is_reused():

@@ -1,0 +1,154 @@
+"""Resizing one window of every image to the whole image, mirrored or not, for a batch at once.
+
+The same as cutting the window out and resizing it bilinearly. Windows are parallel to the axes, so
+rows and columns are interpolated one after the other: exact where the window is the whole image,
+and faster than `grid_sample`, which is given a position for every pixel and wants the channels
+apart.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class WindowPlan(NamedTuple):
+    """The two source rows of every output row and the second one's weight; the same for columns.
+
+    Columns are those of W * 3 interleaved values.
+    """
+
+    above: Tensor  # (B, H)
+    below: Tensor  # (B, H)
+    row_weight: Tensor  # (B, H)
+    before: Tensor  # (B, 1, W * 3)
+    after: Tensor  # (B, 1, W * 3)
+    column_weight: Tensor  # (B, 1, W * 3)
+
+    def rows(self, selected: slice) -> "WindowPlan":
+        """Returns the plan of the selected samples."""
+        return WindowPlan(*(values[selected] for values in self))
+
+
+def plan_windows(
+    windows: np.ndarray, flipped: np.ndarray, shape: Sequence[int], device: torch.device
+) -> WindowPlan:
+    """Turns windows into positions and weights on a device.
+
+    Args:
+        windows: (top, left, height, width) in pixels, (B, 4).
+        flipped: True where the window is mirrored, (B,).
+        shape: (H, W, 3) of the images.
+        device: Where the plan is used.
+    """
+    height, width, channels = shape
+    numbers = np.column_stack([windows, flipped]).T.astype(np.int64)
+    top, left, tall, wide, mirrored = to_device(numbers, device)[:, :, None].unbind()
+    columns = (
+        _per_channel(torch.where(mirrored > 0, values.flip(1), values), channels)
+        for values in _neighbours(left, wide, width)
+    )
+    return WindowPlan(*_neighbours(top, tall, height), *columns)
+
+
+def _neighbours(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Finds the two source pixels of each of `size` output pixels, and the second one's weight.
+
+    Output pixel i shows the source position start + (i + 1/2) length / size - 1/2, held inside
+    the window [start, start + length - 1].
+
+    Args:
+        start: First pixel of each window, (B, 1).
+        length: Pixels of each window, (B, 1).
+        size: Output pixels.
+
+    Returns:
+        Indices (B, size), indices (B, size) and float32 weights (B, size) in [0, 1).
+    """
+    centres = torch.arange(size, device=start.device) + 0.5
+    inside = (centres * (length.float() / size) - 0.5).clamp(min=0.0)
+    inside = torch.minimum(inside, length - 1.0)
+    whole = inside.floor()
+    first = start + whole.long()
+    second = torch.minimum(first + 1, start + length - 1)
+    return first, second, inside - whole
+
+
+def _per_channel(values: Tensor, channels: int) -> Tensor:
+    """Turns columns (B, W) into those of interleaved channels, (B, 1, W * channels).
+
+    Integers are positions and become those of the interleaved values; floats are repeated.
+    """
+    spread = values[:, :, None].expand(-1, -1, channels)
+    if not values.is_floating_point():
+        spread = spread * channels + torch.arange(channels, device=values.device)
+    return spread.reshape(len(values), 1, -1)
+
+
+class Scratch:
+    """Memory for the intermediate results of a batch of images (B, H, W, 3), used again and again.
+
+    Fresh memory for every step would cost a CPU more time than the arithmetic.
+    """
+
+    def __init__(self, shape: Sequence[int], device: torch.device) -> None:
+        size = math.prod(shape)
+        self._bytes = torch.empty(size, dtype=torch.uint8, device=device)
+        self._floats = torch.empty(3, size, device=device)
+
+    def bytes(self, shape: Sequence[int]) -> Tensor:
+        """Returns uint8 memory of a shape."""
+        return self._bytes[: math.prod(shape)].view(*shape)
+
+    def floats(self, slot: int, shape: Sequence[int]) -> Tensor:
+        """Returns float32 memory of a shape; slots 0, 1 and 2 do not overlap."""
+        return self._floats[slot, : math.prod(shape)].view(*shape)
+
+
+def resize_windows(
+    images: Tensor, samples: Tensor, plan: WindowPlan, scratch: Scratch, out: Tensor | None = None
+) -> Tensor:
+    """Resizes the windows of some images of a batch.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        samples: Which of them, int64 (B,).
+        plan: Windows of the B samples.
+        scratch: Memory for B samples.
+        out: float32 (B, H, W, 3); where it is missing, the result lies in slot 0 of the scratch.
+
+    Returns:
+        float32 (B, H, W, 3).
+    """
+    _, height, width, channels = images.shape
+    shape = (len(samples), height, width * channels)
+    lines = images.reshape(-1, width * channels)
+    first_row = samples[:, None] * height
+    upper = _picked(lines, first_row + plan.above, scratch, slot=0)
+    lower = _picked(lines, first_row + plan.below, scratch, slot=1)
+    stretched = upper.lerp_(lower, plan.row_weight.reshape(-1, 1)).view(shape)
+
+    leftward, rightward = (scratch.floats(slot, shape) for slot in (1, 2))
+    torch.gather(stretched, 2, plan.before.expand(shape), out=leftward)
+    torch.gather(stretched, 2, plan.after.expand(shape), out=rightward)
+    result = stretched if out is None else out.view(shape)
+    torch.lerp(leftward, rightward, plan.column_weight, out=result)
+    return result.view(-1, height, width, channels)
+
+
+def _picked(lines: Tensor, rows: Tensor, scratch: Scratch, slot: int) -> Tensor:
+    """Returns chosen lines as float32, in the scratch memory of a slot."""
+    shape = (rows.numel(), lines.shape[1])
+    chosen = torch.index_select(lines, 0, rows.view(-1), out=scratch.bytes(shape))
+    return scratch.floats(slot, shape).copy_(chosen)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """Copies a small array without waiting for the device."""
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
