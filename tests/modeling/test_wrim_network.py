@@ -307,16 +307,6 @@ def test_recomputing_blocks_changes_no_loss_and_no_gradient(max_pool):
     torch.testing.assert_close(*results)
 
 
-def test_compiled_backbone_computes_the_same_under_the_same_names(monkeypatch):
-    """Traced as one piece; the code generator, minutes on a small machine, is left out."""
-    compile_module = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda self: compile_module(self, backend="eager"))
-    plain, compiled = make_model(), make_model(SOLVER__COMPILE=True)
-    assert compiled.backbone._compiled_call_impl is not None
-    assert list(plain.state_dict()) == list(compiled.state_dict())
-    torch.testing.assert_close(train_once(plain), train_once(compiled), rtol=1e-4, atol=1e-4)
-
-
 def test_network_is_built_from_keyword_arguments_too():
     built = make_model()
     model = WRIMNet(
