@@ -32,6 +32,7 @@ def check_config(cfg: CfgNode) -> None:
     check_choices(cfg)
     check_ranges(cfg)
     check_batch(cfg)
+    check_acceleration(cfg)
     check_miim(cfg)
     check_feature_rows(cfg)
 
@@ -58,6 +59,7 @@ def check_choices(cfg: CfgNode) -> None:
 
 _AT_LEAST = {
     "SOLVER.IMS_PER_BATCH": 1,
+    "SOLVER.ACCUMULATION_STEPS": 1,
     "SOLVER.MAX_EPOCH": 1,
     "SOLVER.ITERS_PER_EPOCH": 0,
     "SOLVER.LOG_PERIOD": 1,
@@ -137,6 +139,23 @@ def check_batch(cfg: CfgNode) -> None:
         raise ValueError(
             f"SOLVER.IMS_PER_BATCH = {batch} is not 2 x P x K with K = DATALOADER.NUM_INSTANCE = "
             f"{instances} and P >= 2 identities; nearest: {_nearest_batch(batch, instances)}"
+        )
+
+
+def check_acceleration(cfg: CfgNode) -> None:
+    """Raises ValueError if a batch has no such parts, or two ways to save memory collide."""
+    parts = cfg.SOLVER.ACCUMULATION_STEPS
+    num_pids = cfg.SOLVER.IMS_PER_BATCH // (2 * cfg.DATALOADER.NUM_INSTANCE)
+    if num_pids % parts or num_pids < 2 * parts:
+        raise ValueError(
+            f"SOLVER.ACCUMULATION_STEPS = {parts} does not split the P = {num_pids} identities of "
+            "a batch evenly with at least 2 in each part; choose a divisor of P up to P / 2, P = "
+            "SOLVER.IMS_PER_BATCH / (2 x DATALOADER.NUM_INSTANCE)"
+        )
+    if cfg.SOLVER.COMPILE and cfg.SOLVER.ACTIVATION_CHECKPOINTING:
+        raise ValueError(
+            "SOLVER.COMPILE and SOLVER.ACTIVATION_CHECKPOINTING are both on; the compiler chooses "
+            "by itself what to recompute: turn one of them off"
         )
 
 

@@ -144,7 +144,12 @@ SOLVER_KEYS = (
     Key("SOLVER.ITERS_PER_EPOCH", 0, "iterations of an epoch; 0: training images // batch"),
     Key("SOLVER.IMS_PER_BATCH", 128, "images of a batch, 2 x P x NUM_INSTANCE"),
     Key("SOLVER.PRECISION", "bf16", "of the forward pass; losses stay fp32", ("fp32", "bf16")),
-    Key("SOLVER.COMPILE", False, "torch.compile of backbone and MIIM"),
+    Key(
+        "SOLVER.ACCUMULATION_STEPS",
+        1,
+        "parts of P / n identities a batch is trained in, one by one",
+    ),
+    Key("SOLVER.COMPILE", False, "torch.compile of backbone, MIIM and losses in training"),
     Key("SOLVER.ACTIVATION_CHECKPOINTING", False, "recompute each Block: less memory, more time"),
     Key("SOLVER.CHANNELS_LAST", True, "memory format of weights and maps: NHWC"),
     Key("SOLVER.CLIP_GRADIENTS.ENABLED", False, "clip the gradient's norm"),

@@ -54,8 +54,9 @@ class TrainLoader:
         """Yields the batches of iterations `start_iteration`, `start_iteration` + 1, ...
 
         A batch is a dict: "images" uint8 (B, H, W, 3) and "targets" int64 (B,) on the device,
-        "modality" and "camids" int64 (B,) on the CPU, "img_paths" (B strings), "iteration" and
-        "repeats", the number of images that stand in the batch a second time.
+        "labels" (the targets), "modality" and "camids" int64 (B,) on the CPU, "img_paths" (B
+        strings), "iteration" and "repeats", the number of images that stand in the batch a second
+        time.
 
         Raises:
             TimeoutError: If a file is in reading for longer than the timeout; names it.
@@ -91,6 +92,7 @@ class TrainLoader:
         return {
             "images": images,
             "targets": self._labels(indices).to(self.device, non_blocking=True),
+            "labels": torch.from_numpy(self.dataset.labels[indices]),
             "modality": torch.from_numpy(self.dataset.modality[indices]),
             "camids": torch.from_numpy(self.dataset.camids[indices]),
             "img_paths": [self.dataset.paths[index] for index in indices],

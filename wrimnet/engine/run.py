@@ -12,6 +12,7 @@ from fastreid.config import CfgNode
 from fastreid.engine import default_setup
 from torch import nn
 
+from wrimnet.engine.acceleration import setup_pytorch
 from wrimnet.engine.check_run import check_protocols, check_run, check_writable
 from wrimnet.engine.checkpointing import CheckpointStore
 from wrimnet.engine.random_state import seed_everything
@@ -78,8 +79,7 @@ def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     default_setup(cfg, args)
     setup_data_log()
     seed_everything(cfg.SEED)
-    torch.use_deterministic_algorithms(cfg.DETERMINISTIC)
-    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not cfg.DETERMINISTIC
+    setup_pytorch(cfg)
     reason = "" if torch.cuda.is_available() else " (no CUDA device found)"
     _logger.info("device %s%s, precision %s", cfg.MODEL.DEVICE, reason, cfg.SOLVER.PRECISION)
 

@@ -1,6 +1,7 @@
 """One training step on one batch: augmentation, forward, backward, update."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
+from wrimnet.engine.acceleration import build_acceleration
 from wrimnet.engine.gradients import gradient_norm
+from wrimnet.engine.micro_batches import micro_batches
 
 
 class TrainingStep:
@@ -25,6 +28,8 @@ class TrainingStep:
         autocast: context of the forward pass; losses leave it by themselves.
         clip_gradients: takes the parameters after the backward pass and returns the norm before
             clipping; None leaves the gradients as they are.
+        acceleration: context of the forward pass, see :func:`build_acceleration`.
+        num_parts: the batch's gradient is the mean over so many parts, see :func:`micro_batches`.
     """
 
     def __init__(
@@ -35,33 +40,58 @@ class TrainingStep:
         augmentation: BatchAugmentation,
         autocast: torch.autocast,
         clip_gradients: Callable[[Any], Tensor] | None,
+        acceleration: AbstractContextManager[Any] | None = None,
+        num_parts: int = 1,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.augmentation = augmentation
         self.autocast = autocast
         self.clip_gradients = clip_gradients
+        self.acceleration = acceleration or nullcontext()
+        self.num_parts = num_parts
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Returns total, weighted and raw losses and the gradient's norm, on the device."""
-        losses = self.forward(batch)
         self.optimizer.zero_grad(set_to_none=True)
+        parts = micro_batches(self.augment(batch), self.num_parts)
+        losses = _means([self.accumulate(part) for part in parts])
+        return {**losses, "grad_norm": self.update()}
+
+    def augment(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Returns the batch with augmented float images (B, 3, H, W)."""
+        images = self.augmentation(batch["images"], batch["modality"], batch["iteration"])
+        return {**batch, "images": images}
+
+    def accumulate(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Adds a part's share to the gradient; returns its losses."""
+        losses = self.forward(batch)
         total = sum(losses.values())
-        total.backward()
-        norm = (self.clip_gradients or gradient_norm)(self.model.parameters())
-        self.optimizer.step()
+        (total / self.num_parts).backward()
         raw = {f"raw/{name}": value for name, value in self.model.raw_losses.items()}
-        return {"total_loss": total, **losses, **raw, "grad_norm": norm}
+        return {"total_loss": total, **losses, **raw}
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Augments the images and computes the weighted loss terms."""
-        images = self.augmentation(batch["images"], batch["modality"], batch["iteration"])
-        with self.autocast:
-            return self.model({**batch, "images": images})
+        """Computes the weighted loss terms of augmented images."""
+        with self.autocast, self.acceleration:
+            return self.model(batch)
+
+    def update(self) -> Tensor:
+        """Clips the gradient if that is asked for, and steps; returns the norm before clipping."""
+        norm = (self.clip_gradients or gradient_norm)(self.model.parameters())
+        self.optimizer.step()
+        return norm
+
+
+def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each value over the parts of a batch."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.stack([part[name].detach() for part in parts]).mean() for name in parts[0]}
 
 
 def build_training_step(cfg: CfgNode, model: nn.Module, optimizer: Optimizer) -> TrainingStep:
-    """Builds the step of SOLVER.PRECISION and SOLVER.CLIP_GRADIENTS."""
+    """Builds the step of SOLVER.PRECISION, COMPILE, ACCUMULATION_STEPS and CLIP_GRADIENTS."""
     clip = cfg.SOLVER.CLIP_GRADIENTS
     return TrainingStep(
         model=model,
@@ -77,4 +107,6 @@ def build_training_step(cfg: CfgNode, model: nn.Module, optimizer: Optimizer) ->
         )
         if clip.ENABLED
         else None,
+        acceleration=build_acceleration(cfg, model),
+        num_parts=cfg.SOLVER.ACCUMULATION_STEPS,
     )

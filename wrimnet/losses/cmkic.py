@@ -54,7 +54,7 @@ def cmkic_loss(
     """
     _check_settings(top_k, temperature, reduction)
     _check_shapes(embeddings, pids, modality)
-    if pids.device.type == "cpu":
+    if pids.device.type == "cpu" and not torch.compiler.is_compiling():
         check_cross_modality_pairs(pids, modality)
     with without_autocast(embeddings):
         z = at_least_float32(embeddings)

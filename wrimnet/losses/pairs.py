@@ -1,9 +1,10 @@
 """Which images of a batch form pairs, and does every anchor have the pairs that a loss needs?
 
 The checks read label values, which on a CUDA tensor would make the host wait for the device in
-every step. The losses therefore call them only on CPU labels; who keeps labels on a GPU calls them
-on the CPU copies, before the transfer. Without that call an anchor that lacks a pair turns the loss
-into NaN: it is never left out and never counted as zero.
+every step. The losses therefore call them only on CPU labels and outside of compiled code; who
+keeps labels on a GPU, or compiles a loss, calls them on the CPU copies, as
+``WRIMNet.check_labels`` does. Without that call an anchor that lacks a pair turns the loss into
+NaN: it is never left out and never counted as zero.
 """
 
 from torch import Tensor

@@ -8,11 +8,11 @@ from fastreid.config import CfgNode
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
 from wrimnet.modeling.backbones.imagenet_weights import load_imagenet_weights
+from wrimnet.modeling.backbones.recompute import run_recomputed
 
 _ARCHITECTURES = {
     "18x": (BasicBlock, (2, 2, 2, 2)),
@@ -88,7 +88,7 @@ class WRIMResNet(ResNet):
 
     def _run_stage(self, stage: int, block: nn.Module, features: Tensor, visible: int) -> Tensor:
         if self.activation_checkpointing and self.training:
-            return checkpoint(self._stage, stage, block, features, visible, use_reentrant=False)
+            return run_recomputed(self._stage, block, stage, block, features, visible)
         return self._stage(stage, block, features, visible)
 
     def _stage(self, stage: int, block: nn.Module, features: Tensor, num_visible: int) -> Tensor:
@@ -122,6 +122,4 @@ def build_wrim_resnet_backbone(cfg: CfgNode) -> WRIMResNet:
         fusion=miim.FUSION,
     )
     backbone.activation_checkpointing = cfg.SOLVER.ACTIVATION_CHECKPOINTING
-    if cfg.SOLVER.COMPILE:
-        backbone.compile()  # in place: the names of the weights stay
     return backbone

@@ -17,3 +17,13 @@ class LossWeights(NamedTuple):
     triplet: float
     cmkic: float
     auxiliary: float
+
+    def by_term(self) -> dict[str, float]:
+        """Returns the factor of each term, in the order of the paper's total."""
+        return {
+            "cls": self.classification,
+            "tri": self.triplet,
+            "cmkic": self.cmkic,
+            "cls_aux": self.auxiliary * self.classification,
+            "tri_aux": self.auxiliary * self.triplet,
+        }

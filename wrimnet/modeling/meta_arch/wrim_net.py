@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wrimnet.config.check import check_fastreid_keys
-from wrimnet.losses.classification import partitioned_classification_loss
+from wrimnet.losses.classification import check_targets, partitioned_classification_loss
 from wrimnet.losses.cmkic import cmkic_loss
+from wrimnet.losses.pairs import check_cross_modality_pairs, check_identity_pairs
 from wrimnet.losses.triplet import triplet_loss
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 from wrimnet.modeling.heads.aicl_head import AICLHead, HeadOutput
@@ -110,9 +111,12 @@ class WRIMNet(nn.Module):
 
         Args:
             batch: "images" uint8 (B, H, W, 3) or float (B, 3, H, W), pixel units 0..255;
-                "modality" (B,) on the CPU, visible images first; in training "targets" (B,).
+                "modality" (B,) on the CPU, visible images first; in training "targets" (B,) and,
+                where those are on a GPU, the same on the CPU as "labels", which are checked.
         """
         num_visible = count_visible(batch["modality"])
+        if self.training:
+            self.check_labels(batch.get("labels", batch["targets"]), batch["modality"])
         levels = self.backbone(self.preprocess_image(batch["images"]), num_visible)
         output = self.compute_heads(levels)
         if self.training:
@@ -144,23 +148,50 @@ class WRIMNet(nn.Module):
             Weighted terms, those of weight 0 left out; their sum is the objective. The raw ones
             stay in ``raw_losses`` for logging.
         """
-        weight, main, auxiliary = self.weights, output.main, output.auxiliary
-        terms = {
-            "cls": (weight.classification, lambda: self._classification(main.logits, targets)),
-            "tri": (weight.triplet, lambda: self._triplet(main.pooled, targets)),
-            "cmkic": (weight.cmkic, lambda: self._cmkic(output.contrastive, targets, num_visible)),
-            "cls_aux": (
-                weight.auxiliary * weight.classification,
-                lambda: self._classification(auxiliary.logits, targets),
-            ),
-            "tri_aux": (
-                weight.auxiliary * weight.triplet,
-                lambda: self._triplet(auxiliary.pooled, targets),
-            ),
-        }
-        raw = {name: term() for name, (factor, term) in terms.items() if factor > 0}
+        raw = self.loss_terms(output, targets, num_visible)
         self.raw_losses = {name: value.detach() for name, value in raw.items()}
-        return {f"loss_{name}": terms[name][0] * value for name, value in raw.items()}
+        weights = self.weights.by_term()
+        return {f"loss_{name}": weights[name] * value for name, value in raw.items()}
+
+    def loss_terms(
+        self, output: HeadOutput, targets: Tensor, num_visible: int
+    ) -> dict[str, Tensor]:
+        """Computes the terms that have a weight, without it; reads no value on the host."""
+        main, auxiliary = output.main, output.auxiliary
+        terms = {
+            "cls": lambda: self._classification(main.logits, targets),
+            "tri": lambda: self._triplet(main.pooled, targets),
+            "cmkic": lambda: self._cmkic(output.contrastive, targets, num_visible),
+            "cls_aux": lambda: self._classification(auxiliary.logits, targets),
+            "tri_aux": lambda: self._triplet(auxiliary.pooled, targets),
+        }
+        weights = self.weights.by_term()
+        return {name: term() for name, term in terms.items() if weights[name] > 0}
+
+    def check_labels(self, labels: Tensor, modality: Tensor) -> None:
+        """Refuses labels that a loss term of the total cannot be computed from.
+
+        Args:
+            labels: (B,); on a GPU they are not looked at, which would make the host wait.
+            modality: (B,), on the CPU.
+
+        Raises:
+            ValueError: a label beyond the classes, or an image that lacks a pair; names the image.
+        """
+        if labels.device.type != "cpu":
+            return
+        weights, classifiers = self.weights, self.heads.main.classifiers
+        if weights.classification > 0:
+            if not classifiers:
+                raise ValueError(
+                    "MODEL.HEADS.NUM_CLASSES = 0: the network has no classifier to train; set it "
+                    "to the number of training identities"
+                )
+            check_targets(labels, classifiers[0].out_features)
+        if weights.triplet > 0:
+            check_identity_pairs(labels)
+        if weights.cmkic > 0:
+            check_cross_modality_pairs(labels, modality)
 
     def _classification(self, logits: list[Tensor], targets: Tensor) -> Tensor:
         return partitioned_classification_loss(

@@ -1,0 +1,54 @@
+"""Activation checkpointing that counts no batch twice in the running statistics."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def run_recomputed(function: Callable[..., Any], module: nn.Module, *arguments: Any) -> Any:
+    """Runs a function whose intermediate maps are dropped, and computed again for the backward.
+
+    The second computation runs batch normalisation again. Without care it would update the running
+    statistics again, with the same batch, and the trained model would be another one than without
+    checkpointing.
+
+    Args:
+        function: called with ``arguments``; draws no random numbers.
+        module: its buffers are kept from the second computation.
+        arguments: of the function.
+
+    Returns:
+        What the function returned.
+    """
+    return checkpoint(
+        function,
+        *arguments,
+        use_reentrant=False,
+        preserve_rng_state=False,  # nothing is drawn; saving the state would wait for the GPU
+        context_fn=partial(_contexts, module),
+    )
+
+
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    return nullcontext(), buffers_of_their_own(module)
+
+
+@contextmanager
+def buffers_of_their_own(module: nn.Module) -> Iterator[None]:
+    """Lets the modules write to copies of their buffers; the buffers come back unchanged."""
+    kept = [
+        (owner, name, buffer)
+        for owner in module.modules()
+        for name, buffer in owner.named_buffers(recurse=False)
+    ]
+    for owner, name, buffer in kept:
+        setattr(owner, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for owner, name, buffer in kept:
+            setattr(owner, name, buffer)
