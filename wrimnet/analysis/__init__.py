@@ -1,0 +1,1 @@
+"""Arrays in, figure or table out."""
