@@ -30,6 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--no-report", action="store_true", help="no report.html after training")
     parser.add_argument("--help-config", action="store_true", help="list every key and exit")
     parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides")
@@ -47,7 +48,14 @@ def main() -> int:
     cfg = setup_cfg(args.config_file, args.overlay, args.opts)
     from wrimnet.engine.run import evaluate, train  # heavy imports, not needed for errors and help
 
-    return evaluate(cfg, args) if args.eval_only else train(cfg, args)
+    if args.eval_only:
+        return evaluate(cfg, args)
+    code = train(cfg, args)
+    if not args.no_report:
+        from wrimnet.inspection.run_report import report_training
+
+        report_training(cfg)
+    return code
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wrimnet.analysis.figure_files import add_axes, new_figure
-from wrimnet.analysis.overlays import enlarge_map, show_overlay
+from wrimnet.analysis.overlays import enlarge_map, show_image, show_overlay
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,10 @@ class GatedImage(NamedTuple):
 def draw_gate_maps(
     title: str, rows: Sequence[GatedImage], placement: Mapping[int, str]
 ) -> "Figure":
-    """Draws one row per image, one column per Block; each Block has a scale of its own.
+    """Draws one row per image, one column per Block; each map has the scale printed below it.
+
+    The level of a gate differs between images more than within one, so a common scale would hide
+    where in the image it opens.
 
     Args:
         title: of the figure.
@@ -39,27 +42,23 @@ def draw_gate_maps(
     if not rows or not blocks:
         raise ValueError("gate maps need at least one image and a network with at least one MIIM")
     height, width = rows[0].image.shape[:2]
-    tile_width = _TILE_HEIGHT * width / height
-    size = (max(1.6 + (len(blocks) + 1) * (tile_width + 0.55), 7.4), 1.5 + len(rows) * _TILE_HEIGHT)
+    tile_width = max(_TILE_HEIGHT * width / height, 0.85)
+    size = (max(1 + (len(blocks) + 1) * tile_width, 7.4), 1 + len(rows) * (_TILE_HEIGHT + 0.25))
     figure = new_figure(*size, title, layout="constrained")
     grid = add_axes(figure, len(rows), len(blocks) + 1)
     for axes, row in zip(grid, rows, strict=True):
-        axes[0].imshow(row.image)
-        axes[0].set(xticks=[], yticks=[])
-        axes[0].set_ylabel(row.label, fontsize=8)
-    for column, block in enumerate(blocks, start=1):
-        maps = [row.gates[block] for row in rows]
-        shown = _draw_column(grid[:, column], rows, maps)
-        grid[0, column].set_title(f"Block {block}\n{placement[block]}", fontsize=8)
-        bar = figure.colorbar(shown, ax=list(grid[:, column]), location="bottom", shrink=0.9)
-        bar.ax.tick_params(labelsize=6, rotation=30)
+        show_image(axes[0], row.image)
+        axes[0].set_ylabel(row.label, fontsize=8, rotation=0, ha="right", va="center")
+        for place, block in zip(axes[1:], blocks, strict=True):
+            _draw_gate(place, row.image, row.gates[block])
     grid[0, 0].set_title("image", fontsize=8)
+    for axes, block in zip(grid[0, 1:], blocks, strict=True):
+        axes.set_title(f"Block {block}\n{placement[block]}", fontsize=8)
     return figure
 
 
-def _draw_column(axes: Sequence[Any], rows: Sequence[GatedImage], maps: list[np.ndarray]) -> Any:
-    low, high = min(m.min() for m in maps), max(m.max() for m in maps)
-    for place, row, values in zip(axes, rows, maps, strict=True):
-        layer = enlarge_map(values, *row.image.shape[:2])
-        shown = show_overlay(place, row.image, layer, cmap="viridis", vmin=low, vmax=high)
-    return shown
+def _draw_gate(axes: Any, image: np.ndarray, gate: np.ndarray) -> None:
+    low, high = float(gate.min()), float(gate.max())
+    layer = enlarge_map(gate, *image.shape[:2])
+    show_overlay(axes, image, layer, cmap="viridis", vmin=low, vmax=max(high, low + 1e-9))
+    axes.set_xlabel(f"{low:.4f} to {high:.4f}", fontsize=7, labelpad=2)

@@ -24,9 +24,15 @@ def grey_image(image: np.ndarray) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
 
 
-def show_overlay(axes: Any, image: np.ndarray, layer: np.ndarray, **options: Any) -> Any:
-    """Draws ``layer`` (H, W), half transparent, over the grey image; returns it for a scale."""
-    axes.imshow(grey_image(image))
-    shown = axes.imshow(layer, alpha=0.55, **options)
+def show_image(axes: Any, image: np.ndarray) -> None:
+    """Draws an image (H, W, 3) uint8 without ticks and frame."""
+    axes.imshow(image)
     axes.set(xticks=[], yticks=[])
-    return shown
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def show_overlay(axes: Any, image: np.ndarray, layer: np.ndarray, **options: Any) -> None:
+    """Draws ``layer`` (H, W), half transparent, over the grey image."""
+    show_image(axes, grey_image(image))
+    axes.imshow(layer, alpha=0.55, **options)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from wrimnet.analysis.figure_files import add_axes, new_figure
-from wrimnet.analysis.overlays import show_overlay, smooth_map
+from wrimnet.analysis.overlays import show_image, show_overlay, smooth_map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,8 +55,7 @@ def draw_similarity_maps(title: str, pairs: Sequence[Sequence[ExplainedPair]]) -
 
 def _draw_pair(axes: np.ndarray, pair: ExplainedPair) -> None:
     for place, image in zip(axes, (pair.query, pair.gallery), strict=False):
-        place.imshow(image)
-        place.set(xticks=[], yticks=[])
+        show_image(place, image)
     axes[0].set_title(f"{pair.heading}, cosine {pair.similarity:.3f}", fontsize=8, loc="left")
     limit = max(np.abs(pair.query_map).max(), np.abs(pair.gallery_map).max(), 1e-12)
     maps = (pair.query, pair.query_map), (pair.gallery, pair.gallery_map)

@@ -91,7 +91,7 @@ def _drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         yield (
             "gates",
             "What the MIIM after each Block multiplies its features with (sigmoid of F5), mean "
-            "over the channels; each Block has its own scale.",
+            "over the channels. Dark is low, bright is high; the range is printed below each map.",
             lambda: draw_gates(subject),
         )
     yield (
