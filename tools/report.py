@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from wrimnet.command_line import run_tool
-from wrimnet.experiments.command import called_as
+from wrimnet.experiments.invocation import called_as
 from wrimnet.experiments.report import report_folders
 from wrimnet.experiments.rows import TABLES
 

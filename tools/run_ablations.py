@@ -16,11 +16,11 @@ from wrimnet.experiments.command import (
     INTERRUPTED,
     add_dataset_argument,
     add_shared_arguments,
-    called_as,
     make_setting,
     setup_generated_data,
     work_through,
 )
+from wrimnet.experiments.invocation import called_as
 from wrimnet.experiments.plans import plan_rows
 from wrimnet.experiments.report import report_folders
 from wrimnet.experiments.rows import TABLES, rows_of

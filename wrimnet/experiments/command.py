@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 
 from wrimnet.config import setup_cfg
+from wrimnet.experiments.invocation import called_as, seen_from_here
 from wrimnet.experiments.plans import DATASETS, Setting
 from wrimnet.experiments.queue_progress import QueueProgress
 from wrimnet.experiments.records import COST_FILE
@@ -52,17 +52,12 @@ def make_setting(args: argparse.Namespace, *, dataset: str, project: Path, place
     """
     return Setting(
         dataset=dataset,
-        configs=_as_seen_from_here(project / "configs"),
+        configs=seen_from_here(project / "configs"),
         folder=args.out or Path(place),
         overlays=tuple(args.overlay),
         overrides=(*args.overrides, *(("MODEL.DEVICE", "cpu") if args.gpus == [] else ())),
         command=called_as(),
     )
-
-
-def called_as() -> str:
-    """The command line of this process, as a user would write it."""
-    return shlex.join(["python", str(_as_seen_from_here(Path(sys.argv[0]))), *sys.argv[1:]])
 
 
 def setup_generated_data(setting: Setting, *, config_file: str, tools: Path, workers: int) -> None:
@@ -125,9 +120,3 @@ def tell_failures(failures: Sequence[Failure]) -> int:
     if failures:
         print(f"{len(failures)} runs failed; the same call tries them again", file=sys.stderr)
     return 1 if failures else 0
-
-
-def _as_seen_from_here(path: Path) -> Path:
-    """The path relative to the working folder where it lies below it, so that records can move."""
-    resolved, here = path.resolve(), Path.cwd()
-    return resolved.relative_to(here) if resolved.is_relative_to(here) else path

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wrimnet.experiments.rows import BY_NAME, FULL, Row
-from wrimnet.experiments.runs import Run, build_run
+from wrimnet.experiments.run_building import build_run
+from wrimnet.experiments.runs import Run
 
 DATASETS = ("LLCM", "RegDB", "SYSU", "Synthetic")  # folders of configs/
 REGDB_SPLITS = tuple(range(1, 11))

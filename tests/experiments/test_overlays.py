@@ -1,0 +1,159 @@
+"""Each ablation file changes exactly the keys of its row, and the network is what the row says."""
+
+import wrimnet.compat
+
+import pytest
+import torch
+from fake_runs import PROJECT
+from fastreid.modeling import build_model
+
+import wrimnet.plugin  # noqa: F401
+from wrimnet.config import get_cfg, setup_cfg
+from wrimnet.config.defaults import get_key
+from wrimnet.config.keys import KEYS
+from wrimnet.config.merge import merge_nested
+from wrimnet.config.yaml_files import read_overlay_file
+from wrimnet.experiments.rows import FULL, ROWS, TABLES, rows_of
+from wrimnet.layers.per_modality import PerModality
+
+OVERLAYS = sorted((PROJECT / "configs" / "ablation").glob("*.yml"))
+CONFIGS = sorted((PROJECT / "configs").glob("*/wrim.yml"))
+MIIM = "MODEL.WRIM.MIIM."
+SEPARATE, SHARED = MIIM + "SEPARATE_STAGES", MIIM + "SHARED_STAGES"
+EXPECTED = {
+    "s1_none": {SEPARATE: (), SHARED: ()},
+    "s1_block1": {SEPARATE: (1,), SHARED: ()},
+    "s1_block2": {SEPARATE: (2,), SHARED: ()},
+    "s1_block3": {SEPARATE: (), SHARED: (3,)},
+    "s1_block4": {SEPARATE: (), SHARED: (4,)},
+    "s1_blocks12": {SHARED: ()},
+    "s1_blocks34": {SEPARATE: ()},
+    "s1_blocks1234": {},
+    "s2_shared": {SEPARATE: (), SHARED: (1, 2, 3, 4)},
+    "s2_separate": {SEPARATE: (1, 2, 3, 4), SHARED: ()},
+    "s3_multiply": {MIIM + "FUSION": "multiply"},
+    "s3_add": {MIIM + "FUSION": "add"},
+    "s4_no_auxiliary": {"MODEL.WRIM.AUXILIARY.ENABLED": False},
+    "no_cmkic": {"MODEL.WRIM.CMKIC.WEIGHT": 0.0},
+    "no_triplet": {"MODEL.WRIM.TRIPLET.WEIGHT": 0.0},
+    "no_stripes": {"MODEL.WRIM.MAIN.STRIPES": 0},
+    "lambdas_exchanged": {"MODEL.WRIM.CMKIC.WEIGHT": 0.1, "MODEL.WRIM.AUXILIARY.WEIGHT": 0.5},
+}
+TERMS = {"loss_cls", "loss_tri", "loss_cmkic", "loss_cls_aux", "loss_tri_aux"}
+ABSENT = {
+    "s4_no_auxiliary": {"loss_cls_aux", "loss_tri_aux"},
+    "no_cmkic": {"loss_cmkic"},
+    "no_triplet": {"loss_tri", "loss_tri_aux"},
+    "baseline": {"loss_cmkic", "loss_cls_aux", "loss_tri_aux"},
+}
+
+
+def read(path):
+    return read_overlay_file(path)
+
+
+def leaves(content, prefix=""):
+    found = {}
+    for name, value in content.items():
+        inner = leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else None
+        found |= inner if inner is not None else {prefix + name: value}
+    return found
+
+
+def differing(one, other):
+    return {k.name for k in KEYS if get_key(one, k.name) != get_key(other, k.name)}
+
+
+def row_cfg(row, *options):
+    overlay = [str(PROJECT / "configs/ablation" / f"{row.name}.yml")] if row.has_overlay else []
+    config_file = str(PROJECT / "configs/Synthetic" / row.config)
+    sizes = ("INPUT.SIZE_TRAIN", "[32,16]", "INPUT.SIZE_TEST", "[32,16]", "MODEL.DEVICE", "cpu")
+    return setup_cfg(config_file, overlay, (*sizes, "MODEL.HEADS.NUM_CLASSES", "2", *options))
+
+
+def test_files_and_rows_are_the_same_set():
+    names = {path.stem for path in OVERLAYS}
+    assert names == set(EXPECTED) == {row.name for row in ROWS if row.has_overlay}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_overlay_changes_exactly_the_keys_of_its_row(overlay, config):
+    """It writes no key but its row's, and each one differs from the dataset's own value."""
+    plain, laid = setup_cfg(str(config)), setup_cfg(str(config), [str(overlay)])
+    written = leaves(read(overlay))
+    assert written.keys() == EXPECTED[overlay.stem].keys() == differing(plain, laid)
+    assert {name: get_key(laid, name) for name in written} == EXPECTED[overlay.stem]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_header_names_table_and_the_paper_numbers(row):
+    if not row.has_overlay:
+        return
+    text = (PROJECT / "configs/ablation" / f"{row.name}.yml").read_text()
+    header = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
+    table = row.tables[0]
+    assert header.startswith(f"Table {table}:" if table.startswith("S") else "Losses:")
+    if row.rank1 is None:
+        assert "no number" in header
+    else:
+        assert f"Rank-1 {row.rank1:.2f}, mAP {row.mean_average_precision:.2f}" in header
+        assert "direction as printed" in header
+
+
+@pytest.mark.parametrize(("table", "count"), [("S1", 8), ("S2", 3), ("S3", 3), ("S4", 2)])
+def test_tables_have_the_paper_rows_with_wrim_net_last(table, count):
+    rows = rows_of(table)
+    assert len(rows) == count
+    assert rows[-1].name == FULL
+    assert all(row.rank1 for row in rows)
+
+
+def test_all_rows_come_once_and_an_unknown_table_is_named():
+    assert sorted(r.name for r in rows_of("all")) == sorted({r.name for r in ROWS})
+    assert {row.name for table in TABLES for row in rows_of(table)} == {r.name for r in ROWS}
+    with pytest.raises(KeyError, match="there is no table 'S9'; choose one of S1, S2"):
+        rows_of("S9")
+
+
+@pytest.fixture(scope="module", params=ROWS, ids=lambda row: row.name)
+def row_and_model(request):
+    return request.param, build_model(row_cfg(request.param)).train()
+
+
+def test_network_differs_as_the_row_says(row_and_model):
+    row, model = row_and_model
+    expected = EXPECTED.get(row.name, {SEPARATE: (), SHARED: ()})
+    separate, shared = expected.get(SEPARATE, (1, 2)), expected.get(SHARED, (3, 4))
+    kinds = {name: type(miim) is PerModality for name, miim in model.backbone.miims.items()}
+    assert kinds == {str(stage): stage in separate for stage in sorted((*separate, *shared))}
+    inner = [getattr(miim, "visible", miim) for miim in model.backbone.miims.values()]
+    assert {miim.restoration.fusion for miim in inner} <= {expected.get(MIIM + "FUSION", "sigmoid")}
+    heads = model.heads
+    assert (heads.auxiliary is None) == (row.name in {"s4_no_auxiliary", "baseline"})
+    assert heads.main.num_stripes == (0 if row.name in {"no_stripes", "baseline"} else 2)
+    assert (heads.main.projection is None) == (row.name in {"no_cmkic", "baseline"})
+
+
+def test_loss_terms_are_those_of_the_row(row_and_model):
+    row, model = row_and_model
+    batch = {
+        "images": torch.randint(0, 256, (8, 32, 16, 3), dtype=torch.uint8),
+        "targets": torch.tensor([0, 0, 1, 1] * 2),
+        "modality": torch.tensor([0] * 4 + [1] * 4),
+    }
+    losses = model(batch)
+    assert losses.keys() == TERMS - ABSENT.get(row.name, set())
+    assert all(bool(value.isfinite()) for value in losses.values())
+    if row.name == "lambdas_exchanged":
+        raw = model.raw_losses
+        assert float(losses["loss_cmkic"].detach() / raw["cmkic"]) == pytest.approx(0.1)
+        assert float(losses["loss_tri_aux"].detach() / raw["tri_aux"]) == pytest.approx(0.5)
+
+
+def test_study_is_an_overlay_of_sizes_alone():
+    """No key of the method: the study differs from the demo in size and length."""
+    written = leaves(read(PROJECT / "configs/Synthetic/study.yml"))
+    assert written
+    assert all(name.split(".")[0] in {"INPUT", "DATALOADER", "SOLVER", "TEST"} for name in written)
+    merge_nested(get_cfg(), read(PROJECT / "configs/Synthetic/study.yml"), "study.yml")

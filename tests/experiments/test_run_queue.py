@@ -1,0 +1,203 @@
+"""The queue of runs with a stand-in for train_net.py: nothing is done twice, nothing is lost."""
+
+import fcntl
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_runs import PROJECT, write_fake_train
+
+from wrimnet.experiments.queue_progress import QueueProgress
+from wrimnet.experiments.run_queue import RunQueue
+from wrimnet.experiments.runs import Run, is_done, read_record
+from wrimnet.experiments.slots import make_slots, visible_gpus
+
+
+def make_run(root, name, config="abc"):
+    folder = root / name
+    words = ("--config-file", "x.yml", "SEED", "0", "OUTPUT_DIR", str(folder))
+    return Run(name, folder, words, config, {"name": name, "config": config})
+
+
+def calls(run):
+    path = run.folder / "calls.txt"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def work(runs, command, *, jobs=2, gpus=(), stream=None):
+    progress = QueueProgress(stream or io.StringIO())
+    slots = make_slots(gpus, jobs, 1)
+    return RunQueue(runs, command=command, slots=slots, progress=progress).work()
+
+
+def test_every_run_is_done_once_and_a_second_call_repeats_none(tmp_path):
+    command = write_fake_train(tmp_path / "tool")
+    runs = [make_run(tmp_path, name) for name in ("a/seed0", "b/seed0", "c/seed0")]
+    assert work(runs, command) == []
+    assert work(runs, command) == []
+    assert [len(calls(run)) for run in runs] == [1, 1, 1]
+    assert all(is_done(run) for run in runs)
+    call = calls(runs[0])[0]
+    assert (call["words"], call["threads"]) == (list(runs[0].arguments), "1")
+    attempts = read_record(runs[0].folder)["attempts"]
+    assert [attempt["exit_code"] for attempt in attempts] == [0]
+
+
+def test_failing_run_is_survived_reported_and_tried_again(tmp_path):
+    command = write_fake_train(tmp_path / "tool", fail=["/b"], silent=["/c"])
+    runs = [make_run(tmp_path, name) for name in ("a", "b", "c", "d")]
+    stream = io.StringIO()
+    failures = {failure.run.name: failure for failure in work(runs, command, stream=stream)}
+    assert {name: failure.reason for name, failure in failures.items()} == {
+        "b": "exit code 1: out of luck",
+        "c": "ended without complete results",
+    }
+    assert "out of luck" in failures["b"].log.read_text()
+    assert "b FAILED: exit code 1: out of luck" in stream.getvalue()
+    write_fake_train(tmp_path / "tool")
+    assert work(runs, command) == []
+    assert [len(calls(run)) for run in runs] == [1, 2, 2, 1]
+
+
+def wait_for(condition, seconds=300.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def start_queue(root: Path, command) -> subprocess.Popen:
+    """A process that works through the runs a and b, one at a time."""
+    folders = [str(PROJECT), str(PROJECT / "tests"), str(Path(__file__).parent)]
+    script = (
+        "import io, sys\n"
+        f"sys.path[:0] = {folders!r}\n"
+        "from pathlib import Path\n"
+        "from test_run_queue import make_run, work\n"
+        f"root = Path({str(root)!r})\n"
+        f"work([make_run(root, 'a'), make_run(root, 'b')], {command!r}, jobs=1)\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+
+
+def test_killed_half_way_and_called_again_repeats_no_finished_run(tmp_path):
+    command = write_fake_train(tmp_path / "tool", hang=["/b"])
+    first, second = make_run(tmp_path, "a"), make_run(tmp_path, "b")
+    process = start_queue(tmp_path, command)
+    wait_for((second.folder / "checkpoint_00000001.pth").exists)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(300) != 0
+    assert is_done(first)
+    assert not is_done(second)
+    write_fake_train(tmp_path / "tool")
+    assert work([first, second], command) == []
+    assert len(calls(first)) == 1
+    assert ["--resume" in call["words"] for call in calls(second)] == [False, True]
+    codes = [attempt["exit_code"] for attempt in read_record(second.folder)["attempts"]]
+    assert codes == [-signal.SIGTERM, 0]
+
+
+def test_folder_that_another_process_works_in_is_left_alone(tmp_path):
+    """The process of a run keeps its folder's lock even if the queue above it was killed."""
+    command = write_fake_train(tmp_path / "tool", hang=["/b"])
+    run = make_run(tmp_path, "b")
+    process = start_queue(tmp_path, command)
+    wait_for((run.folder / "checkpoint_00000001.pth").exists)
+    process.kill()
+    process.wait()
+    failures = work([run], command)
+    assert "another process works in" in failures[0].reason
+    assert len(calls(run)) == 1
+    with (run.folder / ".lock").open() as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.kill(calls(run)[0]["pid"], signal.SIGKILL)
+
+
+def test_results_of_other_settings_are_refused_before_anything_runs(tmp_path):
+    command = write_fake_train(tmp_path / "tool")
+    work([make_run(tmp_path, "a")], command)
+    runs = [make_run(tmp_path, "b"), make_run(tmp_path, "a", config="def")]
+    with pytest.raises(
+        ValueError, match=r"results of another configuration \(abc, this one is def"
+    ):
+        work(runs, command)
+    assert calls(runs[0]) == []
+
+
+def test_half_written_results_are_not_done(tmp_path):
+    run = make_run(tmp_path, "a")
+    run.folder.mkdir()
+    (run.folder / "results.json").write_text('{"description": {"config": "abc"}, "resul')
+    assert not is_done(run)
+    (run.folder / "results.json").write_text('{"description": {"config": "abc"}, "results": []}')
+    assert not is_done(run)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path):
+    runs = [make_run(tmp_path, "a"), make_run(tmp_path, "a")]
+    with pytest.raises(ValueError, match="two runs would share a folder"):
+        work(runs, ())
+
+
+def test_run_is_bound_to_its_gpu(tmp_path):
+    command = write_fake_train(tmp_path / "tool")
+    run = make_run(tmp_path, "a")
+    work([run], command, gpus=["7"])
+    assert calls(run)[0]["gpu"] == "7"
+
+
+def test_gpus_are_shared_in_turn_and_cores_divided():
+    slots = make_slots(["0", "3"], 3, None, cores=12)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["0", "3", "0"]
+    assert {slot.environment["OMP_NUM_THREADS"] for slot in slots} == {"4"}
+    assert [slot.name for slot in make_slots([], None, None, cores=2)] == ["cpu:0"]
+    assert len(make_slots(["0", "1"], None, 1)) == 2
+
+
+@pytest.mark.parametrize(("jobs", "threads"), [(0, 1), (1, 0)])
+def test_no_room_for_a_run_is_refused(jobs, threads):
+    with pytest.raises(ValueError, match="expected at least 1 of each"):
+        make_slots([], jobs, threads)
+
+
+def test_gpus_are_named_as_the_environment_names_them(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    assert visible_gpus(2) == ["2", "5"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus(2) == ["0", "1"]
+    assert visible_gpus(0) == []
+
+
+def test_eta_by_hand(tmp_path):
+    """6 runs, 2 at a time, 10 s each: one done, one half done, one just begun."""
+    progress = QueueProgress(io.StringIO())
+    runs = [make_run(tmp_path, name) for name in "abcdef"]
+    progress.begin(runs, set(), 2)
+    assert progress.eta([(3.0, None)]) is None
+    assert progress.eta([(5.0, 0.5)]) == pytest.approx((5 * 10 + 5) / 2)
+    progress.finished(runs[0], 10.0)
+    assert progress.eta([(5.0, 0.5), (0.0, None)]) == pytest.approx((3 * 10 + 5 + 10) / 2)
+    progress.failed(runs[1], "x")
+    assert progress.eta([(2.0, 0.2)]) == pytest.approx((3 * 10 + 8) / 2)
+    assert progress.eta([]) == pytest.approx(4 * 10 / 2)
+
+
+def test_eta_is_never_shorter_than_the_longest_active_run(tmp_path):
+    progress = QueueProgress(io.StringIO())
+    progress.begin([make_run(tmp_path, "a")], set(), 4)
+    assert progress.eta([(10.0, 0.1)]) == pytest.approx(90)
+
+
+def test_progress_line_counts_runs(tmp_path):
+    stream = io.StringIO()
+    progress = QueueProgress(stream, seconds=0.0)
+    progress.begin([make_run(tmp_path, "a"), make_run(tmp_path, "b")], {"a"}, 1)
+    progress.show([])
+    assert "2 runs, 1 of them done already, 1 at a time" in stream.getvalue()
+    assert "1 of 2 runs done, 0 running, ETA unknown" in stream.getvalue()
