@@ -1,5 +1,6 @@
 """Lets every test import its literal oracle: ``from reference.cmkic_loop import ...``."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -10,6 +11,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(2)
 
 
+@pytest.fixture(autouse=True)
+def logs_end_with_the_test():
+    """FastReID's log writes to the standard output of the test that opened it, for ever."""
+    yield
+    for name in ("fastreid", "wrimnet"):
+        logging.getLogger(name).handlers.clear()
+
+
 @pytest.fixture
 def deterministic_algorithms(monkeypatch):
     """Makes torch refuse every operation that has no deterministic algorithm."""
@@ -17,3 +26,11 @@ def deterministic_algorithms(monkeypatch):
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """A tiny run as training leaves it; tests may add files to it, not change them."""
+    from finished_runs import make_finished_run
+
+    return make_finished_run(tmp_path_factory.mktemp("finished"))

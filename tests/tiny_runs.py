@@ -11,8 +11,10 @@ from trees import make_llcm_tree
 from wrimnet.config import setup_cfg
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG_FILE = str(ROOT / "configs" / "Synthetic" / "wrim.yml")
+CONFIG_FILE = str(ROOT / "configs" / "LLCM" / "wrim.yml")
 TINY = {
+    "MODEL.BACKBONE.DEPTH": "18x",
+    "MODEL.BACKBONE.PRETRAIN": "False",
     "INPUT.SIZE_TRAIN": "[32, 16]",
     "INPUT.SIZE_TEST": "[32, 16]",
     "DATALOADER.NUM_INSTANCE": "2",

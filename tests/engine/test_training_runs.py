@@ -1,0 +1,176 @@
+"""Whole runs of seconds: what they write, that they repeat, that they go on, that they are read."""
+
+import json
+
+import pytest
+import torch
+from tiny_runs import arguments, losses_of, make_noise_tree, read_lines, tiny_cfg
+
+from wrimnet.config import config_hash
+from wrimnet.engine.run import evaluate, train
+from wrimnet.engine.trainer import WRIMTrainer
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    make_noise_tree(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """Output folder of a run of two epochs of two iterations."""
+    output = tmp_path_factory.mktemp("trained") / "out"
+    train(tiny_cfg(data, output), arguments())
+    return output
+
+
+def results_of(output):
+    """The results of a run without what tells when, where and on which file it was made."""
+    content = json.loads((output / "results.json").read_text())
+    return content["results"]
+
+
+def test_run_leaves_its_files(trained):
+    found = {path.name for path in trained.iterdir()}
+    assert found >= {
+        "checkpoint_00000002.pth",
+        "checkpoint_00000004.pth",
+        "last_checkpoint",
+        "model_best.pth",
+        "model_final.pth",
+        "results.json",
+        "results.csv",
+        "metrics.json",
+        "config.yaml",
+        "log.txt",
+    }
+    assert any(name.startswith("events.out.tfevents") for name in found)
+
+
+def test_metrics_hold_losses_rate_speed_and_waiting(trained):
+    lines = read_lines(trained)
+    assert [line["iteration"] for line in lines] == [0, 1, 2, 3]
+    terms = ("cls", "tri", "cmkic", "cls_aux", "tri_aux")
+    for line in lines:
+        losses = [line[f"loss_{term}"] for term in terms]
+        assert line["total_loss"] == pytest.approx(sum(losses), rel=1e-5)
+        assert line["loss_cmkic"] == pytest.approx(0.5 * line["raw/cmkic"], rel=1e-5)
+        assert line["images_per_second"] == pytest.approx(8 / line["time"])
+        assert 0 <= line["data_time"] <= line["time"]
+        assert line["repeated_images"] >= 0
+    assert [line["lr"] for line in lines] == pytest.approx([3.5e-4, 3.5e-4, 3.5e-5, 3.5e-5])
+    assert "llcm_ir2vis/mAP" in lines[-1]
+    assert "llcm_vis2ir/Rank-1" in lines[-1]
+
+
+def test_losses_of_a_line_are_means_over_its_period(data, trained, tmp_path):
+    train(tiny_cfg(data, tmp_path, SOLVER__LOG_PERIOD="2"), arguments())
+    single, pairs = losses_of(trained), losses_of(tmp_path)
+    assert [line["iteration"] for line in read_lines(tmp_path)] == [1, 3]
+    for index, pair in enumerate(pairs):
+        for name, value in pair.items():
+            mean = (single[2 * index][name] + single[2 * index + 1][name]) / 2
+            assert value == pytest.approx(mean, rel=1e-6), name
+
+
+def test_log_names_epoch_losses_rate_speed_waiting_and_time_left(trained):
+    lines = (trained / "log.txt").read_text().splitlines()
+    line = next(line for line in lines if "iter 4/4" in line)
+    for part in ("epoch 1/2", "loss_cls ", "total_loss ", "lr 3.50e-05", "img/s", "data wait"):
+        assert part in line
+    assert "eta 0:00:00" in line
+
+
+def test_written_configuration_is_the_one_of_the_run(trained, data):
+    cfg = tiny_cfg(data, trained)
+    text = (trained / "config.yaml").read_text()
+    assert "NUM_CLASSES: 5" in text
+    assert f"OUTPUT_DIR: {trained}" in text
+    state = torch.load(trained / "model_final.pth", weights_only=True)
+    assert state["config_hash"] == config_hash(cfg)
+    assert state["trained_on"]["dataset"] == "LLCM"
+
+
+def test_evaluation_of_the_final_weights_gives_the_very_same_numbers(data, trained, tmp_path):
+    weights = str(trained / "model_final.pth")
+    cfg = tiny_cfg(data, tmp_path / "again", MODEL__WEIGHTS=weights)
+    assert evaluate(cfg, arguments()) == 0
+    assert results_of(tmp_path / "again") == results_of(trained)
+    assert (tmp_path / "again" / "results.csv").exists()
+
+
+def test_best_and_checkpoint_weights_can_be_evaluated_too(data, trained, tmp_path):
+    for name in ("model_best.pth", "checkpoint_00000004.pth"):
+        output = tmp_path / name
+        evaluate(tiny_cfg(data, output, MODEL__WEIGHTS=str(trained / name)), arguments())
+        assert results_of(output) == results_of(trained)  # one evaluation: the best is the last
+
+
+def test_run_that_is_cut_short_goes_on_to_the_same_end(data, trained, tmp_path):
+    """The checkpoint of the second epoch is taken away, as if it had never been reached."""
+    cfg = tiny_cfg(data, tmp_path / "cut")
+    train(cfg, arguments())
+    (tmp_path / "cut" / "checkpoint_00000004.pth").unlink()
+    resumed = arguments()
+    resumed.resume = True
+    train(cfg, resumed)
+    assert losses_of(tmp_path / "cut") == losses_of(trained)
+    assert results_of(tmp_path / "cut") == results_of(trained)
+    ours, theirs = (
+        torch.load(path / "model_final.pth", weights_only=True)["model"]
+        for path in (tmp_path / "cut", trained)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_folder_of_another_run_is_refused(data, trained):
+    with pytest.raises(ValueError, match="holds an earlier run; add --resume"):
+        train(tiny_cfg(data, trained), arguments())
+    resumed = arguments()
+    resumed.resume = True
+    with pytest.raises(ValueError, match="holds a run of another configuration"):
+        train(tiny_cfg(data, trained, SEED="9"), resumed)
+
+
+def test_training_starts_from_given_weights(data, trained, tmp_path):
+    weights = str(trained / "model_final.pth")
+    trainer = WRIMTrainer(tiny_cfg(data, _made(tmp_path / "out"), MODEL__WEIGHTS=weights))
+    trainer.data_loader.close()
+    trainer.resume_or_load(resume=False)
+    expected = torch.load(weights, weights_only=True)["model"]
+    found = trainer.model.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert trainer.start_iter == 0
+
+
+@pytest.mark.parametrize(("given", "expected"), [("0", 5), ("3", 3), ("7", 7)])
+def test_iterations_per_epoch_are_the_key_or_images_by_batch(data, tmp_path, given, expected):
+    cfg = tiny_cfg(data, tmp_path, SOLVER__ITERS_PER_EPOCH=given, SOLVER__MAX_EPOCH="3")
+    trainer = WRIMTrainer(cfg)
+    trainer.data_loader.close()
+    assert (trainer.iters_per_epoch, trainer.max_iter) == (expected, 3 * expected)
+
+
+def test_fewer_identities_than_asked_for_is_a_sentence(data, tmp_path):
+    cfg = tiny_cfg(data, tmp_path, SOLVER__IMS_PER_BATCH="24")
+    with pytest.raises(ValueError, match=r"5 .*identit|identit.* 5"):
+        WRIMTrainer(cfg)
+
+
+def test_evaluation_every_epoch_is_written_each_time(data, tmp_path):
+    train(tiny_cfg(data, tmp_path, TEST__EVAL_PERIOD="1"), arguments())
+    evaluated = [line["iteration"] for line in read_lines(tmp_path) if "llcm_ir2vis/mAP" in line]
+    assert evaluated == [1, 3]
+
+
+def test_other_cache_gives_the_same_losses(data, trained, tmp_path):
+    overrides = {"DATALOADER__CACHE": "ram", "DATALOADER__CACHE_DIR": str(tmp_path / "cache")}
+    train(tiny_cfg(data, tmp_path / "out", **overrides), arguments())
+    assert losses_of(tmp_path / "out") == losses_of(trained)
