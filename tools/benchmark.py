@@ -1,5 +1,7 @@
 """Measures parts of this project beside what they replace; prints Markdown, writes it and JSON.
 
+    python tools/benchmark.py data --out outputs/benchmark
+    python tools/benchmark.py train --out outputs/benchmark SOLVER.IMS_PER_BATCH 64
     python tools/benchmark.py evaluation --out outputs/benchmark
 
 The literal forms that evaluation is compared with are test oracles. They are read from
@@ -10,10 +12,28 @@ import argparse
 import importlib.util
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
+from wrimnet.analysis.cost_figure import draw_costs
+from wrimnet.analysis.figure_files import save_figure
+from wrimnet.data.benchmark import benchmark_data
+from wrimnet.data.benchmark import markdown_table as ways_table
+from wrimnet.engine.benchmark.scaling import build_points
+from wrimnet.engine.benchmark.setup import (
+    build_description,
+    build_num_images,
+    setup_axes,
+    setup_benchmark_cfg,
+)
+from wrimnet.engine.benchmark.stages import build_stage_profile
+from wrimnet.engine.benchmark.tables import scaling_table, stage_table, train_numbers, train_table
+from wrimnet.engine.benchmark.timing import one_thread
+from wrimnet.engine.benchmark.train import build_train_times
 from wrimnet.evaluation.benchmark import benchmark_evaluation, markdown_table
 from wrimnet.evaluation.provenance import describe_code, describe_machine
 
@@ -43,7 +63,44 @@ def measure_evaluation(arguments: argparse.Namespace) -> Section:
     )
 
 
-SECTIONS: dict[str, Callable[[argparse.Namespace], Section]] = {"evaluation": measure_evaluation}
+def measure_data(arguments: argparse.Namespace) -> Section:
+    """Files to batches of 384 x 144, beside FastReID's own transforms and the classic way."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        ways = benchmark_data(Path(folder), device, repeats=arguments.repeats)
+    return Section("Data path, JPEG of 300 x 120 to 384 x 144", ways_table(ways), ways)
+
+
+def measure_train(arguments: argparse.Namespace) -> Section:
+    """Training steps from FastReID's way to ours, and the stages of ours; small on a CPU."""
+    cfg = setup_benchmark_cfg(arguments.config_file, arguments.options)
+    repeats, steps = arguments.repeats, arguments.steps
+    with one_thread(), tempfile.TemporaryDirectory() as folder:
+        times = build_train_times(cfg, repeats=repeats, steps=steps)
+        images = build_num_images(cfg)
+        stages = build_stage_profile(cfg, Path(folder), num_images=images, steps=repeats * steps)
+    text = f"{build_description(cfg)}\n\n{train_table(times)}\n\n{stage_table(stages)}"
+    return Section("Training step", text, {**train_numbers(times), "stages": stages})
+
+
+def measure_scaling(arguments: argparse.Namespace) -> Section:
+    """Time and memory of a step against batch, input size and identities; small on a CPU."""
+    cfg = setup_benchmark_cfg(arguments.config_file, arguments.options)
+    repeats, steps = arguments.repeats, arguments.steps
+    with one_thread():
+        points = build_points(cfg, **setup_axes(cfg), repeats=repeats, steps=steps)
+    numbers = [point._asdict() for point in points]
+    heading = "Cost of a training step"
+    save_figure(draw_costs(heading, numbers), arguments.out, "scaling")
+    return Section(heading, f"{build_description(cfg)}\n\n{scaling_table(points)}", numbers)
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], Section]] = {
+    "data": measure_data,
+    "train": measure_train,
+    "scaling": measure_scaling,
+    "evaluation": measure_evaluation,
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +128,9 @@ def main(command: Sequence[str] | None = None) -> int:
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each form")
     parser.add_argument("--out", default="outputs/benchmark", help="folder of the reports")
+    parser.add_argument("--steps", type=int, default=10, help="training steps in a measurement")
+    parser.add_argument("--config-file", default="", help="training; the default fits the device")
+    parser.add_argument("options", nargs="*", help="training: KEY VALUE pairs")
 
 
 def _report(name: str, section: Section, facts: dict[str, Any], folder: Path) -> None:

@@ -198,7 +198,7 @@ def test_missing_image_is_named(items, tmp_path):
 
 
 @pytest.mark.parametrize("vanish", [False, True])
-def test_skip_takes_the_next_of_identity_and_modality_and_says_so(items, tmp_path, vanish):
+def test_skip_takes_the_next_of_identity_and_modality_and_says_so(items, tmp_path, vanish, caplog):
     os.remove(items[4].path) if vanish else open(items[4].path, "w").close()
     cache = opened(items, tmp_path / "cache", on_bad_image="skip")
     images = content(cache)
@@ -206,6 +206,8 @@ def test_skip_takes_the_next_of_identity_and_modality_and_says_so(items, tmp_pat
     assert list(cache.skipped) == [items[4].path]
     again = opened(items, tmp_path / "cache", on_bad_image="skip")
     assert again.skipped == cache.skipped
+    reports = [record.getMessage() for record in caplog.records]
+    assert sum(f"skipped unreadable image {items[4].path}" in line for line in reports) == 2
 
 
 def test_skip_without_replacement_is_an_error(items, tmp_path):

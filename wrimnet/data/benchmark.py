@@ -18,10 +18,10 @@ from wrimnet.data.benchmark_paths import (
     BATCH,
     READING,
     augmented_on_cpu,
+    build_fastreid_path,
     classic_path,
     delivery,
     draw_train_set,
-    fastreid_path,
     uint8_batches,
 )
 from wrimnet.data.cache import open_cache
@@ -95,7 +95,7 @@ def _per_core(train_set: TrainSet, cache: CacheFile) -> list[dict[str, Any]]:
     decoding = DecodingSource(reader, num_threads=1, pin=False)
     uint8, floats = "uint8 batch", "augmented float tensor"
     return [
-        _way(BASELINE, floats, fastreid_path(items, few), few, baseline=None),
+        _way(BASELINE, floats, build_fastreid_path(items, few), few, baseline=None),
         _way("classic, image by image", floats, classic_path(items, few), few),
         _way("CACHE none", uint8, uint8_batches(decoding, few, len(items)), few),
         _way("CACHE disk", uint8, uint8_batches(disk, many, len(items)), many),
@@ -138,8 +138,9 @@ def _deliveries(
         for augmented in (False, True) if pin else (False,):
             images = (2 if name == "none" else 40) * BATCH
             run = delivery(train_set, source, watch, device, images // BATCH, augmented)
-            result = f"{'augmented' if augmented else 'uint8'} batch on {device.type}"
-            ways.append(_way(f"delivery, CACHE {name}", result, run, images, "wall", None))
+            what = "augmented" if augmented else "uint8"
+            title, result = f"delivery, {what}, CACHE {name}", f"{what} batch on {device.type}"
+            ways.append(_way(title, result, run, images, "wall", None))
     return ways
 
 
@@ -166,8 +167,18 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def medians(ways: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
-    """Returns the median speed of every way, by (name, result)."""
-    return {
-        (way["name"], way["result"]): float(np.median(way["images_per_second"])) for way in ways
-    }
+def markdown_table(ways: list[dict[str, Any]]) -> str:
+    """A row per way: median, spread, and how many times faster it is than its baseline."""
+    medians = {way["name"]: float(np.median(way["images_per_second"])) for way in ways}
+    lines = [
+        "| way | result | images/s per | median | min - max | ratio | to |",
+        "|---|---|---|---:|---:|---:|---|",
+    ]
+    for way in ways:
+        speeds, baseline = way["images_per_second"], way["baseline"]
+        ratio = f"{medians[way['name']] / medians[baseline]:.2f}" if baseline else "-"
+        lines.append(
+            f"| {way['name']} | {way['result']} | {way['clock']} | {medians[way['name']]:.0f} | "
+            f"{min(speeds):.0f} - {max(speeds):.0f} | {ratio} | {baseline or '-'} |"
+        )
+    return "\n".join(lines)

@@ -57,7 +57,7 @@ def _draw(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def fastreid_path(items: Sequence[ImageItem], count: int) -> Callable[[], None]:
+def build_fastreid_path(items: Sequence[ImageItem], count: int) -> Callable[[], None]:
     """FastReID's dataset and transforms: resize, pad, crop, flip, to tensor, erase."""
     cfg = get_cfg()
     cfg.INPUT.SIZE_TRAIN = [READING["height"], READING["width"]]

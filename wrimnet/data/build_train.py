@@ -36,10 +36,18 @@ def build_train_loader(cfg: CfgNode) -> TrainLoader:
         sampler=sampler,
         source=build_train_source(cfg, train_set, dataset.name, dataset.folder, watch),
         watch=watch,
-        device=torch.device(cfg.MODEL.DEVICE),
+        device=build_train_device(cfg),
         prefetch=cfg.DATALOADER.PREFETCH,
         timeout=cfg.DATALOADER.TIMEOUT,
     )
+
+
+def build_train_device(cfg: CfgNode) -> torch.device:
+    """Returns the device of this process with its number, which background threads do not know."""
+    device = torch.device(cfg.MODEL.DEVICE)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
 
 
 def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampler:
@@ -73,12 +81,12 @@ def build_train_source(
         folder: The dataset's folder; caches lie beside it unless DATALOADER.CACHE_DIR is set.
         watch: Told which files are in reading.
     """
-    device = torch.device(cfg.MODEL.DEVICE)
+    device = build_train_device(cfg)
     pin = device.type == "cuda"
     if cfg.DATALOADER.CACHE == "none":
-        reader = ImageReader(train_set.items, watch=watch, **_reading(cfg))
+        reader = ImageReader(train_set.items, watch=watch, **build_reading(cfg))
         return DecodingSource(reader, num_threads=cfg.DATALOADER.NUM_WORKERS, pin=pin)
-    cache = _open_train_cache(cfg, train_set, name, folder)
+    cache = build_train_cache(cfg, train_set, name, folder)
     if cfg.DATALOADER.CACHE == "disk":
         return DiskSource(cache, watch=watch, pin=pin)
     if cfg.DATALOADER.CACHE == "ram":
@@ -86,9 +94,10 @@ def build_train_source(
     return DeviceSource(cache, device=device)
 
 
-def _open_train_cache(cfg: CfgNode, train_set: TrainSet, name: str, folder: str) -> CacheFile:
+def build_train_cache(cfg: CfgNode, train_set: TrainSet, name: str, folder: str) -> CacheFile:
+    """Opens the cache of the training images, or builds it."""
     return open_cache(
-        cache_key(train_set.items, dataset=name, **_reading(cfg)),
+        cache_key(train_set.items, dataset=name, **build_reading(cfg)),
         train_set.items,
         Path(cfg.DATALOADER.CACHE_DIR or Path(folder).parent / ".cache"),
         num_processes=cfg.DATALOADER.NUM_WORKERS,
@@ -96,7 +105,8 @@ def _open_train_cache(cfg: CfgNode, train_set: TrainSet, name: str, folder: str)
     )
 
 
-def _reading(cfg: CfgNode) -> dict[str, Any]:
+def build_reading(cfg: CfgNode) -> dict[str, Any]:
+    """Returns the settings that decide what is read from a file."""
     height, width = cfg.INPUT.SIZE_TRAIN
     return {
         "height": height,

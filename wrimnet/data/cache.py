@@ -48,11 +48,22 @@ def open_cache(
     path = _prepared(folder) / key.file_name
     with _locked(path, fcntl.LOCK_SH):
         found = _open_verified(path, num_processes)
-    if found is not None:
-        return found
-    with _locked(path, fcntl.LOCK_EX):
-        found = _open_verified(path, num_processes)
-        return found or _build(path, key, items, num_processes, timeout)
+    if found is None:
+        with _locked(path, fcntl.LOCK_EX):
+            found = _open_verified(path, num_processes)
+            found = found or _build(path, key, items, num_processes, timeout)
+    _report_skipped(found)
+    return found
+
+
+def _report_skipped(cache: CacheFile) -> None:
+    for file, reason in cache.skipped.items():
+        logger.warning(
+            "skipped unreadable image %s: %s (one of %d in the image cache)",
+            file,
+            reason,
+            len(cache.skipped),
+        )
 
 
 def _build(
