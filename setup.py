@@ -12,11 +12,14 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 
 VIZ = ["matplotlib>=3.8"]
+EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "safetensors>=0.4"]
+SEARCH = ["faiss-cpu>=1.8"]
 EXTRAS = {
     "viz": VIZ,
-    "export": ["onnx>=1.16", "onnxruntime>=1.18", "safetensors>=0.4"],
+    "export": EXPORT,
+    "search": SEARCH,
     "wandb": ["wandb>=0.17"],
-    "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.11", *VIZ],
+    "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.11", *VIZ, *EXPORT, *SEARCH],
 }
 
 

@@ -180,7 +180,9 @@ class EmbeddingIndex:
         length = np.linalg.norm(embeddings.astype(np.float32), axis=1)
         if not (np.abs(length - 1) < 1e-2).all():
             row = int(np.flatnonzero(~(np.abs(length - 1) < 1e-2))[0])
-            raise ValueError(f"the embedding of {paths[row]} has length {length[row]}, expected 1")
+            raise ValueError(
+                f"the embedding of {paths[row]} has length {length[row]:.4g}, expected 1"
+            )
         known = set(self.paths())
         twice = [path for path in paths if path in known]
         if twice or len(set(paths)) < len(paths):
