@@ -32,7 +32,8 @@ if any(word in str(folder) for word in plan.get("hang", [])):
 sys.path.insert(0, plan["tests"])
 from fake_runs import results
 record = json.loads((folder / "run.json").read_text())
-(folder / "results.json").write_text(json.dumps(results(record["config"])))
+split = {"regdb_trial": record["split"]} if plan.get("by_split") else {}
+(folder / "results.json").write_text(json.dumps(results(record["config"], **split)))
 """
 
 

@@ -83,7 +83,7 @@ def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> N
             continue
         first = first or record
         ours, theirs = _facts(first, set(but)), _facts(record, set(but))
-        for name in ours.keys() | theirs.keys():
+        for name in {**ours, **theirs}:
             if ours.get(name) != theirs.get(name):
                 raise ValueError(
                     f"{first.folder} and {record.folder} cannot share a table: {name} is "

@@ -1,0 +1,106 @@
+"""The commands as a user calls them, with a stand-in for the training itself."""
+
+import importlib.util
+import json
+import shutil
+import sys
+
+import pytest
+from fake_runs import COST, PROJECT, write_fake_train
+
+DEVICE = ("--overrides", "MODEL.DEVICE", "cpu")
+MEASURE = f"""
+import json, sys
+from pathlib import Path
+for folder in sys.argv[3:]:
+    Path(folder, "cost.json").write_text({json.dumps(json.dumps(COST))})
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with the configurations and stand-ins for train_net.py and measure_cost.py."""
+    shutil.copytree(PROJECT / "configs", tmp_path / "configs")
+    write_fake_train(tmp_path / "tools")
+    (tmp_path / "tools" / "measure_cost.py").write_text(MEASURE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(name, project, monkeypatch, *words):
+    """Calls main of a tool; returns its exit code."""
+    spec = importlib.util.spec_from_file_location(name, PROJECT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "PROJECT", project, raising=False)
+    monkeypatch.setattr(sys, "argv", [f"tools/{name}.py", *map(str, words)])
+    return module.main()
+
+
+def count_calls(project):
+    return sum(len(path.read_text().splitlines()) for path in project.rglob("calls.txt"))
+
+
+def test_table_in_one_command_and_nothing_twice(project, monkeypatch, capsys):
+    words = ("--dataset", "LLCM", "--table", "S3", "--seeds", "0", "1", "--jobs", "2", *DEVICE)
+    assert call("run_ablations", project, monkeypatch, *words) == 0
+    text = capsys.readouterr().out
+    assert "| multiply, no sigmoid | 2 | 30.00 ± 0.00 |" in text
+    assert "| 56.08 | 62.98 | — | — | — |" not in text  # costs were measured
+    folder = project / "logs/experiments/LLCM"
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
+        "s1_blocks1234",
+        "s3_add",
+        "s3_multiply",
+    ]
+    assert count_calls(project) == 6
+    assert call("run_ablations", project, monkeypatch, *words) == 0
+    assert count_calls(project) == 6
+    record = json.loads((folder / "s3_add/seed1/run.json").read_text())
+    assert record["overrides"] == ["MODEL.DEVICE", "cpu"]
+    assert record["started_by"].startswith("python tools/run_ablations.py --dataset LLCM")
+    assert record["settings"]["MODEL.WRIM.MIIM.FUSION"] == "add"
+    assert call("report", project, monkeypatch, folder, "--out", project / "docs/x") == 0
+    assert "Table S3" in (project / "docs/x.md").read_text()
+
+
+def test_failing_row_is_told_and_the_table_has_its_dash(project, monkeypatch, capsys):
+    write_fake_train(project / "tools", fail=["s3_add"])
+    words = ("--dataset", "LLCM", "--table", "S3", *DEVICE)
+    assert call("run_ablations", project, monkeypatch, *words) == 1
+    printed = capsys.readouterr()
+    assert "FAILED s3_add/seed0: exit code 1: out of luck" in printed.err
+    assert "s3_add/seed0/console.log" in printed.err
+    assert "| add | — |" in printed.out
+    assert "Not finished: s3_add/seed0" in printed.out
+
+
+def test_settings_changed_in_between_are_refused(project, monkeypatch):
+    words = ("--dataset", "LLCM", "--table", "S4", *DEVICE)
+    call("run_ablations", project, monkeypatch, *words)
+    with pytest.raises(ValueError, match="the settings have changed since; choose another --out"):
+        call("run_ablations", project, monkeypatch, *words, "SOLVER.MAX_EPOCH", "3")
+
+
+def test_figure_s1_in_one_command(project, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    words = ("--dataset", "LLCM", "--figure", "S1", "--jobs", "2", *DEVICE)
+    assert call("sweep", project, monkeypatch, *words) == 0
+    assert count_calls(project) == 9  # five and five values, the paper's setting once
+    folder = project / "logs/experiments/LLCM"
+    assert (folder / "figure_S1.png").is_file()
+    assert (folder / "figure_S1.svg").is_file()
+    assert "0.5 (WRIM-Net)" in capsys.readouterr().out
+
+
+def test_splits_in_one_command_without_the_last_one_first(project, monkeypatch, capsys):
+    write_fake_train(project / "tools", fail=["split3"], by_split=True)
+    words = ("--splits", "1", "2", "3", *DEVICE)
+    assert call("run_splits", project, monkeypatch, *words) == 1
+    assert "No mean: split 3 missing." in capsys.readouterr().out
+    write_fake_train(project / "tools", by_split=True)
+    assert call("run_splits", project, monkeypatch, *words) == 0
+    assert count_calls(project) == 4
+    text = capsys.readouterr().out
+    assert "| mean ± standard deviation (n - 1) | 30.00 ± 0.00 |" in text
+    assert (project / "logs/splits/wrim/splits.tex").is_file()
