@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+import wrimnet.compat  # noqa: F401
+
 import numpy as np
 from fastreid.config import CfgNode
 
