@@ -8,8 +8,9 @@ from wrimnet.config.defaults import available_devices, get_key, leaf_names, set_
 from wrimnet.config.keys import KEYS
 from wrimnet.config.setup import _NOT_HASHED
 
-CONFIG_FILES = sorted((ROOT / "configs").glob("[A-Z]*/*.yml"))
-OVERLAYS = sorted((ROOT / "configs" / "ablation").glob("*.yml"))
+FILES = sorted((ROOT / "configs").glob("*/*.yml"))
+CONFIG_FILES = [path for path in FILES if "\n_BASE_:" in path.read_text()]
+OVERLAYS = [path for path in FILES if path not in CONFIG_FILES]
 
 
 def relative(path):

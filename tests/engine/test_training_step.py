@@ -24,6 +24,7 @@ WAYS = {
         "MODEL__WRIM__MAIN__STRIPES": "0",
         "MODEL__WRIM__CMKIC__WEIGHT": "0",
     },
+    "accumulated": {"SOLVER__ACCUMULATION_STEPS": "2", "SOLVER__IMS_PER_BATCH": "16"},
     "sgd": {"SOLVER__OPT": "SGD"},
     "adamw": {"SOLVER__OPT": "AdamW"},
 }

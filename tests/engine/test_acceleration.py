@@ -1,0 +1,147 @@
+"""Compiled training, memory formats and PyTorch's switches."""
+
+import logging
+from contextlib import nullcontext
+
+import pytest
+import torch
+from step_batches import make_batch, make_step, step_cfg
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from wrimnet.engine import acceleration
+from wrimnet.engine.acceleration import CompiledTraining, compiler_problem, setup_pytorch
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """A step whose backbone and losses went through the compiler's front end."""
+    torch.compiler.reset()
+    step = make_step()
+    step.acceleration = CompiledTraining(step.model, backend="eager")
+    return step
+
+
+def test_compiled_training_computes_the_same(compiled):
+    plain = make_step()
+    for iteration in range(2):
+        expected = plain(make_batch(iteration=iteration))
+        found = compiled(make_batch(iteration=iteration))
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, msg=name)
+
+
+def test_checkpoints_of_compiled_and_plain_training_fit_each_other(compiled):
+    plain = make_step().model
+    assert compiled.model.state_dict().keys() == plain.state_dict().keys()
+    plain.load_state_dict(compiled.model.state_dict())
+
+
+def test_compiled_code_is_gone_outside_of_the_step(compiled):
+    assert "forward" not in vars(compiled.model.backbone)
+    assert "loss_terms" not in vars(compiled.model)
+    with compiled.acceleration:
+        assert "forward" in vars(compiled.model.backbone)
+        assert "loss_terms" in vars(compiled.model)
+
+
+def test_labels_are_checked_before_compiled_code(compiled):
+    batch = make_batch()
+    batch["labels"] = torch.zeros(16, dtype=torch.long)
+    with pytest.raises(ValueError, match="has no negative"):
+        compiled(batch)
+
+
+def test_missing_compiler_is_a_warning_and_no_error(monkeypatch, caplog):
+    def fail(*arguments, **options):
+        raise RuntimeError("InvalidCxxCompiler: no working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    logger = logging.getLogger("fastreid.wrimnet.acceleration")
+    logger.addHandler(caplog.handler)  # FastReID's logger passes nothing on
+    try:
+        step = make_step(SOLVER__COMPILE="True")
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert isinstance(step.acceleration, nullcontext)
+    assert "training runs uncompiled" in caplog.text
+    assert "no working C++ compiler" in caplog.text
+
+
+def test_working_compiler_is_used(monkeypatch):
+    monkeypatch.setattr(acceleration, "compiler_problem", lambda device: None)
+    assert isinstance(make_step(SOLVER__COMPILE="True").acceleration, CompiledTraining)
+
+
+def test_probe_of_the_compiler_finds_no_problem_where_there_is_none():
+    assert compiler_problem(CPU, backend="eager") is None
+
+
+def test_compiling_and_recomputing_are_refused_together():
+    with pytest.raises(ValueError, match="the compiler chooses by itself what to recompute"):
+        step_cfg(SOLVER__COMPILE="True", SOLVER__ACTIVATION_CHECKPOINTING="True")
+
+
+@pytest.fixture
+def switches(monkeypatch):
+    """Puts PyTorch's switches back."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    yield
+    cudnn.benchmark, cudnn.allow_tf32 = before[:2]
+    torch.set_float32_matmul_precision(before[2])
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_switches(switches, deterministic):
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = False
+    setup_pytorch(step_cfg(DETERMINISTIC=str(deterministic)))
+    assert torch.are_deterministic_algorithms_enabled() is deterministic
+    assert torch.backends.cudnn.benchmark is not deterministic
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"  # CMKIC's products stay exact
+
+
+class LayoutCopies(TorchDispatchMode):
+    """Notes every copy of a feature map that no layer asked for."""
+
+    def __init__(self, smallest):
+        super().__init__()
+        self.smallest, self.found = smallest, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        copies = ("aten::clone", "aten::copy_", "aten::_to_copy", "aten::contiguous")
+        if func.name() in copies and result.ndim == 4 and result.numel() >= self.smallest:
+            self.found.append((func.name(), tuple(result.shape)))
+        return result
+
+
+def test_maps_stay_channels_last_without_a_copy():
+    """Through stem, Blocks, MIIMs of both kinds, head and back, in training."""
+    step = make_step()
+    outputs = []
+
+    def note(module, arguments, output):
+        if isinstance(output, torch.Tensor) and output.ndim == 4:
+            outputs.append((type(module).__name__, output))
+
+    for module in step.model.modules():
+        module.register_forward_hook(note)
+    augmented = step.augment(make_batch())
+    maps = 16 * 512 * 2  # the smallest map, that of Block 4
+    with LayoutCopies(maps) as copies:
+        sum(step.forward(augmented).values()).backward()
+    kinds = {name for name, _ in outputs}
+    assert {"Conv2d", "MaxPool2d", "MIIM", "PerModality", "BasicBlock"} <= kinds
+    wrong = [
+        (name, tuple(one.shape))
+        for name, one in outputs
+        if not one.is_contiguous(memory_format=torch.channels_last)
+    ]
+    assert wrong == []
+    assert copies.found == []
