@@ -40,6 +40,8 @@ ALLOWED = {
     # Embeddings in, files or rows out; they know neither models nor configurations.
     "search": {"modality"},
     "export": {"modality"},
+    # Runs under faults, and what they left behind compared.
+    "reliability": {"config", "data", "engine", "command_line"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # What the tools share: how a user's mistake is told.

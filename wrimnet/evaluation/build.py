@@ -9,6 +9,7 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
+from wrimnet.evaluation.across_processes import extract_by_all
 from wrimnet.evaluation.evaluator import Evaluator, ProtocolRun
 from wrimnet.evaluation.extraction import extract_embeddings
 from wrimnet.evaluation.galleries import build_trials
@@ -79,17 +80,19 @@ def _build_run(
 
 def _build_extract(cfg: CfgNode) -> partial:
     height, width = cfg.INPUT.SIZE_TEST
-    return partial(
+    extract = partial(
         extract_embeddings,
         height=height,
         width=width,
         interpolation=cfg.INPUT.INTERPOLATION,
         batch_size=cfg.TEST.IMS_PER_BATCH,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        timeout=cfg.DATALOADER.TIMEOUT,
         flip=cfg.TEST.FLIP.ENABLED,
         device=cfg.MODEL.DEVICE,
         precision=cfg.SOLVER.PRECISION,
     )
+    return partial(extract_by_all, extract, batch_size=cfg.TEST.IMS_PER_BATCH)
 
 
 def _build_scoring(cfg: CfgNode) -> Scoring:

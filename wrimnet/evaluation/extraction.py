@@ -1,7 +1,6 @@
 """Embeddings of a list of images, each image read and embedded once."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wrimnet.data.images import read_rgb, resize_rgb
 from wrimnet.data.items import ImageItem
+from wrimnet.data.reading import ImageReader
+from wrimnet.evaluation.image_batches import read_batches
 from wrimnet.evaluation.progress import ProgressLine
 
 PRECISIONS = ("fp32", "bf16")
-_BATCHES_AHEAD = 2
 
 
 def extract_embeddings(
@@ -26,6 +25,7 @@ def extract_embeddings(
     interpolation: str,
     batch_size: int,
     num_workers: int,
+    timeout: float = 30.0,
     flip: bool,
     device: str,
     precision: str = "fp32",
@@ -40,6 +40,7 @@ def extract_embeddings(
         interpolation: PIL filter of the resize.
         batch_size: images embedded together.
         num_workers: threads that read and resize.
+        timeout: seconds until a read that does not end is an error.
         flip: average each part with that of the mirrored image.
         device: where the model is.
         precision: "fp32" or "bf16" of the forward pass.
@@ -49,21 +50,24 @@ def extract_embeddings(
 
     Raises:
         ValueError: no image, an unknown precision, an unreadable file, or embeddings with NaN.
+        TimeoutError: a file is in reading for longer than the timeout.
     """
     if not items:
         raise ValueError("no image to embed: the list of test images is empty")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {PRECISIONS}")
-    reader = _Reader(height, width, interpolation)
+    reader = ImageReader(
+        items, height=height, width=width, interpolation=interpolation, on_bad_image="error"
+    )
+    batches = list(batch_rows(items, batch_size))
     parts: dict[str, np.ndarray] = {}
     training = model.training
     model.eval()
     try:
-        with (
-            ThreadPoolExecutor(max(1, num_workers)) as pool,
-            ProgressLine("embedding", len(items), "images") as progress,
-        ):
-            for rows, images in _read_batches(pool, reader, items, batch_size):
+        with ProgressLine("embedding", len(items), "images") as progress:
+            for rows, images in read_batches(
+                reader, batches, num_workers=num_workers, timeout=timeout
+            ):
                 embedded = _embed(model, images, items[rows[0]].modality, flip, device, precision)
                 _store(parts, embedded, rows, items)
                 progress.advance(len(rows))
@@ -72,31 +76,8 @@ def extract_embeddings(
     return parts
 
 
-class _Reader:
-    """Reads one image at the input size, (H, W, 3) uint8."""
-
-    def __init__(self, height: int, width: int, interpolation: str) -> None:
-        self._size = height, width, interpolation
-
-    def __call__(self, item: ImageItem) -> np.ndarray:
-        return resize_rgb(read_rgb(item.path), *self._size)
-
-
-def _read_batches(
-    pool: ThreadPoolExecutor, reader: _Reader, items: Sequence[ImageItem], batch_size: int
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Batches of one modality each: rows and images (B, H, W, 3); reads a few batches ahead."""
-    batches = list(_batch_rows(items, batch_size))
-    waiting: list[list[Future]] = []
-    for number, rows in enumerate(batches):
-        while len(waiting) <= _BATCHES_AHEAD and number + len(waiting) < len(batches):
-            ahead = batches[number + len(waiting)]
-            waiting.append([pool.submit(reader, items[row]) for row in ahead])
-        images = [future.result() for future in waiting.pop(0)]
-        yield rows, torch.from_numpy(np.stack(images))
-
-
-def _batch_rows(items: Sequence[ImageItem], batch_size: int) -> Iterator[list[int]]:
+def batch_rows(items: Sequence[ImageItem], batch_size: int) -> Iterator[list[int]]:
+    """Yields the rows of each batch: one modality each, all full but a modality's last."""
     for modality in sorted({item.modality for item in items}):
         rows = [row for row, item in enumerate(items) if item.modality == modality]
         for start in range(0, len(rows), batch_size):

@@ -57,10 +57,10 @@ def _hardest(features: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tens
 
 
 def _check_arguments(embeddings: Tensor, pids: Tensor, margin: float) -> None:
-    if embeddings.ndim != 2 or pids.shape != embeddings.shape[:1]:
+    if embeddings.ndim != 2 or pids.shape != embeddings.shape[:1] or len(pids) == 0:
         raise ValueError(
             f"embeddings and pids have the shapes {tuple(embeddings.shape)} and "
-            f"{tuple(pids.shape)}; expected (N, D) and (N,)"
+            f"{tuple(pids.shape)}; expected (N, D) and (N,), N at least 1"
         )
     if not margin >= 0:
         raise ValueError(f"margin is {margin}; expected at least 0 (the paper's is 0.3)")

@@ -1,0 +1,132 @@
+"""The whole drill and its table."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wrimnet.data.synthetic.generate import generate
+from wrimnet.data.synthetic.plan import Request
+from wrimnet.reliability.data_faults import bad_images, dying_worker
+from wrimnet.reliability.disk_faults import full_disk, read_only_folder
+from wrimnet.reliability.faults import FaultDrill, Outcome
+from wrimnet.reliability.input_faults import exploding_loss, hostile_weights, hostile_yaml, misfits
+from wrimnet.reliability.kills import MOMENTS, KillCount, KillDrill
+from wrimnet.reliability.runs import Starter
+
+
+class Size(NamedTuple):
+    """How much is tried.
+
+    Attributes:
+        kills: number of kills; 0 for none.
+        jobs: runs that are killed at the same time.
+        mounts: whether to mount file systems for the full disk and the read-only folder.
+        faults: other faults: "none", "quick" or "all".
+    """
+
+    kills: int
+    jobs: int
+    mounts: bool
+    faults: str
+
+
+SHORT = Size(kills=4, jobs=1, mounts=False, faults="quick")
+LONG = Size(kills=60, jobs=2, mounts=True, faults="all")
+
+
+def make_data(folder: Path) -> Path:
+    """Draws a small dataset in LLCM's layout; returns its DATASETS.ROOT."""
+    request = Request(seed=0, train_ids=4, test_ids=3, images_per_id=4, test_images_per_id=4)
+    generate(layout="llcm", out=folder / "synthetic", request=request, height=48, width=24)
+    return folder / "synthetic"
+
+
+def run_drill(
+    *, folder: Path, config_file: str, size: Size, report: Callable[[Outcome], None], seed: int = 0
+) -> list[Outcome]:
+    """Runs the drill.
+
+    Args:
+        folder: an empty one; gets data and output.
+        config_file: YAML file of the runs, which the keys of a tiny run are laid over.
+        size: how much is tried.
+        report: called with each row as it is there.
+        seed: of the moments of the kills.
+
+    Returns:
+        The rows of the table.
+    """
+    starter, reference = Starter(config_file, make_data(folder)), folder / "reference"
+    starter.finish(folder / "first")  # the first run also waits for the imports
+    begin = time.monotonic()
+    code, text = starter.finish(reference)
+    assert code == 0, f"the uninterrupted run ended with {code}: {text[-2000:]}"
+    common = {"starter": starter, "reference": reference}
+    kills = {"duration": time.monotonic() - begin, "seed": seed, **common}
+    rows = []
+    for row in chain(_kill_rows(folder, size, kills), _fault_rows(folder, size, common)):
+        report(row)
+        rows.append(row)
+    return rows
+
+
+def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
+    if not size.kills:
+        return
+
+    def kill(job: int) -> KillCount:
+        drill = KillDrill(
+            **{**common, "folder": folder / f"job_{job}", "seed": common["seed"] + job}
+        )
+        (folder / f"job_{job}").mkdir()
+        return drill.run(size.kills // size.jobs)
+
+    with ThreadPoolExecutor(size.jobs) as pool:
+        counts = list(pool.map(kill, range(size.jobs)))
+    runs = sum(count.runs for count in counts)
+    for moment in MOMENTS:
+        tries = sum(count.kills[moment] for count in counts)
+        lost = sum(count.lost[moment] for count in counts)
+        note = f"of {runs} runs, ended with the same bits"
+        yield Outcome(f"SIGKILL {moment}", tries, tries - lost, note)
+    for name, found in (
+        ("runs that ended differently", [line for count in counts for line in count.different]),
+        ("`last_checkpoint` named a broken file", [b for c in counts for b in c.broken_last]),
+        ("runs that hung or could not go on", [line for count in counts for line in count.hangs]),
+    ):
+        yield Outcome(name, runs, runs - len(found), "; ".join(found[:3]) or "none")
+
+
+def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
+    drill = FaultDrill(folder=folder, **common)
+    if size.faults == "quick":
+        yield next(drill.signals())
+        yield full_disk(drill, mounts=False)
+        yield from hostile_yaml(drill)
+    if size.faults != "all":
+        return
+    yield from drill.signals()
+    yield from drill.second_signal()
+    yield from drill.damaged_checkpoints()
+    yield full_disk(drill, mounts=size.mounts)
+    yield full_disk(drill, mounts=False)
+    yield from read_only_folder(drill, mounts=size.mounts)
+    yield from bad_images(drill)
+    yield from dying_worker(drill)
+    yield from hostile_weights(drill)
+    yield from hostile_yaml(drill)
+    yield from misfits(drill)
+    yield from exploding_loss(drill)
+
+
+def table(rows: list[Outcome]) -> str:
+    """Returns the rows as a Markdown table."""
+    lines = ["| fault | tries | survived | lost | seen |", "| --- | ---: | ---: | ---: | --- |"]
+    lines += [
+        f"| {row.fault} | {row.tries} | {row.survived} | {row.tries - row.survived} | {row.note} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
