@@ -23,6 +23,7 @@ from wrimnet.analysis.cost_figure import draw_costs
 from wrimnet.analysis.figure_files import save_figure
 from wrimnet.data.benchmark import benchmark_data
 from wrimnet.data.benchmark import markdown_table as ways_table
+from wrimnet.engine.benchmark.full_size import build_full_size, full_size_table
 from wrimnet.engine.benchmark.scaling import build_points
 from wrimnet.engine.benchmark.setup import (
     build_description,
@@ -38,6 +39,7 @@ from wrimnet.evaluation.benchmark import benchmark_evaluation, markdown_table
 from wrimnet.evaluation.provenance import describe_code, describe_machine
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "reference"
+RECIPE = Path(__file__).resolve().parents[1] / "configs" / "LLCM" / "wrim.yml"
 
 
 class Section(NamedTuple):
@@ -95,8 +97,18 @@ def measure_scaling(arguments: argparse.Namespace) -> Section:
     return Section(heading, f"{build_description(cfg)}\n\n{scaling_table(points)}", numbers)
 
 
+def measure_cost(arguments: argparse.Namespace) -> Section:
+    """A step of the paper's recipe at full size, counted without computing it."""
+    config_file = arguments.config_file or str(RECIPE)
+    cfg = setup_benchmark_cfg(config_file, ["MODEL.DEVICE", "cpu", *arguments.options])
+    rows = build_full_size(cfg)
+    heading = f"A training step of {cfg.SOLVER.IMS_PER_BATCH} images, counted"
+    return Section(heading, full_size_table(rows), rows)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], Section]] = {
     "data": measure_data,
+    "cost": measure_cost,
     "train": measure_train,
     "scaling": measure_scaling,
     "evaluation": measure_evaluation,

@@ -1,0 +1,1 @@
+"""What a training step costs: variants beside each other, its stages, its growth."""

@@ -1,0 +1,101 @@
+"""FLOP and bytes of a training step, counted operator by operator."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+
+class StepCost(NamedTuple):
+    """What the operators of a step do: (FLOP, bytes) of each."""
+
+    operators: list[tuple[int, int]]
+
+    @property
+    def flops(self) -> int:
+        """All FLOP, two per multiply and add."""
+        return sum(flops for flops, _ in self.operators)
+
+    @property
+    def num_bytes(self) -> int:
+        """All bytes that the operators read and write."""
+        return sum(num_bytes for _, num_bytes in self.operators)
+
+    def roof_seconds(self, flops_per_second: float, bytes_per_second: float) -> float:
+        """The least time of operators that run one after the other at the device's two speeds."""
+        return sum(
+            max(flops / flops_per_second, num_bytes / bytes_per_second)
+            for flops, num_bytes in self.operators
+        )
+
+
+class CostCounter(TorchDispatchMode):
+    """Counts the FLOP and bytes of every operator that runs inside of it.
+
+    FLOP are those of ``torch.utils.flop_counter``: matrix products, convolutions and attention. An
+    operator's bytes are those of its tensors in and out, each read or written once: what running
+    operator by operator cannot go below. A view is free.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cost = StepCost([])
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs the operator and notes its cost."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        count_flops = flop_registry.get(func.overloadpacket)
+        flops = count_flops(*args, **kwargs, out_val=result) if count_flops else 0
+        self.cost.operators.append((flops, _bytes_moved(func, (args, kwargs), result)))
+        return result
+
+
+def _bytes_moved(func: Any, arguments: tuple, result: Any) -> int:
+    inputs, outputs = list(_tensors(arguments)), list(_tensors([result]))
+    if "empty" in func.name():
+        return 0
+    storages = {tensor.untyped_storage()._cdata for tensor in inputs}
+    shared = [tensor for tensor in outputs if tensor.untyped_storage()._cdata in storages]
+    if shared and not func._schema.is_mutable:
+        return 0
+    return sum(tensor.nbytes for tensor in inputs + outputs)
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from _tensors(values.values())
+    elif isinstance(values, Iterable) and not isinstance(values, str | torch.Size):
+        for value in values:
+            yield from _tensors(value)
+
+
+class SavedActivations:
+    """Counts the bytes that the forward pass keeps for the backward, each storage once.
+
+    Args:
+        left_out: tensors that are there anyway, such as the parameters.
+    """
+
+    def __init__(self, left_out: Iterable[Tensor]) -> None:
+        self._known = {tensor.untyped_storage()._cdata for tensor in left_out}
+        self._kept: dict[int, torch.UntypedStorage] = {}
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes kept so far."""
+        return sum(storage.nbytes() for storage in self._kept.values())
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._known:
+            self._kept[storage._cdata] = storage  # holding it keeps its address from being reused
+        return tensor
