@@ -235,14 +235,14 @@ def test_dying_process_is_an_error(items, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGKILL)
         """,
     )
-    with pytest.raises(RuntimeError, match=r"died \(exit code -9\) at .*/1.jpg"):
+    with pytest.raises(ChildProcessError, match=r"died \(exit code -9\) at .*/1.jpg"):
         opened(items, tmp_path / "cache", num_processes=1)
     assert files(tmp_path / "cache") == []
 
 
 def test_process_that_ends_early_is_an_error(items, tmp_path, monkeypatch):
     worker(tmp_path, monkeypatch, "import sys; sys.stdin.read()")
-    with pytest.raises(RuntimeError, match=r"died \(exit code 0\) at .*/0.jpg"):
+    with pytest.raises(ChildProcessError, match=r"died \(exit code 0\) at .*/0.jpg"):
         opened(items, tmp_path / "cache", num_processes=1)
 
 

@@ -44,7 +44,7 @@ def build_cache_file(
         UnreadableImageError: An image cannot be read, and the rule is not to skip it.
         OSError: No space left, a folder that cannot be written, or a failing disk.
         TimeoutError: Reading one image does not end.
-        RuntimeError: A process died.
+        ChildProcessError: A process died.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -158,7 +158,7 @@ class _Team:
     def _finish(self, number: int) -> None:
         code = self._processes[number].wait()
         if code != 0 or self._next[number] < len(self._items):
-            raise RuntimeError(
+            raise ChildProcessError(
                 f"a process that builds the image cache died (exit code {code}) at "
                 f"{self._in_hand(number)}; start again, with a smaller DATALOADER.NUM_WORKERS if "
                 "memory is short"
