@@ -1,0 +1,211 @@
+"""The commands of docs/using_a_model.md on a tiny model, and what the tools refuse."""
+
+import json
+import re
+import runpy
+import shlex
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from source_tree import ROOT
+
+import wrimnet
+from wrimnet.search.index import EmbeddingIndex
+
+PAGE = (ROOT / "docs" / "using_a_model.md").read_text(encoding="utf-8")
+COMMANDS = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a documented command in this process: exit code, stdout, stderr."""
+
+    def run_command(line):
+        program, tool, *arguments = shlex.split(line)
+        assert program == "python"
+        monkeypatch.setattr(sys, "argv", [tool, *arguments])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / tool), run_name="__main__")
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
+
+    return run_command
+
+
+@pytest.fixture
+def workspace(finished_run, monkeypatch):
+    monkeypatch.chdir(finished_run.workspace)
+    return finished_run.workspace
+
+
+def test_there_are_five_commands():
+    tools = [shlex.split(line)[1] for line in COMMANDS]
+    assert tools == [f"tools/{n}.py" for n in ("visualize", "report_html", "search", "search",
+                                               "export")]  # fmt: skip
+
+
+def test_figures(workspace, run):
+    code, out, err = run(COMMANDS[0])
+    assert code == 0, err
+    folder = workspace / "logs" / "Synthetic" / "wrim" / "figures"
+    names = {path.stem for path in folder.glob("*.png")}
+    assert names == {path.stem for path in folder.glob("*.svg")}
+    assert names == {"ranked_llcm_ir2vis", "ranked_llcm_vis2ir", "embedding_map", "distances",
+                     "gates", "similarity"}  # fmt: skip
+    assert all(name in out for name in names)
+
+
+def test_report(workspace, run):
+    code, out, err = run(COMMANDS[1])
+    assert code == 0, err
+    page = (workspace / out.strip()).read_text(encoding="utf-8")
+    assert page.count('<img src="data:image/png;base64,') == 6
+    assert page.count("<polyline") == 4
+    for text in ("LLCM (synthetic)", "llcm_ir2vis", "infrared to visible", "total_loss",
+                 "SOLVER.IMS_PER_BATCH", "llcm_same_identity_same_camera"):  # fmt: skip
+        assert text in page
+
+
+def test_index_and_query(workspace, run):
+    code, out, err = run(COMMANDS[2])
+    assert code == 0, err
+    assert "18 visible images indexed" in out
+    code, out, err = run(COMMANDS[3])
+    assert code == 0, err
+    found = json.loads((workspace / "logs/Synthetic/found.json").read_text())
+    assert found["direction"] == "infrared to visible"
+    assert len(found["queries"]) == 6
+    assert [len(entry["results"]) for entry in found["queries"]] == [10] * 6
+    run_folder = workspace / "logs/Synthetic/wrim"
+    embedder = wrimnet.load(run_folder / "config.yaml", run_folder / "model_final.pth")
+    entry = found["queries"][0]
+    query = embedder.embed([entry["query"]], "infrared")
+    best = embedder.embed([entry["results"][0]["path"]], "visible")
+    similarity = entry["results"][0]["similarity"]
+    assert float((query * best).sum()) == pytest.approx(similarity, abs=1e-5)
+    assert f"{similarity:10.4f}" in out
+    assert Image.open(workspace / "logs/Synthetic/found.png").height > 6 * 192
+    code, out, _ = run(COMMANDS[2])  # again: nothing is added
+    assert "0 visible images indexed" in out
+    assert "18 were there already" in out
+
+
+def test_onnx_files(workspace, run):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package, reason="export is an optional extra")
+    import onnx
+    import onnxruntime
+
+    code, out, err = run(COMMANDS[4])
+    assert code == 0, err
+    assert out.count("cosine distance to PyTorch at most") == 2
+    run_folder = workspace / "logs/Synthetic/wrim"
+    embedder = wrimnet.load(run_folder / "config.yaml", run_folder / "model_final.pth")
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 16, 3), dtype=np.uint8)
+    for modality in ("visible", "infrared"):
+        path = workspace / "logs/Synthetic/exported" / f"wrimnet_{modality}.onnx"
+        metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+        assert metadata["config_hash"] == embedder.facts.config_hash
+        assert metadata["model_hash"] == embedder.facts.model_hash
+        assert metadata["embedding_size"] == str(embedder.dim)
+        assert metadata["modality"] == modality
+        assert "inside the graph" in metadata["normalisation"]
+        session = onnxruntime.InferenceSession(path)
+        pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
+        (found,) = session.run(None, {"images": pixels})
+        expected = embedder.embed(images, modality)
+        assert (1 - (found * expected).sum(axis=1)).max() < 1e-4
+
+
+def test_safetensors_and_model_card(workspace, run):
+    pytest.importorskip("safetensors", reason="export is an optional extra")
+    folder = workspace / "logs" / "Synthetic" / "published"
+    command = "python tools/export.py safetensors --run logs/Synthetic/wrim --out"
+    code, _, err = run(f"{command} {folder}")
+    assert code == 0, err
+    run_folder = workspace / "logs/Synthetic/wrim"
+    original = wrimnet.load(run_folder / "config.yaml", run_folder / "model_final.pth")
+    published = wrimnet.load(folder / "config.yaml", folder / "wrimnet.safetensors")
+    assert published.facts.model_hash == original.facts.model_hash
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for text in ("surveillance technology", "## Data", "LLCM (synthetic)", "llcm_ir2vis",
+                 "## Protocol and results", "## Licence", "## Intended use", "## Limits",
+                 original.facts.model_hash):  # fmt: skip
+        assert text in card
+
+
+@pytest.fixture
+def index(workspace, run, tmp_path):
+    """An index of its own, with the command that would append to it."""
+    command = (
+        "python tools/search.py index --run logs/Synthetic/wrim --modality {modality} "
+        f"--images {{images}} --index {tmp_path / 'index'}"
+    )
+    images = "datasets/synthetic/LLCM/test_vis/cam1"
+    code, _, err = run(command.format(modality="visible", images=images))
+    assert code == 0, err
+    return tmp_path / "index", command
+
+
+@pytest.mark.parametrize(
+    ("modality", "images", "message"),
+    [
+        ("thermal", "datasets/synthetic/LLCM/test_vis", "unknown modality 'thermal'"),
+        ("visible", "datasets/synthetic/LLCM/idx", "no image in"),
+        ("visible", "datasets/synthetic/absent", "no file or folder"),
+        ("infrared", "datasets/synthetic/LLCM/test_nir", "holds visible images, not infrared"),
+    ],
+)
+def test_refused_images_leave_the_index_whole(index, run, modality, images, message):
+    folder, command = index
+    code, _, err = run(command.format(modality=modality, images=images))
+    assert code == 2
+    assert message in err
+    assert len(EmbeddingIndex.open(folder)) == 6
+
+
+def test_another_model_and_a_damaged_index_are_refused(index, run, workspace, tmp_path):
+    folder, command = index
+    weights = workspace / "logs/Synthetic/wrim/model_final.pth"
+    state = torch.load(weights, weights_only=True)["model"]
+    state["heads.main.necks.0.weight"] *= 2
+    torch.save(state, tmp_path / "other.pth")
+    images = "datasets/synthetic/LLCM/test_vis/cam2"
+    line = command.format(modality="visible", images=images)
+    code, _, err = run(f"{line} --weights {tmp_path / 'other.pth'}")
+    assert code == 2
+    assert "was made by another model" in err
+    assert len(EmbeddingIndex.open(folder)) == 6
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folder, damaged)
+    (damaged / "embeddings_00000.npy").write_bytes(b"")
+    code, _, err = run(line.replace(str(folder), str(damaged)))
+    assert code == 2
+    assert "the index is damaged" in err
+
+
+def test_a_tool_without_a_model_says_what_it_needs(run, tmp_path):
+    code, _, err = run(f"python tools/export.py onnx --out {tmp_path}")
+    assert code == 2
+    assert "which model? give --run DIR" in err
+    code, _, err = run(f"python tools/report_html.py {tmp_path}")
+    assert code == 2
+    assert "no results.json in" in err
+
+
+def test_report_without_matplotlib_says_that_figures_are_left_out(
+    finished_run, run, tmp_path, monkeypatch
+):
+    folder = tmp_path / "wrim"
+    shutil.copytree(finished_run.run, folder, ignore=shutil.ignore_patterns("figures"))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, err = run(f"python tools/report_html.py {folder}")
+    assert code == 0, err
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "The figures are left out: figures need matplotlib" in page
+    assert "<img" not in page
+    assert "<polyline" in page
