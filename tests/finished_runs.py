@@ -29,7 +29,7 @@ def make_finished_run(workspace: Path) -> FinishedRun:
     run.mkdir(parents=True)
     cfg = tiny_cfg(root, run, MODEL__HEADS__NUM_CLASSES="5")
     (run / "config.yaml").write_text(cfg.dump())
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # not what SEED = 0 gives: else trained and untrained are alike
     model = WRIMTrainer.build_model(cfg)
     torch.save({"model": model.state_dict(), "iteration": 4}, run / "model_final.pth")
     dataset = build_dataset(cfg)
