@@ -52,19 +52,26 @@ class CostCounter(TorchDispatchMode):
         result = func(*args, **kwargs)
         count_flops = flop_registry.get(func.overloadpacket)
         flops = count_flops(*args, **kwargs, out_val=result) if count_flops else 0
-        self.cost.operators.append((flops, _bytes_moved(func, (args, kwargs), result)))
+        self.cost.operators.append((flops, _bytes_moved(func, args, kwargs, result)))
         return result
 
 
-def _bytes_moved(func: Any, arguments: tuple, result: Any) -> int:
-    inputs, outputs = list(_tensors(arguments)), list(_tensors([result]))
-    if "empty" in func.name():
-        return 0
+def _bytes_moved(func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> int:
+    inputs = list(_tensors((args, kwargs)))
     storages = {tensor.untyped_storage()._cdata for tensor in inputs}
-    shared = [tensor for tensor in outputs if tensor.untyped_storage()._cdata in storages]
-    if shared and not func._schema.is_mutable:
-        return 0
-    return sum(tensor.nbytes for tensor in inputs + outputs)
+    new = [one for one in _tensors([result]) if one.untyped_storage()._cdata not in storages]
+    written = new + _changed(func._schema, args, kwargs)
+    if not written or "empty" in func.name():
+        return 0  # a view, a question, or memory that nothing was written to
+    return sum(tensor.nbytes for tensor in inputs + written)
+
+
+def _changed(schema: Any, args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+    """The arguments that the operator writes to."""
+    names = [argument.name for argument in schema.arguments]
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    writes = [one.name for one in schema.arguments if one.alias_info and one.alias_info.is_write]
+    return [tensor for name in writes for tensor in _tensors([given.get(name)])]
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
