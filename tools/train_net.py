@@ -3,6 +3,7 @@
 python tools/train_net.py --config-file configs/LLCM/wrim.yml
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --resume
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --eval-only MODEL.WEIGHTS FILE
+torchrun --nproc-per-node 4 tools/train_net.py --config-file configs/LLCM/wrim.yml
 
 Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 a mistake or a fault,
 told in a sentence; 75 stopped by SIGTERM or SIGINT and saved at the end of the iteration: go on
@@ -10,6 +11,11 @@ with --resume. A second signal ends the run at once.
 """
 
 import argparse
+import sys
+
+import wrimnet.compat  # noqa: F401
+
+from fastreid.config import CfgNode
 
 from wrimnet.command_line import run_tool
 from wrimnet.config import describe_keys, setup_cfg
@@ -31,6 +37,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--no-report", action="store_true", help="no report.html after training")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="processes on this machine, started by torchrun"
+    )
     parser.add_argument("--help-config", action="store_true", help="list every key and exit")
     parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides")
@@ -46,12 +55,25 @@ def main() -> int:
     if not args.config_file:
         raise ValueError("--config-file is missing; for example configs/LLCM/wrim.yml")
     cfg = setup_cfg(args.config_file, args.overlay, args.opts)
-    from wrimnet.engine.run import evaluate, train  # heavy imports, not needed for errors and help
+    # heavy imports, not needed for errors and help
+    from wrimnet.engine.distributed import setup_process_group
+    from wrimnet.engine.launch import launch, to_be_launched
+
+    if to_be_launched(args.num_gpus):
+        return launch(args.num_gpus, sys.argv)
+    with setup_process_group(cfg) as cfg_of_process:
+        return run(cfg_of_process, args)
+
+
+def run(cfg: CfgNode, args: argparse.Namespace) -> int:
+    """Evaluates, or trains and makes the report; one of several processes does its share."""
+    from wrimnet.engine.distributed import is_main_process
+    from wrimnet.engine.run import evaluate, train
 
     if args.eval_only:
         return evaluate(cfg, args)
     code = train(cfg, args)
-    if not args.no_report:
+    if not args.no_report and is_main_process():
         from wrimnet.inspection.run_report import report_training
 
         report_training(cfg)

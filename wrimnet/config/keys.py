@@ -149,6 +149,12 @@ SOLVER_KEYS = (
         1,
         "parts of P / n identities a batch is trained in, one by one",
     ),
+    Key("SOLVER.SYNC_BN", True, "with several processes: batch normalisation over the whole batch"),
+    Key(
+        "SOLVER.DISTRIBUTED.TIMEOUT_SECONDS",
+        1800.0,
+        "with several processes: how long one waits for the others",
+    ),
     Key("SOLVER.COMPILE", False, "torch.compile of backbone, MIIM and losses in training"),
     Key("SOLVER.ACTIVATION_CHECKPOINTING", False, "recompute each Block: less memory, more time"),
     Key("SOLVER.CHANNELS_LAST", True, "memory format of weights and maps: NHWC"),

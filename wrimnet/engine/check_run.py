@@ -6,6 +6,7 @@ from pathlib import Path
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
+from fastreid.utils import comm
 
 from wrimnet.config import config_hash
 from wrimnet.data.build import DATASETS
@@ -23,9 +24,22 @@ def check_run(cfg: CfgNode, *, resume: bool) -> None:
         KeyError, ValueError, FileNotFoundError, OSError: see the rules below.
     """
     check_protocols(cfg)
+    check_shares(cfg, comm.get_world_size())
     check_output_dir(cfg, resume=resume)
     if not (resume and CheckpointStore(cfg.OUTPUT_DIR).has_checkpoint()):
         check_start(cfg)
+
+
+def check_shares(cfg: CfgNode, num_processes: int) -> None:
+    """Raises ValueError if the identities of a batch, or of its parts, cannot be shared evenly."""
+    num_pids = cfg.SOLVER.IMS_PER_BATCH // (2 * cfg.DATALOADER.NUM_INSTANCE)
+    parts = cfg.SOLVER.ACCUMULATION_STEPS
+    if num_pids % (num_processes * parts):
+        raise ValueError(
+            f"the P = {num_pids} identities of a batch (SOLVER.IMS_PER_BATCH / (2 x DATALOADER."
+            f"NUM_INSTANCE)) cannot be shared evenly by {num_processes} processes in {parts} parts "
+            "each (SOLVER.ACCUMULATION_STEPS); start a number of processes that divides P"
+        )
 
 
 def check_protocols(cfg: CfgNode) -> None:

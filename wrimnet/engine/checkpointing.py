@@ -35,11 +35,13 @@ class CheckpointStore:
     Args:
         folder: where the files lie.
         keep: how many full checkpoints stay.
+        writes: False in all processes of a job but one; they change nothing in the folder.
     """
 
-    def __init__(self, folder: str | Path, keep: int = 2) -> None:
+    def __init__(self, folder: str | Path, keep: int = 2, *, writes: bool = True) -> None:
         self.folder = Path(folder)
         self.keep = keep
+        self.writes = writes
 
     def save(self, iteration: int, state: dict[str, Any]) -> Path:
         """Saves the state after ``iteration`` iterations and removes checkpoints beyond ``keep``.
@@ -48,6 +50,8 @@ class CheckpointStore:
             OSError: the file cannot be written; earlier checkpoints are untouched.
         """
         path = self.folder / f"checkpoint_{iteration:08d}.pth"
+        if not self.writes:
+            return path
         write_atomically(path, lambda file: torch.save(state, file))
         self._name_last(path)
         for old in self._newest_first()[self.keep :]:
@@ -57,7 +61,8 @@ class CheckpointStore:
     def save_weights(self, name: str, state: dict[str, Any]) -> Path:
         """Saves weights for evaluation as ``name``, replacing an earlier file of that name."""
         path = self.folder / name
-        write_atomically(path, lambda file: torch.save(state, file))
+        if self.writes:
+            write_atomically(path, lambda file: torch.save(state, file))
         return path
 
     def has_checkpoint(self) -> bool:
@@ -95,6 +100,8 @@ class CheckpointStore:
         ``last_checkpoint`` nor count among those that are kept.
         """
         path, state = self.find_newest()
+        if not self.writes:
+            return state
         for newer in self._newest_first():
             if newer.name > path.name:
                 newer.replace(newer.with_name(f"{newer.name}.damaged"))
@@ -104,7 +111,7 @@ class CheckpointStore:
 
     def remove_unfinished(self) -> None:
         """Removes the temporary files of a run that was killed while it wrote them."""
-        for temporary in self.folder.glob(".*.tmp"):
+        for temporary in self.folder.glob(".*.tmp") if self.writes else ():
             _logger().info("removing %s, which was not written to its end", temporary)
             temporary.unlink(missing_ok=True)
 

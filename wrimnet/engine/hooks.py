@@ -7,8 +7,10 @@ from collections.abc import Callable
 import wrimnet.compat  # noqa: F401
 
 from fastreid.engine.train_loop import HookBase, TrainerBase
+from fastreid.utils import comm
 from fastreid.utils.events import EventWriter
 
+from wrimnet.engine.agreement import Agreement
 from wrimnet.engine.signals import StopRequest
 
 _logger = logging.getLogger("fastreid.wrimnet.hooks")
@@ -92,15 +94,23 @@ class CheckpointHook(HookBase):
         iterations: iterations between checkpoints, 0 for never.
         minutes: minutes between checkpoints, 0 for never.
         request: asks to save and stop.
+        agreement: of all processes on two questions: to stop, and whether the minutes are over.
     """
 
     def __init__(
-        self, *, epochs: int, iterations: int, minutes: float, request: StopRequest
+        self,
+        *,
+        epochs: int,
+        iterations: int,
+        minutes: float,
+        request: StopRequest,
+        agreement: Agreement,
     ) -> None:
         self._epochs = epochs
         self._iterations = iterations
         self._seconds = 60 * minutes
         self._request = request
+        self._agreement = agreement
         self._saved_at = time.monotonic()
 
     def after_step(self) -> None:
@@ -108,12 +118,17 @@ class CheckpointHook(HookBase):
         done, epochs = self.trainer.iter + 1, ended_epochs(self.trainer)
         by_epoch = epochs is not None and self._epochs and epochs % self._epochs == 0
         by_count = self._iterations and done % self._iterations == 0
-        by_time = self._seconds and time.monotonic() - self._saved_at >= self._seconds
-        asked, last = self._request.requested, done == self.trainer.max_iter
+        over = bool(self._seconds) and time.monotonic() - self._saved_at >= self._seconds
+        asked, by_time = self._agreement(bool(self._request.requested), over)
+        last = done == self.trainer.max_iter
         if by_epoch or by_count or by_time or asked or last:
             self.trainer.save_checkpoint()
             self._saved_at = time.monotonic()
-        if asked and not last:
+        if last:
+            self._agreement.finish()
+        elif asked:
+            self._agreement.finish()
+            comm.synchronize()  # torchrun ends all as soon as one has ended; the file must be whole
             self._request.stop(f"saved after iteration {self.trainer.iter}, go on with --resume")
 
 

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import wrimnet.compat  # noqa: F401
+
 import torch
+from fastreid.utils import comm
 
 from wrimnet.engine.checkpointing import write_atomically
 
@@ -43,9 +46,15 @@ def with_replay(
         error: what went wrong.
         folder: OUTPUT_DIR.
         load: makes the batch of an iteration, as it is before augmentation.
+
+    Returns:
+        An error for the caller to raise; only the main process saves.
     """
     try:
-        path = save_replay(folder, error, load(error.batch.iteration))
+        batch = load(error.batch.iteration)
+        if not comm.is_main_process():
+            return error
+        path = save_replay(folder, error, batch)
     except (OSError, ValueError) as problem:
         return FloatingPointError(f"{error}; the batch could not be saved: {problem}")
     return FloatingPointError(f"{error}; the batch is saved in {path}")

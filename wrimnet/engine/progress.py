@@ -1,8 +1,10 @@
 """What happened since the last log line: losses, gradients, time, waiting, repeats, batches."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from wrimnet.engine.gradients import GradientWatch
@@ -15,11 +17,17 @@ class Progress:
 
     Args:
         images_per_step: batch size over all processes.
+        share: makes the mean over the processes of each process's tensor; all of them must call
+            each method that reads losses.
+        world_size: number of processes.
     """
 
-    def __init__(self, images_per_step: int) -> None:
+    def __init__(
+        self, images_per_step: int, share: Callable[[Tensor], Tensor], world_size: int
+    ) -> None:
         self._images_per_step = images_per_step
-        self._losses = LossWindow()
+        self._share, self._world_size = share, world_size
+        self._losses = LossWindow(share)
         self._batches: list[TrainedBatch] = []
         self._gradients = GradientWatch()
         self._repeats = 0
@@ -74,10 +82,14 @@ class Progress:
             "time": self._seconds / count,
             "data_time": self._data_seconds / count,
             "images_per_second": self._images_per_step * count / self._seconds,
-            "repeated_images": self._repeats / count,
+            "repeated_images": self._repeats_of_all() / count,
         }
         self._start_period()
         return summary
+
+    def _repeats_of_all(self) -> float:
+        mean = self._share(torch.tensor(float(self._repeats), device=self._losses.device))
+        return self._world_size * float(mean)
 
     def _start_period(self) -> None:
         self._losses.clear()

@@ -10,11 +10,13 @@ import wrimnet.compat  # noqa: F401
 import torch
 from fastreid.config import CfgNode
 from fastreid.engine import default_setup
+from fastreid.utils import comm
 from torch import nn
 
 from wrimnet.engine.acceleration import setup_pytorch
 from wrimnet.engine.check_run import check_protocols, check_run, check_writable
 from wrimnet.engine.checkpointing import CheckpointStore
+from wrimnet.engine.distributed import main_process_first, read_place
 from wrimnet.engine.random_state import seed_everything
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.trainer import WRIMTrainer
@@ -30,7 +32,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
 
     Args:
         cfg: checked configuration.
-        args: has ``resume``.
+        args: has ``resume``, which torchrun's restart after a failure implies.
 
     Returns:
         0, or 1 if the results are not those of TEST.EXPECTED_RESULTS.
@@ -38,11 +40,14 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
     Raises:
         SystemExit: code 75 after SIGTERM or SIGINT, see :mod:`wrimnet.engine.signals`.
     """
-    check_run(cfg, resume=args.resume)
-    with StopRequest() as request:
+    resume = args.resume or read_place().restarts > 0
+    with main_process_first():
+        if comm.is_main_process():
+            check_run(cfg, resume=resume)
+    with StopRequest(comm.get_world_size()) as request:
         setup_run(cfg, args)
-        trainer = build_trainer(cfg, resume=args.resume, request=request)
-        trainer.resume_or_load(args.resume)
+        trainer = build_trainer(cfg, resume=resume, request=request)
+        trainer.resume_or_load(resume)
         report = trainer.train()
         if report is None:
             _logger.info("nothing left to train")
@@ -53,11 +58,13 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
 def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     """Evaluates MODEL.WEIGHTS; returns as :func:`train`."""
     check_protocols(cfg)
-    check_writable(Path(cfg.OUTPUT_DIR))
     check_weights(cfg)
+    if comm.is_main_process():
+        check_writable(Path(cfg.OUTPUT_DIR))
     setup_run(cfg, args)
     report = WRIMTrainer.test(cfg, *build_trained_model(cfg))
-    report.write(cfg.OUTPUT_DIR)
+    if comm.is_main_process():
+        report.write(cfg.OUTPUT_DIR)
     return check_results(cfg, report)
 
 
@@ -76,12 +83,25 @@ def build_trained_model(cfg: CfgNode) -> tuple[nn.Module, str]:
 
 def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Opens the log, dumps the configuration, seeds the generators, sets PyTorch's switches."""
-    default_setup(cfg, args)
+    if comm.is_main_process():
+        default_setup(cfg, args)
+    else:
+        setup_log_of_rank(comm.get_rank())
     setup_data_log()
     seed_everything(cfg.SEED)
     setup_pytorch(cfg)
     reason = "" if torch.cuda.is_available() else " (no CUDA device found)"
     _logger.info("device %s%s, precision %s", cfg.MODEL.DEVICE, reason, cfg.SOLVER.PRECISION)
+
+
+def setup_log_of_rank(rank: int) -> None:
+    """Sends warnings and errors of a process that is not the main one to stderr."""
+    log = logging.getLogger("fastreid")
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter(f"[rank {rank}] %(name)s %(levelname)s: %(message)s"))
+    log.addHandler(handler)
+    log.propagate = False
 
 
 def setup_data_log() -> None:

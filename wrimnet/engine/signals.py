@@ -19,14 +19,19 @@ class StopRequest:
     Outside :meth:`deferred` there is nothing to save, and the first signal ends the program with
     exit code 75. Inside, it is noted in ``requested`` and the program goes on until it asks. In
     both cases the signals get their default action back, so that the second one ends the process
-    at once, whatever it is doing.
+    at once, whatever it is doing. Among several processes, where whoever started them may send each
+    signal twice, the second one is ignored; torchrun ends by force what has not ended 30 s later.
+
+    Args:
+        num_processes: that stop together.
 
     Attributes:
         requested: name of the signal that came, or "".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, num_processes: int = 1) -> None:
         self.requested = ""
+        self._second = signal.SIG_DFL if num_processes == 1 else signal.SIG_IGN
         self._deferred = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -49,16 +54,18 @@ class StopRequest:
 
     def stop(self, advice: str) -> None:
         """Ends the program with exit code 75."""
-        _logger.warning("stopped by %s: %s; exit code %d", self.requested, advice, EXIT_CODE)
+        by = self.requested or "a signal to another process"
+        _logger.warning("stopped by %s: %s; exit code %d", by, advice, EXIT_CODE)
         raise SystemExit(EXIT_CODE)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, self._second)
         self.requested = signal.Signals(number).name
         if not self._deferred:
             self.stop("nothing was trained yet, nothing had to be saved")
         _logger.warning(
-            "%s: saving at the end of this iteration; a second signal ends the run at once",
+            "%s: saving at the end of this iteration; a second signal %s",
             self.requested,
+            "ends the run at once" if self._second is signal.SIG_DFL else "changes nothing",
         )

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
 from wrimnet.engine.acceleration import build_acceleration
+from wrimnet.engine.data_parallel import share_gradients
 from wrimnet.engine.gradients import gradient_norm
 from wrimnet.engine.micro_batches import micro_batches
 
@@ -30,6 +31,7 @@ class TrainingStep:
             clipping; None leaves the gradients as they are.
         acceleration: context of the forward pass, see :func:`build_acceleration`.
         num_parts: the batch's gradient is the mean over so many parts, see :func:`micro_batches`.
+        network: what is called in the model's place and gives the same; None for the model itself.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class TrainingStep:
         clip_gradients: Callable[[Any], Tensor] | None,
         acceleration: AbstractContextManager[Any] | None = None,
         num_parts: int = 1,
+        network: nn.Module | None = None,
     ) -> None:
         self.model = model
+        self.network = network or model
         self.optimizer = optimizer
         self.augmentation = augmentation
         self.autocast = autocast
@@ -74,7 +78,7 @@ class TrainingStep:
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Computes the weighted loss terms of augmented images."""
         with self.autocast, self.acceleration:
-            return self.model(batch)
+            return self.network(batch)
 
     def update(self) -> Tensor:
         """Clips the gradient if that is asked for, and steps; returns the norm before clipping."""
@@ -109,4 +113,5 @@ def build_training_step(cfg: CfgNode, model: nn.Module, optimizer: Optimizer) ->
         else None,
         acceleration=build_acceleration(cfg, model),
         num_parts=cfg.SOLVER.ACCUMULATION_STEPS,
+        network=share_gradients(model),
     )

@@ -14,7 +14,8 @@ from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.modeling import build_model
-from fastreid.utils.events import EventStorage, EventWriter, JSONWriter, TensorboardXWriter
+from fastreid.utils import comm
+from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -24,7 +25,10 @@ from wrimnet.config import config_hash
 from wrimnet.data.build import build_dataset
 from wrimnet.data.build_train import build_train_loader
 from wrimnet.data.loader import TrainLoader
+from wrimnet.engine.agreement import Agreement
 from wrimnet.engine.checkpointing import BEST, FINAL, CheckpointStore
+from wrimnet.engine.data_parallel import build_shared_model, share_statistics
+from wrimnet.engine.distributed import main_process_first, mean_over_ranks
 from wrimnet.engine.hooks import CheckpointHook, EvaluationHook, LogHook, ScheduleHook
 from wrimnet.engine.metrics_file import drop_lines_from
 from wrimnet.engine.non_finite import NonFiniteError, with_replay
@@ -35,7 +39,9 @@ from wrimnet.engine.random_state import random_state, restore_random_state
 from wrimnet.engine.schedule import build_lr_scheduler
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.step import build_training_step
-from wrimnet.engine.weights import load_weights
+from wrimnet.engine.tensorboard_writer import FlushedTensorboardWriter
+from wrimnet.engine.weights import build_origin, load_weights
+from wrimnet.engine.whole_batch import load_whole_batch
 from wrimnet.evaluation.build import build_evaluator
 from wrimnet.evaluation.results import EvaluationReport
 
@@ -87,20 +93,15 @@ class WRIMTrainer(DefaultTrainer):
     def setup_records(self, cfg: CfgNode) -> None:
         """Sets what is logged, evaluated and saved."""
         self.output_dir = Path(cfg.OUTPUT_DIR)
-        self.checkpoints = CheckpointStore(self.output_dir, cfg.SOLVER.KEEP_CHECKPOINTS)
-        self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH)
+        self.checkpoints = CheckpointStore(
+            self.output_dir, cfg.SOLVER.KEEP_CHECKPOINTS, writes=comm.is_main_process()
+        )
+        self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size())
         self.best = {"value": -1.0, "iteration": -1}
         self.last_report: EvaluationReport | None = None
         self._evaluator = None
         self._build_evaluator = partial(self.build_evaluator, cfg)
-        self._origin = {
-            "config_hash": config_hash(cfg),
-            "trained_on": {
-                "dataset": cfg.DATASETS.NAMES[0],
-                "split": cfg.DATASETS.SPLIT,
-                "regdb_trial": cfg.DATASETS.REGDB_TRIAL,
-            },
-        }
+        self._origin = {"config_hash": config_hash(cfg), "trained_on": build_origin(cfg)}
         self._initial_weights = cfg.MODEL.WEIGHTS
 
     @classmethod
@@ -116,7 +117,7 @@ class WRIMTrainer(DefaultTrainer):
         _logger.info("%s with %.1f M parameters", type(model).__name__, parameters / 1e6)
         if cfg.SOLVER.CHANNELS_LAST:
             model.to(memory_format=torch.channels_last)
-        return model
+        return build_shared_model(cfg, model)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -142,15 +143,18 @@ class WRIMTrainer(DefaultTrainer):
                 iterations=solver.CHECKPOINT_ITERS,
                 minutes=solver.CHECKPOINT_MINUTES,
                 request=self.request,
+                agreement=Agreement(2, solver.DISTRIBUTED.TIMEOUT_SECONDS),
             ),
         ]
 
     def build_writers(self) -> list[EventWriter]:
         """Returns the writers of progress lines, metrics.json and TensorBoard."""
+        if not comm.is_main_process():
+            return []
         return [
             ProgressPrinter(self.max_iter, self.iters_per_epoch),
             JSONWriter(str(self.output_dir / "metrics.json")),
-            TensorboardXWriter(str(self.output_dir), purge_step=self.start_iter),
+            FlushedTensorboardWriter(str(self.output_dir), purge_step=self.start_iter),
         ]
 
     def train(self) -> EvaluationReport | None:
@@ -165,7 +169,8 @@ class WRIMTrainer(DefaultTrainer):
                     self._iterate(batches)
                     self.iter += 1
             except NonFiniteError as error:
-                raise with_replay(error, self.output_dir, self.data_loader.load) from error
+                load = partial(load_whole_batch, self.data_loader.load)
+                raise with_replay(error, self.output_dir, load) from error
             finally:
                 self._report_skipped()
                 self.data_loader.close()
@@ -208,7 +213,9 @@ class WRIMTrainer(DefaultTrainer):
             final: the last evaluation of the run: write the results and ``model_final.pth``.
         """
         self.progress.check_finite()
+        share_statistics(self.model)
         self.progress.stop_clock()
+        _logger.info("evaluating after iteration %d", self.iter)
         weights = None
         if final:
             weights = str(self.checkpoints.save_weights(FINAL, self.weights_state()))
@@ -221,7 +228,7 @@ class WRIMTrainer(DefaultTrainer):
             scalars = {f"{protocol}/{metric}": value for metric, value in metrics.items()}
             self.storage.put_scalars(smoothing_hint=False, **scalars)
         _logger.info("evaluation after epoch %d\n%s", self.epoch, report.markdown())
-        if final:
+        if final and comm.is_main_process():
             report.write(self.output_dir)
         self._keep_best(report)
         self.progress.start_clock()
@@ -255,6 +262,7 @@ class WRIMTrainer(DefaultTrainer):
     def save_checkpoint(self) -> None:
         """Saves everything that shapes the iterations to come; refuses weights that are lost."""
         self.progress.check_finite()
+        share_statistics(self.model)
         state = {
             **self.weights_state(),
             "optimizer": self.optimizer.state_dict(),
@@ -268,12 +276,14 @@ class WRIMTrainer(DefaultTrainer):
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Goes on from the newest whole checkpoint, or starts from ``MODEL.WEIGHTS`` if given."""
-        self.checkpoints.remove_unfinished()
-        if resume and self.checkpoints.has_checkpoint():
-            self._resume(self.checkpoints.load_newest())
-        elif self._initial_weights:
-            load_weights(self.model, self._initial_weights, for_evaluation=False)
-        drop_lines_from(self.output_dir / "metrics.json", self.start_iter)
+        with main_process_first():
+            self.checkpoints.remove_unfinished()
+            if resume and self.checkpoints.has_checkpoint():
+                self._resume(self.checkpoints.load_newest())
+            elif self._initial_weights:
+                load_weights(self.model, self._initial_weights, for_evaluation=False)
+        if comm.is_main_process():
+            drop_lines_from(self.output_dir / "metrics.json", self.start_iter)
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])

@@ -2,11 +2,24 @@
 
 import logging
 from pathlib import Path
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
 
 import torch
+from fastreid.config import CfgNode
 from torch import Tensor, nn
 
 _TRAINING_ONLY = ("classifiers.", "projection.")
+
+
+def build_origin(cfg: CfgNode) -> dict[str, Any]:
+    """Returns what a model of ``cfg`` is trained on, for its checkpoints."""
+    return {
+        "dataset": cfg.DATASETS.NAMES[0],
+        "split": cfg.DATASETS.SPLIT,
+        "regdb_trial": cfg.DATASETS.REGDB_TRIAL,
+    }
 
 
 def load_weights(model: nn.Module, path: str, *, for_evaluation: bool) -> None:

@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import wrimnet.compat  # noqa: F401
+
 import numpy as np
+from fastreid.utils import comm
 
 from wrimnet.data.items import ImageItem
+from wrimnet.evaluation.across_processes import from_main_process
 from wrimnet.evaluation.galleries import Trial
 from wrimnet.evaluation.protocols import Protocol
 from wrimnet.evaluation.provenance import describe_code, describe_weights
@@ -55,7 +59,7 @@ class Evaluator:
         self._scoring = scoring
 
     def run(self, model: Any, weights: str | None = None) -> EvaluationReport:
-        """Evaluates a model.
+        """Evaluates a model; with several processes the main one scores for all.
 
         Args:
             model: has ``embed_parts(images, modality)``.
@@ -68,8 +72,12 @@ class Evaluator:
             FileNotFoundError: the weights file does not exist.
             ValueError: images or embeddings are unusable.
         """
+        if not comm.is_main_process():
+            self._extract(model, self.items)
+            return from_main_process(None)
         described = describe_weights(weights)
-        return self.score(self._extract(model, self.items), weights=described)
+        report = self.score(self._extract(model, self.items), weights=described)
+        return from_main_process(report)
 
     def embed(self, model: Any) -> np.ndarray:
         """Returns the whole test embedding of every item, (N, D) of unit length."""

@@ -1,6 +1,6 @@
 """The meta-architecture: backbone with MIIMs, AICL head, the total loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -39,6 +39,10 @@ class WRIMNet(nn.Module):
         embedding_parts: groups of features in the test embedding.
         pixel_mean: per RGB channel, pixel units.
         pixel_std: per RGB channel, pixel units.
+
+    Attributes:
+        gather: (rows (B, ...), number of visible ones) -> the rows of all processes that share a
+            batch, visible ones first. By default the batch is this process's own.
     """
 
     @configurable
@@ -68,6 +72,7 @@ class WRIMNet(nn.Module):
         self.label_smoothing = label_smoothing
         self.embedding_parts = _existing_parts(embedding_parts, heads.part_dims)
         self.raw_losses: dict[str, Tensor] = {}
+        self.gather: Callable[[Tensor, int], Tensor] = _own_rows
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), False)
 
@@ -156,14 +161,23 @@ class WRIMNet(nn.Module):
     def loss_terms(
         self, output: HeadOutput, targets: Tensor, num_visible: int
     ) -> dict[str, Tensor]:
-        """Computes the terms that have a weight, without it; reads no value on the host."""
+        """Computes the terms that have a weight, without it; reads no value on the host.
+
+        Where processes share a batch, a classification term is the mean over this process's images,
+        and the others, which compare images, are those of the whole batch.
+        """
         main, auxiliary = output.main, output.auxiliary
+        pids = self.gather(targets, num_visible)
         terms = {
             "cls": lambda: self._classification(main.logits, targets),
-            "tri": lambda: self._triplet(main.pooled, targets),
-            "cmkic": lambda: self._cmkic(output.contrastive, targets, num_visible),
+            "tri": lambda: self._triplet(self.gather(main.pooled, num_visible), pids),
+            "cmkic": lambda: self._cmkic(
+                self.gather(output.contrastive, num_visible),
+                pids,
+                num_visible * len(pids) // len(targets),
+            ),
             "cls_aux": lambda: self._classification(auxiliary.logits, targets),
-            "tri_aux": lambda: self._triplet(auxiliary.pooled, targets),
+            "tri_aux": lambda: self._triplet(self.gather(auxiliary.pooled, num_visible), pids),
         }
         weights = self.weights.by_term()
         return {name: term() for name, term in terms.items() if weights[name] > 0}
@@ -188,6 +202,8 @@ class WRIMNet(nn.Module):
                     "to the number of training identities"
                 )
             check_targets(labels, classifiers[0].out_features)
+        if self.gather is not _own_rows:
+            return  # pairs may lie on two processes
         if weights.triplet > 0:
             check_identity_pairs(labels)
         if weights.cmkic > 0:
@@ -232,6 +248,10 @@ class WRIMNet(nn.Module):
     def embedding(self, parts: dict[str, Tensor]) -> Tensor:
         """Joins the selected groups to the test embedding (B, D) of unit length."""
         return F.normalize(torch.cat([parts[name] for name in self.embedding_parts], 1), dim=1)
+
+
+def _own_rows(rows: Tensor, num_visible: int) -> Tensor:
+    return rows
 
 
 def count_visible(modality: Tensor) -> int:
