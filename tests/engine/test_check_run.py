@@ -1,0 +1,106 @@
+"""Rules of a run: one sentence each, and no data is read for them."""
+
+import pytest
+from tiny_runs import tiny_cfg
+
+from wrimnet.engine.check_run import check_run
+from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
+
+
+@pytest.fixture
+def make_cfg(tmp_path):
+    """Configurations whose dataset does not exist: whoever reads data fails otherwise."""
+    return lambda **keys: tiny_cfg(tmp_path / "no_data", tmp_path / "out", **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "error", "sentence"),
+    [
+        ({"TEST__PROTOCOLS": "('regdb_v2t',)"}, ValueError, "regdb_v2t belongs to RegDB"),
+        ({"TEST__PROTOCOLS": "('llcm',)"}, KeyError, "unknown protocol 'llcm'"),
+        ({"DATASETS__NAMES": "('Market1501',)"}, ValueError, "expected exactly one of LLCM"),
+        ({"TEST__GALLERY_DRAW": "official"}, ValueError, "'official' is SYSU-MM01's"),
+        (
+            {
+                "DATASETS__NAMES": "('SYSU_MM01',)",
+                "TEST__GALLERY_DRAW": "official",
+                "TEST__PERM_FILE": "nowhere.mat",
+            },
+            FileNotFoundError,
+            "TEST.PERM_FILE = 'nowhere.mat' does not exist",
+        ),
+        (
+            {"TEST__EXPECTED_RESULTS": "[['llcm_vis2ir_swapped', 'mAP', 0.5, 0.1]]"},
+            ValueError,
+            "expects llcm_vis2ir_swapped, this run has",
+        ),
+        ({"TEST__EXPECTED_RESULTS": "[3]"}, ValueError, "EXPECTED_RESULTS entry 3"),
+        ({"MODEL__WEIGHTS": "gone.pth"}, FileNotFoundError, "MODEL.WEIGHTS = 'gone.pth' does not"),
+        (
+            {"MODEL__BACKBONE__PRETRAIN": "True", "MODEL__BACKBONE__PRETRAIN_PATH": "gone.pth"},
+            FileNotFoundError,
+            "PRETRAIN_PATH = 'gone.pth' does not",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_a_sentence(make_cfg, keys, error, sentence):
+    with pytest.raises(error, match=sentence):
+        check_run(make_cfg(**keys), resume=False)
+
+
+def test_sound_run_is_accepted_and_its_folder_made(make_cfg, tmp_path):
+    check_run(make_cfg(), resume=False)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("trace", ["metrics.json", "model_best.pth", "model_final.pth"])
+def test_folder_with_traces_of_a_run_needs_resume(make_cfg, tmp_path, trace):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / trace).write_bytes(b"")
+    with pytest.raises(ValueError, match="holds an earlier run; add --resume"):
+        check_run(make_cfg(), resume=False)
+    check_run(make_cfg(), resume=True)
+
+
+def test_run_of_another_configuration_is_refused(make_cfg, tmp_path):
+    (tmp_path / "out").mkdir()
+    names = ("model", "optimizer", "scheduler", "progress", "best", "random")
+    state = {**dict.fromkeys(names, 0), "iteration": 1, "config_hash": "abc"}
+    CheckpointStore(tmp_path / "out").save(1, state)
+    with pytest.raises(ValueError, match="holds a run of another configuration"):
+        check_run(make_cfg(), resume=True)
+
+
+def test_file_in_place_of_the_folder_is_named(make_cfg, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OSError, match=r"OUTPUT_DIR = .*out' cannot be written"):
+        check_run(make_cfg(), resume=False)
+
+
+def test_damaged_newest_checkpoint_is_set_aside_and_not_counted(tmp_path, caplog):
+    names = ("model", "config_hash", "optimizer", "scheduler", "progress", "best", "random")
+    store = CheckpointStore(tmp_path, keep=1)
+    for iteration in (2, 4):
+        store.keep = iteration
+        store.save(iteration, {**dict.fromkeys(names, 0), "iteration": iteration})
+    (tmp_path / "checkpoint_00000004.pth").write_bytes(b"broken")
+    store.keep = 1
+    assert store.load_newest()["iteration"] == 2
+    assert (tmp_path / "last_checkpoint").read_text() == "checkpoint_00000002.pth"
+    store.save(3, {**dict.fromkeys(names, 0), "iteration": 3})
+    assert store.load_newest()["iteration"] == 3
+
+
+def test_checkpoint_without_its_parts_is_no_checkpoint(tmp_path):
+    store = CheckpointStore(tmp_path)
+    store.save(5, {"model": {}, "iteration": 5})
+    with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged: checkpoint_00000005"):
+        store.load_newest()
+
+
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path):
+    left = tmp_path / ".checkpoint_00000002.pth.123.tmp"
+    left.write_bytes(b"half")
+    write_atomically(tmp_path / "whole", lambda file: file.write(b"1"))
+    CheckpointStore(tmp_path).remove_unfinished()
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]

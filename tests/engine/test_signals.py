@@ -1,0 +1,53 @@
+"""The first signal saves or ends with code 75, the second one is the system's own."""
+
+import os
+import signal
+
+import pytest
+
+from wrimnet.engine.signals import EXIT_CODE, StopRequest
+
+
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def number(request):
+    return request.param
+
+
+def test_before_training_it_ends_at_once_with_a_code_of_its_own(number):
+    with pytest.raises(SystemExit) as ended, StopRequest():
+        os.kill(os.getpid(), number)
+    assert ended.value.code == EXIT_CODE == 75
+
+
+def test_in_training_it_is_noted_and_nothing_ends(number, caplog):
+    with StopRequest() as request, request.deferred():
+        assert request.requested == ""
+        os.kill(os.getpid(), number)
+        assert request.requested == number.name
+
+
+def test_second_signal_has_its_default_action(number):
+    with StopRequest() as request, request.deferred():
+        os.kill(os.getpid(), number)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            assert signal.getsignal(each) is signal.SIG_DFL
+
+
+def test_handlers_are_restored(number):
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with StopRequest() as request, request.deferred():
+        os.kill(os.getpid(), number)
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_after_training_it_ends_at_once_again(number):
+    with pytest.raises(SystemExit), StopRequest() as request:
+        with request.deferred():
+            pass
+        os.kill(os.getpid(), number)
+
+
+def test_stop_ends_with_the_code():
+    with pytest.raises(SystemExit) as ended:
+        StopRequest().stop("saved")
+    assert ended.value.code == EXIT_CODE

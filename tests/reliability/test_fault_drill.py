@@ -1,0 +1,28 @@
+"""The short form of tools/fault_drill.py: real runs, killed and resumed to the same bits."""
+
+from pathlib import Path
+
+import pytest
+
+from wrimnet.reliability.drill import SHORT, run_drill, table
+from wrimnet.reliability.faults import Outcome
+
+CONFIG_FILE = Path(__file__).resolve().parents[2] / "configs" / "Synthetic" / "wrim.yml"
+
+
+@pytest.mark.slow
+def test_short_drill_loses_nothing(tmp_path):
+    rows = run_drill(folder=tmp_path, config_file=str(CONFIG_FILE), size=SHORT, report=print)
+    print(table(rows))
+    assert [row for row in rows if row.survived < row.tries] == []
+    assert sum(row.tries for row in rows if row.fault.startswith("SIGKILL")) == SHORT.kills
+    faults = " ".join(row.fault for row in rows)
+    for name in ("SIGTERM", "full disk", "YAML"):
+        assert name in faults
+
+
+def test_table_counts_what_was_lost():
+    assert (
+        table([Outcome("a fault", 5, 3, "seen")]).splitlines()[-1]
+        == "| a fault | 5 | 3 | 2 | seen |"
+    )
