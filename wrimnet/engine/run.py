@@ -51,7 +51,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
         report = trainer.train()
         if report is None:
             _logger.info("nothing left to train")
-            return check_metrics(cfg, read_metrics_of_results(cfg.OUTPUT_DIR))
+            return check_metrics(cfg, read_metrics_of_results(build_output_dir(cfg)))
         return check_results(cfg, report)
 
 
@@ -60,12 +60,17 @@ def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     check_protocols(cfg)
     check_weights(cfg)
     if comm.is_main_process():
-        check_writable(Path(cfg.OUTPUT_DIR))
+        check_writable(build_output_dir(cfg))
     setup_run(cfg, args)
     report = WRIMTrainer.test(cfg, *build_trained_model(cfg))
     if comm.is_main_process():
-        report.write(cfg.OUTPUT_DIR)
+        report.write(build_output_dir(cfg))
     return check_results(cfg, report)
+
+
+def build_output_dir(cfg: CfgNode) -> Path:
+    """Returns the folder of the run; nothing is made."""
+    return Path(cfg.OUTPUT_DIR)
 
 
 def build_trainer(cfg: CfgNode, *, resume: bool, request: StopRequest | None = None) -> WRIMTrainer:
