@@ -1,0 +1,90 @@
+"""What one process of a group trains and evaluates; alone it is the reference for all."""
+
+import torch
+from tiny_runs import tiny_cfg
+
+from wrimnet.data.build import build_dataset
+from wrimnet.data.build_train import build_train_loader
+from wrimnet.engine.data_parallel import share_statistics
+from wrimnet.engine.distributed import mean_over_ranks, setup_process_group
+from wrimnet.engine.optimizer import build_optimizer
+from wrimnet.engine.step import build_training_step
+from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.engine.whole_batch import load_whole_batch
+from wrimnet.evaluation.build import build_evaluator
+
+NUM_CLASSES = 5  # training identities of the noise tree
+
+
+def small_cfg(root, **overrides):
+    """Batches of 4 identities with 2 visible and 2 infrared images each."""
+    overrides = {"SOLVER__IMS_PER_BATCH": "16", "TEST__IMS_PER_BATCH": "5"} | overrides
+    return tiny_cfg(root, root / "out", **overrides)
+
+
+def train_and_evaluate(root):
+    """All that is compared between one process and several."""
+    with setup_process_group(small_cfg(root)):
+        return {
+            "float64": train_steps(root, torch.float64, 3, SOLVER__OPT="SGD"),
+            "float32": train_steps(root, torch.float32, 1, SOLVER__OPT="Adam"),
+            "own statistics": train_steps(
+                root, torch.float64, 2, SOLVER__OPT="SGD", SOLVER__SYNC_BN="False"
+            ),
+            "recomputed": train_steps(
+                root, torch.float64, 2, SOLVER__OPT="SGD", SOLVER__ACTIVATION_CHECKPOINTING="True"
+            ),
+            "batch": load_batch(root),
+            "evaluation": evaluate(root),
+        }
+
+
+def evaluate_only(root):
+    with setup_process_group(small_cfg(root)):
+        return evaluate(root)
+
+
+def build_parts(cfg):
+    torch.manual_seed(0)
+    cfg = WRIMTrainer.auto_scale_hyperparams(cfg, NUM_CLASSES)
+    return cfg, WRIMTrainer.build_model(cfg)
+
+
+def train_steps(root, dtype, num_steps, **overrides):
+    """Losses, gradients and weights of consecutive training steps."""
+    cfg, model = build_parts(small_cfg(root, SOLVER__BASE_LR="0.001", **overrides))
+    model = model.to(dtype).train()
+    loader = build_train_loader(cfg)
+    step = build_training_step(cfg, model, build_optimizer(cfg, model))
+    steps = []
+    for iteration in range(num_steps):
+        losses = step(loader.load(iteration))
+        steps.append(
+            {
+                "losses": {k: float(mean_over_ranks(v.detach())) for k, v in losses.items()},
+                "gradients": {
+                    name: parameter.grad.clone()
+                    for name, parameter in model.named_parameters()
+                    if parameter.grad is not None
+                },
+            }
+        )
+    loader.close()
+    share_statistics(model)
+    return {"steps": steps, "state": {k: v.clone() for k, v in model.state_dict().items()}}
+
+
+def load_batch(root):
+    loader = build_train_loader(small_cfg(root))
+    batch = load_whole_batch(loader.load, 3)
+    loader.close()
+    return batch
+
+
+def evaluate(root):
+    """Embeddings (of the main process all) and metrics of an untrained network."""
+    cfg, model = build_parts(small_cfg(root))
+    evaluator = build_evaluator(cfg, build_dataset(cfg))
+    parts = evaluator._extract(model.eval(), evaluator.items)
+    report = evaluator.run(model)
+    return {"parts": parts, "metrics": {k: dict(v) for k, v in report.metrics.items()}}

@@ -1,0 +1,118 @@
+"""Who gets what: sampler, augmentation and evaluation over all ranks, computed by one process."""
+
+import numpy as np
+import pytest
+
+from wrimnet.config import setup_cfg
+from wrimnet.data.augmentation import _rows_of_rank
+from wrimnet.data.items import ImageItem
+from wrimnet.data.sampler import CrossModalitySampler
+from wrimnet.engine.check_run import check_shares
+from wrimnet.engine.distributed import read_place, setup_device_of_process
+from wrimnet.engine.launch import to_be_launched
+from wrimnet.engine.whole_batch import gather_whole_batch
+from wrimnet.evaluation.across_processes import rows_of_process
+
+PIDS = np.repeat(np.arange(9), 6)
+MODALITIES = np.tile([0, 0, 0, 1, 1, 1], 9)
+
+
+def batches(iteration, world_size):
+    return [
+        CrossModalitySampler(
+            pids=PIDS,
+            modalities=MODALITIES,
+            num_pids=8,
+            num_instances=2,
+            seed=3,
+            rank=rank,
+            world_size=world_size,
+        ).batch(iteration)
+        for rank in range(world_size)
+    ]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
+def test_identities_of_the_whole_batch_are_spread_over_the_ranks(world_size):
+    for iteration in range(5):
+        shares = [batch.reshape(2, -1) for batch in batches(iteration, world_size)]
+        (whole,) = batches(iteration, 1)
+        assert np.array_equal(np.concatenate(shares, axis=1).reshape(-1), whole)
+        identities = [set(PIDS[share].reshape(-1)) for share in shares]
+        assert all(len(of_rank) == 8 // world_size for of_rank in identities)
+        assert len(set().union(*identities)) == 8
+        for share in shares:
+            assert np.array_equal(PIDS[share[0]], PIDS[share[1]])
+            assert (MODALITIES[share[0]] == 0).all() and (MODALITIES[share[1]] == 1).all()
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4, 8])
+def test_augmentation_draws_belong_to_the_rows_of_the_whole_batch(world_size):
+    rows = [_rows_of_rank(32, rank, world_size).reshape(2, -1) for rank in range(world_size)]
+    assert np.concatenate(rows, axis=1).reshape(-1).tolist() == list(range(32))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 7, 20])
+def test_test_batches_are_dealt_out_whole_and_once(world_size):
+    items = [ImageItem(str(i), i, 1, i % 3 % 2, str(i)) for i in range(31)]
+    shares = [rows_of_process(items, 4, rank, world_size) for rank in range(world_size)]
+    assert sorted(row for share in shares for row in share) == list(range(31))
+    whole = set(batches_of(items, range(31)))
+    again = [batch for share in shares for batch in batches_of(items, share)]
+    assert sorted(again) == sorted(whole)
+
+
+def batches_of(items, rows):
+    """The batches that the rows fall into when they are embedded by themselves."""
+    own = [items[row] for row in rows]
+    places = rows_of_process(own, 4, 0, 1)
+    by_modality = [[p for p in places if own[p].modality == kind] for kind in (0, 1)]
+    return [
+        tuple(rows[p] for p in of_kind[start : start + 4])
+        for of_kind in by_modality
+        for start in range(0, len(of_kind), 4)
+    ]
+
+
+@pytest.mark.parametrize(("num_processes", "parts"), [(3, 1), (16, 1), (4, 4)])
+def test_uneven_shares_are_refused(num_processes, parts):
+    cfg = setup_cfg("", (), ["MODEL.DEVICE", "cpu", "SOLVER.ACCUMULATION_STEPS", str(parts)])
+    with pytest.raises(ValueError, match=r"P = 8 identities of a batch .* cannot be shared evenly"):
+        check_shares(cfg, num_processes)
+
+
+def test_even_shares_are_accepted():
+    check_shares(setup_cfg("", (), ["MODEL.DEVICE", "cpu"]), 8)
+
+
+def test_batch_that_is_not_half_visible_is_refused():
+    with pytest.raises(ValueError, match="3 of a process's 8 images are visible"):
+        gather_whole_batch(np.zeros(8), 3)
+
+
+def test_place_is_alone_without_torchrun():
+    assert read_place({}) == (0, 1, 0, 0, 0)
+    environ = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "GROUP_RANK": "1"}
+    assert read_place(environ | {"TORCHELASTIC_RESTART_COUNT": "2"}) == (5, 8, 1, 1, 2)
+
+
+def test_more_processes_than_gpus_are_refused():
+    cfg = setup_cfg("", (), ["MODEL.DEVICE", "cpu"])
+    assert setup_device_of_process(cfg, 3) is cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cuda"
+    with pytest.raises(ValueError, match=r"process 99 of this machine, which has [0-9]+ GPUs"):
+        setup_device_of_process(cfg, 99)
+
+
+def test_num_gpus_starts_processes_only_outside_torchrun():
+    assert not to_be_launched(1, {})
+    assert to_be_launched(4, {})
+    inside = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4"}
+    assert not to_be_launched(4, inside)
+    assert not to_be_launched(1, inside)
+    with pytest.raises(ValueError, match="--num-gpus 2 under torchrun with 4 processes"):
+        to_be_launched(2, inside)
+    with pytest.raises(ValueError, match="--num-gpus 0: expected at least 1"):
+        to_be_launched(0, {})
