@@ -69,8 +69,9 @@ def _check_shapes(logits: Sequence[Tensor], targets: Tensor) -> None:
     if not logits:
         raise ValueError("logits holds no part; expected the global feature's (N, C) at least")
     shapes = [tuple(part.shape) for part in logits]
-    if targets.ndim != 1 or set(shapes) != {(len(targets), shapes[0][-1])}:
+    fits = targets.ndim == 1 and set(shapes) == {(len(targets), shapes[0][-1])}
+    if not fits or len(targets) == 0:
         raise ValueError(
             f"logits have the shapes {shapes} and targets {tuple(targets.shape)}; "
-            "expected the same (N, C) for every part, and (N,)"
+            "expected the same (N, C) for every part, and (N,), N at least 1"
         )

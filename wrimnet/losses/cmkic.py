@@ -96,8 +96,9 @@ def _check_settings(top_k: int, temperature: float, reduction: str) -> None:
 
 def _check_shapes(embeddings: Tensor, pids: Tensor, modality: Tensor) -> None:
     shapes = [tuple(tensor.shape) for tensor in (embeddings, pids, modality)]
-    if embeddings.ndim != 2 or shapes[1:] != [(len(embeddings),)] * 2:
+    fits = embeddings.ndim == 2 and shapes[1:] == [(len(embeddings),)] * 2
+    if not fits or len(embeddings) == 0:
         raise ValueError(
             f"embeddings, pids, modality have the shapes {shapes[0]}, {shapes[1]}, {shapes[2]}; "
-            "expected (N, D), (N,), (N,)"
+            "expected (N, D), (N,), (N,), N at least 1"
         )
