@@ -32,8 +32,9 @@ def draw_costs(title: str, points: Sequence[Mapping[str, Any]]) -> "Figure":
             panels[1][column].plot(values, sizes, marker="o", label=label)
         for panel in (panels[0][column], panels[1][column]):
             panel.set_xscale("log", base=10 if axis == "identities" else 2)
-            panel.set_ylim(bottom=0)
         panels[1][column].set_xlabel(unit)
+    for row in panels:
+        row[0].set_ylim(bottom=0)  # last: it fixes the range that all of the row share
     panels[0][0].set_ylabel("ms per step")
     panels[1][0].set_ylabel("GB")
     panels[1][0].legend(frameon=False)
