@@ -7,6 +7,8 @@ python tools/export.py safetensors --run logs/LLCM/wrim --out exported
 import argparse
 from pathlib import Path
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.config import CfgNode
 
 from wrimnet.command_line import run_tool

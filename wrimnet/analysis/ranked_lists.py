@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG, EXCLUDED, QUERY = "right", "wrong", "excluded", "query"
 _COLOURS = {RIGHT: "#1a9641", WRONG: "#d73027", EXCLUDED: "#8a8a8a", QUERY: "#222222"}
-_TILE_HEIGHT, _GAP, _CAPTION, _LEFT, _TOP, _BOTTOM = 1.3, 0.14, 0.36, 0.75, 0.62, 0.3
+_TILE_HEIGHT, _GAP, _CAPTION, _LEFT, _TOP, _BOTTOM = 1.3, 0.14, 0.36, 0.9, 0.62, 0.3
 _LEGEND = (
     "Green frame: the query's identity. Red: another one. Grey, struck out: removed by the camera "
     "rule, with the position it would have had; not counted."

@@ -11,7 +11,7 @@ font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;padding-top:.5rem;
 border-top:1px solid var(--rule)}h3{font-size:1rem}
 header p,figcaption,.lines{color:var(--soft);font-size:.9rem}
-h1,p,li,td{overflow-wrap:anywhere}
+h1,p,li{overflow-wrap:anywhere}
 .note{background:var(--note);padding:.5rem .75rem;border-radius:.4rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}

@@ -3,34 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-
-class CardContent(NamedTuple):
-    """What differs from model to model.
-
-    Attributes:
-        name: of the model.
-        dataset: trained on; with "synthetic" where its images are generated.
-        facts: name -> value: input, embedding size, hashes, versions.
-        results: Markdown table with what was measured, or "" for none.
-        protocol_lines: how each row was measured.
-        files: name -> what it is.
-    """
-
-    name: str
-    dataset: str
-    facts: Mapping[str, str]
-    results: str
-    protocol_lines: Sequence[str]
-    files: Mapping[str, str]
-
-
-def render_model_card(content: CardContent) -> str:
-    """Returns the card in Markdown."""
-    facts = "\n".join(f"| {name} | {value} |" for name, value in content.facts.items())
-    files = "\n".join(f"- `{name}`: {what}" for name, what in content.files.items())
-    lines = "\n".join(f"- {line}" for line in content.protocol_lines)
-    results = content.results or "Not measured: the run's folder holds no results.json."
-    return f"""# {content.name}, trained on {content.dataset}
+_CARD = """# {name}, trained on {dataset}
 
 Visible-infrared person re-identification by WRIM-Net (ECCV 2024): embeds crops of persons, seen by
 visible-light or by infrared cameras, so that images of one person have a high cosine similarity.
@@ -45,7 +18,7 @@ visible-light or by infrared cameras, so that images of one person have a high c
 
 ## Data
 
-Trained on the training identities of {content.dataset}. {_data_note(content.dataset)}
+Trained on the training identities of {dataset}. {data_note}
 
 ## Protocol and results
 
@@ -76,6 +49,43 @@ The code is under the Apache License 2.0. Weights are derived from the training 
 ImageNet weights if it started from them: their terms hold as well, and most datasets of this field
 allow research use only and forbid passing images on.
 """
+
+
+class CardContent(NamedTuple):
+    """What differs from model to model.
+
+    Attributes:
+        name: of the model.
+        dataset: trained on; with "synthetic" where its images are generated.
+        facts: name -> value: input, embedding size, hashes, versions.
+        results: Markdown table with what was measured, or "" for none.
+        protocol_lines: how each row was measured.
+        files: name -> what it is.
+    """
+
+    name: str
+    dataset: str
+    facts: Mapping[str, str]
+    results: str
+    protocol_lines: Sequence[str]
+    files: Mapping[str, str]
+
+
+def render_model_card(content: CardContent) -> str:
+    """Returns the card in Markdown."""
+    facts = "\n".join(f"| {name} | {value} |" for name, value in content.facts.items())
+    files = "\n".join(f"- `{name}`: {what}" for name, what in content.files.items())
+    lines = "\n".join(f"- {line}" for line in content.protocol_lines)
+    results = content.results or "Not measured: the run's folder holds no results.json."
+    return _CARD.format(
+        name=content.name,
+        dataset=content.dataset,
+        data_note=_data_note(content.dataset),
+        facts=facts,
+        files=files,
+        lines=lines,
+        results=results,
+    )
 
 
 def _data_note(dataset: str) -> str:

@@ -36,7 +36,7 @@ class PerModality(nn.Module):
         Raises:
             ValueError: num_visible is not in 0..B.
         """
-        num_infrared = len(features) - num_visible
+        num_infrared = features.shape[0] - num_visible
         if num_visible < 0 or num_infrared < 0:
             raise ValueError(
                 f"num_visible is {num_visible}; expected 0..{len(features)}, the batch's size"

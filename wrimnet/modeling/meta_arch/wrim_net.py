@@ -241,7 +241,7 @@ class WRIMNet(nn.Module):
         """
         if modality not in (VISIBLE, INFRARED):
             raise ValueError(f"modality {modality!r}: expected 0 or 1 ({MODALITY_NAMES})")
-        num_visible = len(images) if modality == VISIBLE else 0
+        num_visible = images.shape[0] if modality == VISIBLE else 0  # len() would fix it on export
         levels = self.backbone(self.preprocess_image(images), num_visible)
         return self.heads.parts(self.compute_heads(levels))
 
