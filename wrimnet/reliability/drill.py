@@ -33,7 +33,7 @@ class Size(NamedTuple):
     faults: str
 
 
-SHORT = Size(kills=4, jobs=1, mounts=False, faults="quick")
+SHORT = Size(kills=3, jobs=1, mounts=False, faults="quick")
 LONG = Size(kills=60, jobs=2, mounts=True, faults="all")
 
 
@@ -92,12 +92,14 @@ def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Out
         lost = sum(count.lost[moment] for count in counts)
         note = f"of {runs} runs, ended with the same bits"
         yield Outcome(f"SIGKILL {moment}", tries, tries - lost, note)
-    for name, found in (
-        ("runs that ended differently", [line for count in counts for line in count.different]),
-        ("`last_checkpoint` named a broken file", [b for c in counts for b in c.broken_last]),
-        ("runs that hung or could not go on", [line for count in counts for line in count.hangs]),
+    kills = sum(count.kills.total() for count in counts)
+    for name, tries, found in (
+        ("end of a killed run compared", runs, [d for count in counts for d in count.different]),
+        ("`last_checkpoint` read after a kill", kills, [b for c in counts for b in c.broken_last]),
+        ("a run had to end without a hang", runs, [h for count in counts for h in count.hangs]),
     ):
-        yield Outcome(name, runs, runs - len(found), "; ".join(found[:3]) or "none")
+        note = "; ".join(found[:3]) or "no exception"
+        yield Outcome(name, tries, tries - min(tries, len(found)), note)
 
 
 def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:

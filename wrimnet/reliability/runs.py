@@ -8,7 +8,9 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -118,9 +120,10 @@ class Starter:
 
     def __init__(self, config_file: str, data: Path) -> None:
         self.config_file, self.data = config_file, data
-        os.environ["OMP_NUM_THREADS"] = "1"
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["wrimnet.engine.run", "wrimnet.reliability.runs"])
+        with _one_thread_each():
+            forkserver.ensure_running()
 
     def start(self, output: Path, **options: object) -> Run:
         """Starts a run to ``output``; ``options`` are those of :class:`Order`."""
@@ -131,6 +134,18 @@ class Starter:
         """Runs to the end; returns the exit code and what was printed."""
         run = self.start(output, **options)
         return run.wait(), run.text()
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Lets processes that start meanwhile compute in one thread."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    if before is None:
+        del os.environ["OMP_NUM_THREADS"]
+    else:
+        os.environ["OMP_NUM_THREADS"] = before
 
 
 def _work(order: Order, text_file: str) -> None:
