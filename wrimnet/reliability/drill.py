@@ -94,7 +94,7 @@ def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Out
         yield Outcome(f"SIGKILL {moment}", tries, tries - lost, note)
     kills = sum(count.kills.total() for count in counts)
     for name, tries, found in (
-        ("end of a killed run compared", runs, [d for count in counts for d in count.different]),
+        ("end of a run compared", runs, [d for count in counts for d in count.different]),
         ("`last_checkpoint` read after a kill", kills, [b for c in counts for b in c.broken_last]),
         ("a run had to end without a hang", runs, [h for count in counts for h in count.hangs]),
     ):
