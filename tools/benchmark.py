@@ -2,6 +2,7 @@
 
     python tools/benchmark.py data --out outputs/benchmark
     python tools/benchmark.py train --out outputs/benchmark SOLVER.IMS_PER_BATCH 64
+    python tools/benchmark.py train --nproc 4 --out outputs/benchmark
     python tools/benchmark.py evaluation --out outputs/benchmark
 
 The literal forms that evaluation is compared with are test oracles. They are read from
@@ -24,6 +25,7 @@ from wrimnet.analysis.figure_files import save_figure
 from wrimnet.data.benchmark import benchmark_data
 from wrimnet.data.benchmark import markdown_table as ways_table
 from wrimnet.engine.benchmark.full_size import build_full_size, full_size_table
+from wrimnet.engine.benchmark.processes import build_process_rows, process_table
 from wrimnet.engine.benchmark.scaling import build_points
 from wrimnet.engine.benchmark.setup import (
     build_description,
@@ -77,6 +79,11 @@ def measure_train(arguments: argparse.Namespace) -> Section:
     """Training steps from FastReID's way to ours, and the stages of ours; small on a CPU."""
     cfg = setup_benchmark_cfg(arguments.config_file, arguments.options)
     repeats, steps = arguments.repeats, arguments.steps
+    if arguments.nproc > 1:
+        counts = [1, *(count for count in (2, 4, 8, 16) if count < arguments.nproc)]
+        rows = build_process_rows(cfg, [*counts, arguments.nproc], repeats=repeats, steps=steps)
+        text = f"{build_description(cfg, by_wall=True)}\n\n{process_table(rows)}"
+        return Section("Training step by several processes", text, rows)
     with one_thread(), tempfile.TemporaryDirectory() as folder:
         times = build_train_times(cfg, repeats=repeats, steps=steps)
         images = build_num_images(cfg)
@@ -141,6 +148,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each form")
     parser.add_argument("--out", default="outputs/benchmark", help="folder of the reports")
     parser.add_argument("--steps", type=int, default=10, help="training steps in a measurement")
+    parser.add_argument("--nproc", type=int, default=1, help="train: processes that share a batch")
     parser.add_argument("--config-file", default="", help="training; the default fits the device")
     parser.add_argument("options", nargs="*", help="training: KEY VALUE pairs")
 

@@ -1,12 +1,17 @@
 """Who gets what: sampler, augmentation and evaluation over all ranks, computed by one process."""
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from wrimnet.config import setup_cfg
 from wrimnet.data.augmentation import _rows_of_rank
 from wrimnet.data.items import ImageItem
 from wrimnet.data.sampler import CrossModalitySampler
+from wrimnet.engine.attempt_store import store_of_attempt
 from wrimnet.engine.check_run import check_shares
 from wrimnet.engine.distributed import read_place, setup_device_of_process
 from wrimnet.engine.launch import to_be_launched
@@ -116,3 +121,19 @@ def test_num_gpus_starts_processes_only_outside_torchrun():
         to_be_launched(2, inside)
     with pytest.raises(ValueError, match="--num-gpus 0: expected at least 1"):
         to_be_launched(0, {})
+
+
+def test_each_attempt_has_a_store_without_the_keys_of_the_one_before():
+    store, wait = dist.HashStore(), timedelta(seconds=20)
+    for _ in range(2):
+        with ThreadPoolExecutor(3) as pool:
+            futures = [pool.submit(store_of_attempt, store, rank, 3, wait) for rank in range(3)]
+        stores = [future.result() for future in futures]
+        assert not stores[1].check(["address"])
+        stores[0].set("address", "1")
+        assert all(of_rank.get("address") == b"1" for of_rank in stores)
+
+
+def test_processes_that_do_not_come_are_named():
+    with pytest.raises(TimeoutError, match=r"the processes \[1, 2\] of 3 did not come"):
+        store_of_attempt(dist.HashStore(), 0, 3, timedelta(seconds=0.2))

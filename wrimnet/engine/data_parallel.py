@@ -1,5 +1,7 @@
 """A model that trains on its share of each batch as if on the whole."""
 
+import warnings
+
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
@@ -30,7 +32,9 @@ def share_gradients(model: nn.Module) -> nn.Module:
     """
     if comm.get_world_size() == 1:
         return model
-    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+    with warnings.catch_warnings():  # newer versions of PyTorch rename broadcast_buffers
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def share_statistics(model: nn.Module) -> None:

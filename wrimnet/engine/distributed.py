@@ -14,6 +14,7 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 from fastreid.utils.comm import is_main_process
 
+from wrimnet.engine.attempt_store import store_of_attempt
 from wrimnet.engine.failures import told_to_all
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "mean_over_ranks",
     "read_place",
     "setup_process_group",
+    "was_restarted",
 ]
 
 
@@ -111,7 +113,8 @@ def join(place: Place, backend: str, timeout: timedelta) -> dist.Store:
     Returns:
         The store that all processes reach.
     """
-    store, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
+    shared, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
+    store = store_of_attempt(shared, rank, world_size, timeout)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     machines: list[int] = [0] * world_size
     dist.all_gather_object(machines, place.machine)
@@ -127,6 +130,16 @@ def leave() -> None:
     """Closes the process groups."""
     comm._LOCAL_PROCESS_GROUP = None
     dist.destroy_process_group()
+
+
+def was_restarted() -> bool:
+    """Whether torchrun started this job again; on any machine, as each counts its own failures."""
+    own = read_place().restarts
+    if comm.get_world_size() == 1:
+        return own > 0
+    restarts: list[int] = [0] * comm.get_world_size()
+    dist.all_gather_object(restarts, own)
+    return max(restarts) > 0
 
 
 @contextmanager

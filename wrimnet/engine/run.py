@@ -16,7 +16,7 @@ from torch import nn
 from wrimnet.engine.acceleration import setup_pytorch
 from wrimnet.engine.check_run import check_protocols, check_run, check_writable
 from wrimnet.engine.checkpointing import CheckpointStore
-from wrimnet.engine.distributed import main_process_first, read_place
+from wrimnet.engine.distributed import main_process_first, was_restarted
 from wrimnet.engine.random_state import seed_everything
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.trainer import WRIMTrainer
@@ -40,7 +40,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
     Raises:
         SystemExit: code 75 after SIGTERM or SIGINT, see :mod:`wrimnet.engine.signals`.
     """
-    resume = args.resume or read_place().restarts > 0
+    resume = was_restarted() or args.resume
     with main_process_first():
         if comm.is_main_process():
             check_run(cfg, resume=resume)

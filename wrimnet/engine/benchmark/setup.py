@@ -48,13 +48,14 @@ def build_num_images(cfg: CfgNode) -> int:
     return 4 * IMAGES_PER_IDENTITY * cfg.SOLVER.IMS_PER_BATCH // (2 * cfg.DATALOADER.NUM_INSTANCE)
 
 
-def build_description(cfg: CfgNode) -> str:
+def build_description(cfg: CfgNode, *, by_wall: bool = False) -> str:
     """Says what ran, in a sentence, and that it was small on a CPU."""
     height, width = cfg.INPUT.SIZE_TRAIN
+    clock = "wall clock" if by_wall else clock_name(torch.device(cfg.MODEL.DEVICE))
     small = "" if cfg.MODEL.DEVICE.startswith("cuda") else "Small model, because this is a CPU. "
     return (
         f"{small}ResNet-{cfg.MODEL.BACKBONE.DEPTH.rstrip('x')}, {height} x {width}, batch "
         f"{cfg.SOLVER.IMS_PER_BATCH}, {cfg.MODEL.HEADS.NUM_CLASSES} identities, "
         f"{cfg.SOLVER.PRECISION} where a row does not say otherwise; "
-        f"{clock_name(torch.device(cfg.MODEL.DEVICE))}."
+        f"{clock}."
     )
