@@ -10,6 +10,8 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+# A process per core, up to four; a file's tests stay in one process, so that they share its fixtures.
+TEST_WORKERS := -n auto --maxprocesses 4 --dist loadfile
 PYTHON_IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
@@ -28,13 +30,13 @@ demo: $(INSTALLED) ## Generate data, train, evaluate both directions, save a ran
 	$(RUN) tools/demo.py
 
 test: $(INSTALLED_DEV) ## The whole test suite, under 10 minutes on two cores
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(TEST_WORKERS)
 
 check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests, under two minutes
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest $(TEST_WORKERS) -m "not slow"
 
 bench: $(INSTALLED) ## Measure data, model, loss and evaluation speed
 	$(RUN) tools/benchmark.py all

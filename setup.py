@@ -19,7 +19,16 @@ EXTRAS = {
     "export": EXPORT,
     "search": SEARCH,
     "wandb": ["wandb>=0.17"],
-    "dev": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "mypy>=1.11", *VIZ, *EXPORT, *SEARCH],
+    "dev": [
+        "pytest>=8.0",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.100",
+        "ruff>=0.9",
+        "mypy>=1.11",
+        *VIZ,
+        *EXPORT,
+        *SEARCH,
+    ],
 }
 
 

@@ -1,6 +1,7 @@
 """Lets every test import its literal oracle: ``from reference.cmkic_loop import ...``."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-torch.set_num_threads(2)
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: one thread each, children too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(autouse=True)
