@@ -30,6 +30,7 @@ from wrimnet.engine.weights import load_weights
 from wrimnet.evaluation.build import build_evaluator
 from wrimnet.evaluation.chance import chance_level
 from wrimnet.evaluation.evaluator import Evaluator, ProtocolRun
+from wrimnet.inspection.run_report import report_training
 
 PROJECT = Path(__file__).resolve().parents[1]
 METRICS = ("Rank-1", "mAP")
@@ -47,6 +48,7 @@ def main() -> int:
     cfg = setup_cfg("configs/Synthetic/wrim.yml", options=options)
     generate_dataset(Path(cfg.DATASETS.ROOT))
     train(cfg, argparse.Namespace(resume=True, config_file="configs/Synthetic/wrim.yml"))
+    report_training(cfg)
     return show_results(cfg)
 
 
@@ -68,7 +70,7 @@ def show_results(cfg: CfgNode) -> int:
     print(f"\n{len({item.pid for item in dataset.test})} generated test identities, percent\n")
     print(markdown_table(rows))
     picture = save_ranked_lists(evaluator, model, dataset.test, Path(cfg.OUTPUT_DIR))
-    print(f"\nranked results: {picture}\nresults, weights, log: {cfg.OUTPUT_DIR}")
+    print(f"\nranked results: {picture}\nreport, results, weights, log: {cfg.OUTPUT_DIR}")
     return check_learnt(trained, chance, loss_ratio(cfg))
 
 
