@@ -1,0 +1,86 @@
+"""What a process says when it fails, what it answers when it is alone, what it refuses."""
+
+import logging
+import signal
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from wrimnet.engine.agreement import Agreement
+from wrimnet.engine.failures import told_to_all
+from wrimnet.engine.signals import SIGNALS, StopRequest
+from wrimnet.engine.synchronized_batch_norm import AllReduceBatchNorm
+
+LOST = RuntimeError("Connection closed by peer [127.0.0.1]:4321")
+
+
+@pytest.fixture
+def log(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("fastreid"), "propagate", True)
+    return caplog
+
+
+def fail_with(error, store, rank):
+    with pytest.raises(type(error)), told_to_all(store, rank, 4):
+        raise error
+
+
+def test_error_is_logged_with_its_rank(log):
+    fail_with(ValueError("no such thing"), dist.HashStore(), 3)
+    assert "rank 3 of 4 failed: ValueError: no such thing" in log.text
+
+
+def test_broken_connection_names_what_came_first(log):
+    store = dist.HashStore()
+    fail_with(ValueError("no such thing"), store, 3)
+    log.clear()
+    fail_with(LOST, store, 0)
+    assert "rank 0 of 4 failed: RuntimeError: Connection closed" in log.text
+    assert "before that, rank 3 of 4 failed: ValueError: no such thing" in log.text
+
+
+def test_broken_connection_without_a_word_speaks_of_a_killed_process(log):
+    fail_with(LOST, dist.HashStore(), 0)
+    assert "another process was killed or hangs" in log.text
+
+
+def test_error_of_its_own_is_not_put_on_others(log):
+    fail_with(RuntimeError("mat1 and mat2 cannot be multiplied"), dist.HashStore(), 0)
+    assert "another process" not in log.text
+
+
+def test_asked_program_end_is_no_failure(log):
+    with pytest.raises(SystemExit), told_to_all(dist.HashStore(), 0, 4):
+        raise SystemExit(75)
+    assert "failed" not in log.text
+
+
+def test_process_alone_agrees_with_itself_at_once():
+    agreement = Agreement(2, 1.0)
+    assert agreement(True, False) == [True, False]
+    assert agreement(False, True) == [False, True]
+    assert agreement.finish() == [False, False]
+
+
+def test_second_signal_is_ignored_among_several_processes(log):
+    with StopRequest(2) as request, request.deferred():
+        signal.raise_signal(signal.SIGTERM)
+        assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_IGN] * 2
+        signal.raise_signal(signal.SIGTERM)
+        assert request.requested == "SIGTERM"
+    assert "a second signal changes nothing" in log.text
+
+
+def test_batch_norm_refuses_a_vector():
+    with pytest.raises(ValueError, match=r"expected \(B, C, ...\), got \(3,\)"):
+        AllReduceBatchNorm(3)(torch.zeros(3))
+
+
+def test_batch_norm_in_evaluation_is_the_usual_one():
+    torch.manual_seed(0)
+    values = torch.randn(4, 3, 2, 2)
+    usual, own = torch.nn.BatchNorm2d(3), AllReduceBatchNorm(3)
+    usual(values)
+    own.load_state_dict(usual.state_dict())
+    assert torch.equal(own.eval()(values), usual.eval()(values))
