@@ -143,12 +143,12 @@ def test_threads_end(make):
     loader = make()
     batches = loader.iterate()
     next(batches)
-    assert set(threading.enumerate()) > before
+    assert set(threading.enumerate()) - before
     loader.close()
     deadline = time.monotonic() + 5
-    while set(threading.enumerate()) > before and time.monotonic() < deadline:
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert set(threading.enumerate()) <= before
+    assert not set(threading.enumerate()) - before
 
 
 def test_iterating_again_starts_anew(make):

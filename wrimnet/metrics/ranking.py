@@ -210,18 +210,23 @@ def _identity_rank(dist: Tensor, columns: Tensor, ranks: Tensor, gallery: _Galle
 
 def _scores_from_ranks(ranks: np.ndarray, first: np.ndarray) -> QueryScores:
     """Average precision and penalty from the ranks (Q, M) of the matches."""
-    ordered = np.sort(ranks, axis=1).T  # (M, Q): summed row by row, so padding changes no bit
+    ordered = np.sort(ranks, axis=1).T  # (M, Q)
     exists = ordered < _NO_MATCH
     num_matches = exists.sum(axis=0)
     divisor = np.maximum(num_matches, 1)
     nth = np.arange(1, len(ordered) + 1)[:, None]
-    precision = np.where(exists, nth / ordered, 0.0).sum(axis=0)
+    precision = _sum_in_order(np.where(exists, nth / ordered, 0.0))
     last = np.where(exists, ordered, 1).max(axis=0, initial=1)
     return QueryScores(
         first_match=np.where(num_matches > 0, first, 0).astype(np.int64),
         average_precision=precision / divisor,
         inverse_negative_penalty=num_matches / last,
     )
+
+
+def _sum_in_order(terms: np.ndarray) -> np.ndarray:
+    """Sums (M, Q) over M from the first to the last, so that padding and chunks change no bit."""
+    return np.cumsum(np.vstack([np.zeros((1, terms.shape[1])), terms]), 0)[-1]
 
 
 def _check(dist: Tensor, queries: Labels, gallery: Labels) -> None:
