@@ -85,8 +85,10 @@ class Canvas:
             palette: uint8 (slots, 3).
             background: uint8 (H, W, 3).
         """
-        surface = background.copy()
-        np.copyto(surface, palette[self.slots], where=(self.slots > 0)[..., None])
+        table = np.zeros((256, 1, 3), np.uint8)
+        table[: len(palette), 0] = palette
+        painted = cv2.LUT(cv2.merge([self.slots] * 3), table)
+        surface = cv2.copyTo(painted, self.slots, background.copy())
         return cv2.multiply(surface, cv2.merge([self.light] * 3), scale=1.0 / FULL_LIGHT)
 
 
