@@ -24,6 +24,7 @@ from wrimnet.analysis.cost_figure import draw_costs
 from wrimnet.analysis.figure_files import save_figure
 from wrimnet.data.benchmark import benchmark_data
 from wrimnet.data.benchmark import markdown_table as ways_table
+from wrimnet.data.one_thread import one_thread
 from wrimnet.engine.benchmark.full_size import build_full_size, full_size_table
 from wrimnet.engine.benchmark.processes import build_process_rows, process_table
 from wrimnet.engine.benchmark.scaling import build_points
@@ -35,7 +36,6 @@ from wrimnet.engine.benchmark.setup import (
 )
 from wrimnet.engine.benchmark.stages import build_stage_profile
 from wrimnet.engine.benchmark.tables import scaling_table, stage_table, train_numbers, train_table
-from wrimnet.engine.benchmark.timing import one_thread
 from wrimnet.engine.benchmark.train import build_train_times
 from wrimnet.evaluation.benchmark import benchmark_evaluation, markdown_table
 from wrimnet.evaluation.provenance import describe_code, describe_machine

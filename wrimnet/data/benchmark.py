@@ -6,8 +6,7 @@ machine that is busy with other things too. Delivery is measured by the clock on
 
 import resource
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from wrimnet.data.cache import open_cache
 from wrimnet.data.cache_builder import build_cache_file
 from wrimnet.data.cache_file import CacheFile
 from wrimnet.data.cache_key import cache_key
+from wrimnet.data.one_thread import one_thread
 from wrimnet.data.reading import ImageReader, ReadingWatch
 from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, MemorySource
 from wrimnet.data.train_set import TrainSet
@@ -60,7 +60,7 @@ def benchmark_data(
     cache = open_cache(key, train_set.items, folder / "cache", **CACHE)
     ways = [*_per_core(train_set, cache), _cache_building(train_set, folder)]
     ways += _deliveries(train_set, cache, device)
-    with _one_thread():
+    with one_thread():
         for _ in range(repeats):
             for way in ways:
                 way["images_per_second"].append(_speed(way))
@@ -155,16 +155,6 @@ def _cpu_seconds() -> float:
     """Returns the CPU time of this process and of the processes it has waited for."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def markdown_table(ways: list[dict[str, Any]]) -> str:

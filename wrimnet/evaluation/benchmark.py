@@ -6,14 +6,14 @@ on the wall would measure them too. The forms take turns, so that a slow minute 
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from wrimnet.data.one_thread import one_thread
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.protocols import find_protocol
 from wrimnet.metrics.exclusion import camera_rule
@@ -89,7 +89,7 @@ def benchmark_evaluation(
     Returns:
         The ranking of each size, then the re-ranking of those that are re-ranked.
     """
-    with _one_thread():
+    with one_thread():
         ranked = [_time_ranking(size, ranking_forms, repeats) for size in sizes]
         reranked = [
             _time_reranking(size, reranking_forms, repeats)
@@ -185,13 +185,3 @@ def _test_set(size: Size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     embeddings += 1.5 * rng.standard_normal((num_all, 64))
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     return pids, camids, 2 - 2 * embeddings @ embeddings.T
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

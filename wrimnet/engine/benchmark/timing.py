@@ -28,17 +28,6 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keeps the CPU's work in one thread; what a GPU does is not touched by it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class StageClock:
     """Times the stages of a step without making the host wait between them.
 
