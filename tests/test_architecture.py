@@ -15,11 +15,13 @@ from source_tree import (
     read_modules,
 )
 
-# Each layer and the layers that it may import, itself aside. `modality` is two constants.
+# Each layer and the layers that it may import, itself aside. `modality` is two constants,
+# `atomic_files` one function.
 ALLOWED = {
     # `wrimnet.load` is the interface, imported when it is called.
     "": {"interface"},
     "modality": set(),
+    "atomic_files": set(),
     "compat": set(),
     "losses": {"modality"},
     "layers": {"modality"},
@@ -28,17 +30,18 @@ ALLOWED = {
     "modeling": {"modality", "layers", "losses", "compat"},
     "data": {"modality", "compat"},
     "evaluation": {"modality", "data", "metrics", "compat"},
-    "engine": {"modality", "config", "compat", "data", "evaluation", "modeling", "plugin"},
+    "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
+    | {"plugin"},
     "analysis": {"modality", "metrics"},
     # Runs the tools as processes and reads what they wrote.
-    "experiments": {"modality", "config"},
+    "experiments": {"modality", "atomic_files", "config"},
     # A trained model as something to call: `wrimnet.load` and what the tools share of it.
     "interface": {"modality", "compat", "config", "data", "engine", "evaluation"},
     # What is made of a model: arrays of its inside and of its test set, handed to analysis to draw.
     "inspection": {"modality", "metrics", "compat", "config", "layers", "data", "engine"}
     | {"evaluation", "interface", "analysis"},
     # Embeddings in, files or rows out; they know neither models nor configurations.
-    "search": {"modality"},
+    "search": {"modality", "atomic_files"},
     "export": {"modality"},
     # Runs under faults, and what they left behind compared.
     "reliability": {"config", "data", "engine", "command_line"},

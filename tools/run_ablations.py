@@ -8,16 +8,14 @@ not there. Exit code 1 if a run failed.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from wrimnet.command_line import run_tool
 from wrimnet.experiments.command import (
     INTERRUPTED,
-    add_dataset_argument,
+    add_dataset_arguments,
     add_shared_arguments,
-    make_setting,
-    setup_generated_data,
+    setup_dataset,
     work_through,
 )
 from wrimnet.experiments.invocation import called_as
@@ -33,9 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_dataset_argument(parser)
+    add_dataset_arguments(parser)
     parser.add_argument("--table", required=True, choices=(*TABLES, "all"), help="which rows")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run per row each")
     add_shared_arguments(parser)
     return parser.parse_args()
 
@@ -43,15 +40,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Runs what is not yet done, then prints and writes the report; returns the exit code."""
     args = parse_arguments()
-    setting = make_setting(
-        args, dataset=args.dataset, project=PROJECT, place=f"logs/experiments/{args.dataset}"
-    )
-    setup_generated_data(
-        setting,
-        config_file=setting.config_file(),
-        tools=PROJECT / "tools",
-        workers=os.cpu_count() or 1,
-    )
+    setting = setup_dataset(args, project=PROJECT)
     runs = plan_rows(setting, rows_of(args.table), args.seeds)
     code = work_through(runs, args, tools=PROJECT / "tools", costs=True)
     if code == INTERRUPTED:

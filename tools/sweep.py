@@ -10,16 +10,14 @@ repeats no finished run. Exit code 1 if a run failed.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from wrimnet.command_line import run_tool
 from wrimnet.experiments.command import (
     INTERRUPTED,
-    add_dataset_argument,
+    add_dataset_arguments,
     add_shared_arguments,
-    make_setting,
-    setup_generated_data,
+    setup_dataset,
     work_through,
 )
 from wrimnet.experiments.plans import FIGURE_S1, Setting, path_word, plan_sweep
@@ -37,12 +35,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_dataset_argument(parser)
+    add_dataset_arguments(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--figure", choices=["S1"], help="the paper's sweep over both lambdas")
     what.add_argument("--key", help="configuration key; train_net.py --help-config lists them")
     parser.add_argument("--values", nargs="+", help="values of --key")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="one run per value each")
     parser.add_argument("--figure-out", type=Path, metavar="STEM", help="figure without its suffix")
     add_shared_arguments(parser)
     args = parser.parse_args()
@@ -54,15 +51,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Runs what is not yet done, then prints the tables and draws; returns the exit code."""
     args = parse_arguments()
-    setting = make_setting(
-        args, dataset=args.dataset, project=PROJECT, place=f"logs/experiments/{args.dataset}"
-    )
-    setup_generated_data(
-        setting,
-        config_file=setting.config_file(),
-        tools=PROJECT / "tools",
-        workers=os.cpu_count() or 1,
-    )
+    setting = setup_dataset(args, project=PROJECT)
     grid = {args.key: args.values} if args.key else FIGURE_S1
     runs = {key: plan_sweep(setting, key, values, args.seeds) for key, values in grid.items()}
     every = {run.name: run for own in runs.values() for run in own}

@@ -1,13 +1,13 @@
 """Checkpoints that are whole or absent: written beside, flushed, renamed; verified when read."""
 
 import logging
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from wrimnet import atomic_files
 from wrimnet.engine.weights import read_checkpoint
 
 LAST = "last_checkpoint"
@@ -141,34 +141,18 @@ def verify(path: str | Path) -> None:
 
 
 def write_atomically(path: Path, write: Any) -> None:
-    """Lets ``write`` fill a temporary file, flushes it to the disk and renames it to ``path``.
+    """Writes a file of a run: whole, or not at all (:func:`wrimnet.atomic_files.write_file`).
 
     Raises:
         OSError: the disk is full or the folder read-only; ``path`` is as it was before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
+        atomic_files.write_file(path, write)
     except (OSError, RuntimeError) as error:  # torch.save wraps a full disk in a RuntimeError
         raise OSError(
             f"cannot write {path}: {error}; make room or choose another OUTPUT_DIR, then go on "
             "with --resume: earlier checkpoints are whole"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _logger() -> logging.Logger:

@@ -36,9 +36,10 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
 
 
-def add_dataset_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the choice of the dataset."""
+def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice of the dataset and of the seeds."""
     parser.add_argument("--dataset", required=True, choices=DATASETS, help="folder of configs/")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="runs of each kind")
 
 
 def make_setting(args: argparse.Namespace, *, dataset: str, project: Path, place: str) -> Setting:
@@ -60,15 +61,20 @@ def make_setting(args: argparse.Namespace, *, dataset: str, project: Path, place
     )
 
 
-def setup_generated_data(setting: Setting, *, config_file: str, tools: Path, workers: int) -> None:
-    """Draws the Synthetic dataset if it is not there."""
+def setup_dataset(args: argparse.Namespace, *, project: Path) -> Setting:
+    """Returns the setting of --dataset; draws the Synthetic dataset if it is not there."""
+    place = f"logs/experiments/{args.dataset}"
+    setting = make_setting(args, dataset=args.dataset, project=project, place=place)
     if setting.dataset != "Synthetic":
-        return
-    cfg = setup_cfg(config_file, setting.overlays, setting.overrides)
+        return setting
+    cfg = setup_cfg(setting.config_file(), setting.overlays, setting.overrides)
     root = Path(cfg.DATASETS.ROOT)
     if not (root / "LLCM").exists():
-        words = ["--layout", "llcm", "--out", str(root), "--workers", str(workers)]
-        subprocess.run([sys.executable, str(tools / "make_synthetic.py"), *words], check=True)
+        workers = str(os.cpu_count() or 1)
+        words = ["--layout", "llcm", "--out", str(root), "--workers", workers]
+        tool = project / "tools" / "make_synthetic.py"
+        subprocess.run([sys.executable, str(tool), *words], check=True)
+    return setting
 
 
 def work_through(runs: Sequence[Run], args: argparse.Namespace, *, tools: Path, costs: bool) -> int:

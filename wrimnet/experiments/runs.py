@@ -1,10 +1,11 @@
 """One training run of an experiment: its folder, its record, whether it is done."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from wrimnet.atomic_files import write_file
 
 CONSOLE_LOG = "console.log"
 RECORD_FILE = "run.json"
@@ -70,7 +71,5 @@ def read_record(folder: Path) -> dict[str, Any]:
 def write_record(run: Run, attempts: Sequence[Mapping[str, Any]]) -> None:
     """Writes what the run is and how long each attempt at it took."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({**run.about, "attempts": list(attempts)}, indent=1)
-    temporary = run.folder / f".{RECORD_FILE}.{os.getpid()}"
-    temporary.write_text(content + "\n", encoding="utf-8")
-    temporary.replace(run.folder / RECORD_FILE)
+    text = json.dumps({**run.about, "attempts": list(attempts)}, indent=1) + "\n"
+    write_file(run.folder / RECORD_FILE, lambda file: file.write(text.encode()))

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import numpy as np
 
-from wrimnet.search.atomic_files import sha256, write_file, write_json
 from wrimnet.search.exact import ExactSearcher, Neighbors, Searcher, check_queries
+from wrimnet.search.hashed_files import sha256, write_file, write_json
 from wrimnet.search.index import INDEX_FILE, EmbeddingIndex
 
 EXACT_UP_TO = 1_000_000

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from wrimnet.modality import MODALITY_NAMES
-from wrimnet.search.atomic_files import sha256, write_file, write_json
+from wrimnet.search.hashed_files import sha256, write_file, write_json
 
 FORMAT = 1
 INDEX_FILE = "index.json"

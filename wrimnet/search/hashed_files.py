@@ -1,30 +1,18 @@
-"""Files that are whole or absent: written beside, flushed, renamed."""
+"""Files that are whole or absent, with the hash that tells later whether they still are."""
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from wrimnet import atomic_files
+
 
 def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> str:
-    """Lets ``write`` fill a temporary file, renames it to ``path`` and returns its sha256.
-
-    Raises:
-        OSError: the file cannot be written; one that was there before is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = sha256(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest
+    """Writes as :func:`wrimnet.atomic_files.write_file` does and returns the file's sha256."""
+    atomic_files.write_file(path, write)
+    return sha256(path)
 
 
 def write_json(path: Path, content: Any) -> str:
