@@ -106,6 +106,14 @@ def test_value_that_is_no_choice_is_refused_and_each_choice_is_accepted(key):
         (("MODEL.WRIM.MIIM.STRIDE", "(4, 2, 10, 1)"), "= 10 after Block 3 is larger than its 24 x"),
         (("INPUT.SIZE_TEST", "[48, 16]", "MODEL.WRIM.MAIN.STRIPES", "6"), "the 3 rows .*SIZE_TEST"),
         (("INPUT.SIZE_TRAIN", "[2, 64]"), r"SIZE_TRAIN = \[2, 64\]: nothing is left of it"),
+        (
+            ("SOLVER.SCHED", "CosineAnnealingLR", "SOLVER.BASE_LR", "0"),
+            r"ETA_MIN_LR = 1e-07: .*BASE_LR = 0.0 down to it",
+        ),
+        (
+            ("SOLVER.SCHED", "CosineAnnealingLR", "SOLVER.ETA_MIN_LR", "-1"),
+            r"ETA_MIN_LR = -1.0: .*from 0 to below",
+        ),
         (("MODEL.DEVICE", "gpu"), r"MODEL.DEVICE = 'gpu': expected auto or one of \['cpu'"),
         (("MODEL.DEVICE", "cuda:99"), r"MODEL.DEVICE = 'cuda:99': expected auto or one of"),
     ],

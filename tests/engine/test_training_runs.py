@@ -164,6 +164,12 @@ def test_fewer_identities_than_asked_for_is_a_sentence(data, tmp_path):
         WRIMTrainer(cfg)
 
 
+def test_fewer_classes_than_identities_is_a_sentence(data, tmp_path):
+    cfg = tiny_cfg(data, tmp_path, MODEL__HEADS__NUM_CLASSES="4")
+    with pytest.raises(ValueError, match=r"NUM_CLASSES = 4, but there are 5 .*; set it to 0"):
+        WRIMTrainer(cfg)
+
+
 def test_evaluation_every_epoch_is_written_each_time(data, tmp_path):
     train(tiny_cfg(data, tmp_path, TEST__EVAL_PERIOD="1"), arguments())
     evaluated = [line["iteration"] for line in read_lines(tmp_path) if "llcm_ir2vis/mAP" in line]

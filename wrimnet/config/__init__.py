@@ -1,6 +1,6 @@
 """YACS configuration: FastReID's tree, this project's keys, reading, merging, checking."""
 
-from wrimnet.config.check import check_config, check_fastreid_keys
+from wrimnet.config.check import check_config, check_fastreid_keys, check_num_classes
 from wrimnet.config.defaults import add_wrim_config, get_cfg
 from wrimnet.config.setup import config_hash, describe_keys, setup_cfg
 
@@ -8,6 +8,7 @@ __all__ = [
     "add_wrim_config",
     "check_config",
     "check_fastreid_keys",
+    "check_num_classes",
     "config_hash",
     "describe_keys",
     "get_cfg",

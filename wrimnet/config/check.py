@@ -31,6 +31,7 @@ def check_config(cfg: CfgNode) -> None:
     check_fastreid_keys(cfg)
     check_choices(cfg)
     check_ranges(cfg)
+    check_schedule(cfg)
     check_batch(cfg)
     check_acceleration(cfg)
     check_miim(cfg)
@@ -133,6 +134,16 @@ def check_pixels(cfg: CfgNode) -> None:
         )
 
 
+def check_schedule(cfg: CfgNode) -> None:
+    """Raises ValueError if the cosine would not go down."""
+    solver = cfg.SOLVER
+    if solver.SCHED == "CosineAnnealingLR" and not 0 <= solver.ETA_MIN_LR < solver.BASE_LR:
+        raise ValueError(
+            f"SOLVER.ETA_MIN_LR = {solver.ETA_MIN_LR}: the cosine goes from SOLVER.BASE_LR = "
+            f"{solver.BASE_LR} down to it; expected a number from 0 to below BASE_LR"
+        )
+
+
 def check_batch(cfg: CfgNode) -> None:
     """Raises ValueError if the batch is not 2 x P x K with at least two identities."""
     batch, instances = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
@@ -221,3 +232,16 @@ def _stem_side(side: int, max_pool: str) -> int:
     if max_pool == "torchvision":
         return (after_conv + 1) // 2  # kernel 3, stride 2, padding 1
     return after_conv // 2  # kernel 3, stride 2, ceil mode; nothing is left of one pixel
+
+
+def check_num_classes(cfg: CfgNode, identities: int) -> None:
+    """Raises ValueError if the classifiers have fewer classes than there are training identities.
+
+    On a GPU, the first label beyond them would end the process without a message.
+    """
+    classes = cfg.MODEL.HEADS.NUM_CLASSES
+    if 0 < classes < identities:
+        raise ValueError(
+            f"MODEL.HEADS.NUM_CLASSES = {classes}, but there are {identities} training identities; "
+            "set it to 0, they are counted"
+        )

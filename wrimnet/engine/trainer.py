@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
-from wrimnet.config import config_hash
+from wrimnet.config import check_num_classes, config_hash
 from wrimnet.data.build import build_dataset
 from wrimnet.data.build_train import build_train_loader
 from wrimnet.data.loader import TrainLoader
@@ -65,6 +65,7 @@ class WRIMTrainer(DefaultTrainer):
         TrainerBase.__init__(self)
         self.request = request or StopRequest()
         self.data_loader = self.build_train_loader(cfg)
+        check_num_classes(cfg, self.data_loader.dataset.num_classes)
         cfg = self.auto_scale_hyperparams(cfg, self.data_loader.dataset.num_classes)
         self.model = self.build_model(cfg).train()
         self.optimizer = self.build_optimizer(cfg, self.model)
