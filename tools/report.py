@@ -25,9 +25,13 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, metavar="STEM", help="write STEM.md, STEM.tex, STEM.csv"
     )
+    parser.add_argument(
+        "--notes", type=Path, metavar="FILE", help="Markdown to stand above the tables"
+    )
     parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
     args = parser.parse_args()
-    report = report_folders(args.runs, tables=args.table, command=called_as())
+    notes = args.notes.read_text(encoding="utf-8") if args.notes else ""
+    report = report_folders(args.runs, tables=args.table, command=called_as(), notes=notes)
     print(report.markdown())
     for path in report.write(args.out or args.runs[0] / "report"):
         print(path)

@@ -66,6 +66,25 @@ def test_nothing_finished_is_a_table_of_dashes(tmp_path):
     assert "| no auxiliary information | — | 57.32 | 63.43 |" in report.markdown()
 
 
+def test_unfinished_seeds_of_a_row_share_a_line(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, "s3_add", seed=seed, finished=seed == 1)
+    lines = report_folders([tmp_path]).markdown().splitlines()
+    assert [line for line in lines if "Not finished" in line] == [
+        "- Not finished: s3_add/seed0, seed2"
+    ]
+
+
+def test_notes_stand_between_facts_and_tables_and_cost_says_its_conditions(tmp_path):
+    write_two_rows(tmp_path)
+    text = report_folders([tmp_path], notes="## Look\n\nIt helps.\n").markdown()
+    places = [
+        text.index(part) for part in ("Code: commit", "## Look", "Percent; mean", "### Table")
+    ]
+    assert places == sorted(places)
+    assert f"- Cost measured on {COST['device']}, {COST['input']}, {COST['precision']}\n" in text
+
+
 @pytest.mark.parametrize(
     ("change", "fact"),
     [

@@ -39,12 +39,14 @@ class WholeReport(NamedTuple):
     Args:
         title: of the document.
         facts: sentences on what was run.
+        notes: Markdown that somebody wrote on the results, "" for none.
         tables: as printed.
         numbers: rows of the CSV file, in full precision.
     """
 
     title: str
     facts: tuple[str, ...]
+    notes: str
     tables: tuple[Table, ...]
     numbers: tuple[tuple[Any, ...], ...]
 
@@ -52,7 +54,8 @@ class WholeReport(NamedTuple):
         """The document as Markdown."""
         facts = "\n".join(f"- {fact}" for fact in self.facts)
         tables = "\n".join(markdown(table) for table in self.tables)
-        return f"# {self.title}\n\n{facts}\n\n{LEGEND}\n\n{tables}"
+        parts = (f"# {self.title}", facts, self.notes.strip(), LEGEND, tables)
+        return "\n\n".join(part for part in parts if part)
 
     def write(self, stem: str | Path) -> list[Path]:
         """Writes STEM.md, STEM.tex and STEM.csv; returns their paths."""
@@ -67,7 +70,11 @@ class WholeReport(NamedTuple):
 
 
 def report_folders(
-    places: Sequence[str | Path], *, tables: Sequence[str] = (), command: str = ""
+    places: Sequence[str | Path],
+    *,
+    tables: Sequence[str] = (),
+    command: str = "",
+    notes: str = "",
 ) -> WholeReport:
     """Reports every run at or below some folders.
 
@@ -75,6 +82,7 @@ def report_folders(
         places: folders.
         tables: which of the paper's tables; () for those of which there is any row.
         command: how the report was made.
+        notes: Markdown that goes between the facts and the tables.
 
     Raises:
         FileNotFoundError: no run there.
@@ -92,6 +100,7 @@ def report_folders(
     return WholeReport(
         title=f"Results on {', '.join(sorted({r.about['dataset'] for r in records}))}",
         facts=tuple(facts_of(records, command)),
+        notes=notes,
         tables=tuple(printed),
         numbers=tuple(line for report in (*reports, *sweeps) for line in _numbers(report)),
     )
@@ -118,12 +127,27 @@ def facts_of(records: Sequence[Record], command: str) -> list[str]:
         f"Time of all runs together: {datetime.timedelta(seconds=round(sum(seconds)))}",
         *generated_data_facts(records),
     ]
-    return [*facts, *(f"Not finished: {record.about['name']}" for record in unfinished(records))]
+    return [*facts, *unfinished_facts(records), *cost_facts(records)]
 
 
-def unfinished(records: Iterable[Record]) -> list[Record]:
-    """Returns the runs without complete results."""
-    return [record for record in records if record.results is None]
+def unfinished_facts(records: Iterable[Record]) -> list[str]:
+    """Names the runs without complete results, one line for each row or value."""
+    runs: dict[str, list[str]] = {}
+    for record in records:
+        if record.results is None:
+            kind, _, seed = record.about["name"].rpartition("/")
+            runs.setdefault(kind, []).append(seed)
+    return [f"Not finished: {kind}/{', '.join(seeds)}" for kind, seeds in runs.items()]
+
+
+def cost_facts(records: Iterable[Record]) -> list[str]:
+    """Says on what the costs were measured; nothing where none were."""
+    conditions = dict.fromkeys(
+        f"{cost['device']}, {cost['input']}, {cost['precision']}"
+        for record in records
+        if (cost := record.cost)
+    )
+    return [f"Cost measured on {text}" for text in conditions]
 
 
 def generated_data_facts(records: Iterable[Record]) -> list[str]:
