@@ -1,6 +1,7 @@
 """What one process of a group trains and evaluates; alone it is the reference for all."""
 
 import torch
+import torch.distributed as dist
 from tiny_runs import tiny_cfg
 
 from wrimnet.data.build import build_dataset
@@ -79,6 +80,32 @@ def load_batch(root):
     batch = load_whole_batch(loader.load, 3)
     loader.close()
     return batch
+
+
+def train_with_a_broken_image(root, output):
+    """What the error of a run says in which the last process alone meets a NaN, at iteration 1."""
+    cfg = tiny_cfg(root, output, SOLVER__IMS_PER_BATCH="16", SOLVER__LOG_PERIOD="2")
+    with setup_process_group(cfg):
+        trainer = WRIMTrainer(cfg)
+        if dist.get_rank() == dist.get_world_size() - 1:
+            break_augmentation(trainer.step, iteration=1)
+        try:
+            trainer.train()
+        except FloatingPointError as error:
+            return str(error)
+    return "trained to the end"
+
+
+def break_augmentation(step, *, iteration):
+    augment = step.augment
+
+    def broken(batch):
+        augmented = augment(batch)
+        if batch["iteration"] == iteration:
+            augmented["images"][0, 0, 0, 0] = torch.nan
+        return augmented
+
+    step.augment = broken
 
 
 def evaluate(root):

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 import torch
 from gloo_processes import run_in_processes
-from shares_of_a_batch import evaluate_only, train_and_evaluate
+from shares_of_a_batch import (
+    evaluate_only,
+    small_cfg,
+    train_and_evaluate,
+    train_with_a_broken_image,
+)
 from tiny_runs import make_noise_tree
+
+from wrimnet.data.build_train import build_train_loader
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +109,17 @@ def assert_equal_evaluation(found, expected):
         assert of_rank["metrics"] == expected["metrics"]
     rows = [len(next(iter(of_rank["parts"].values()), ())) for of_rank in found[1:]]
     assert sum(rows) < len(next(iter(expected["parts"].values())))  # nobody embedded everything
+
+
+def test_nan_of_one_process_ends_all_and_the_whole_batch_is_kept(data, tmp_path):
+    output = tmp_path / "out"
+    output.mkdir()
+    said = run_in_processes(train_with_a_broken_image, 2, tmp_path, data, output)
+    assert all("became nan at iteration 1, learning rate" in text for text in said), said
+    saved = torch.load(output / "replay_00000001.pth", weights_only=True)
+    loader = build_train_loader(small_cfg(data))
+    expected = loader.load(1)
+    loader.close()
+    assert saved["img_paths"] == expected["img_paths"]
+    assert torch.equal(saved["images"], expected["images"])
+    assert not list(output.glob("checkpoint_*.pth")), "lost weights were saved"
