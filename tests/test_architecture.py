@@ -33,8 +33,8 @@ ALLOWED = {
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
     | {"plugin"},
     "analysis": {"modality", "metrics"},
-    # Runs the tools as processes and reads what they wrote.
-    "experiments": {"modality", "atomic_files", "config"},
+    # Runs the tools as processes, reads what they wrote and draws it.
+    "experiments": {"modality", "atomic_files", "config", "analysis"},
     # A trained model as something to call: `wrimnet.load` and what the tools share of it.
     "interface": {"modality", "compat", "config", "data", "engine", "evaluation"},
     # What is made of a model: arrays of its inside and of its test set, handed to analysis to draw.

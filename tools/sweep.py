@@ -12,6 +12,7 @@ repeats no finished run. Exit code 1 if a run failed.
 import argparse
 from pathlib import Path
 
+from wrimnet.analysis.figure_files import import_matplotlib, save_figure
 from wrimnet.command_line import run_tool
 from wrimnet.experiments.command import (
     INTERRUPTED,
@@ -23,7 +24,7 @@ from wrimnet.experiments.command import (
 from wrimnet.experiments.plans import FIGURE_S1, Setting, path_word, plan_sweep
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.runs import Run
-from wrimnet.experiments.sweep_figure import draw_sweeps, save_figure
+from wrimnet.experiments.sweep_figure import draw_sweeps
 from wrimnet.experiments.sweep_report import make_sweep, sweep_table
 from wrimnet.experiments.tables import markdown
 
@@ -51,6 +52,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Runs what is not yet done, then prints the tables and draws; returns the exit code."""
     args = parse_arguments()
+    import_matplotlib()  # a missing one is told before the runs, not after them
     setting = setup_dataset(args, project=PROJECT)
     grid = {args.key: args.values} if args.key else FIGURE_S1
     runs = {key: plan_sweep(setting, key, values, args.seeds) for key, values in grid.items()}
@@ -68,7 +70,8 @@ def show(args: argparse.Namespace, setting: Setting, runs: dict[str, list[Run]])
     name = f"figure_{args.figure}" if args.figure else f"sweep_{path_word(args.key)}"
     title = f"{setting.dataset}, seeds {', '.join(map(str, args.seeds))}"
     figure = draw_sweeps(sweeps, title)
-    for path in save_figure(figure, args.figure_out or setting.folder / name):
+    stem = args.figure_out or setting.folder / name
+    for path in save_figure(figure, stem.parent, stem.name):
         print(path)
     return 0
 

@@ -93,6 +93,13 @@ def test_figure_s1_in_one_command(project, monkeypatch, capsys):
     assert "0.5 (WRIM-Net)" in capsys.readouterr().out
 
 
+def test_sweep_without_matplotlib_is_told_before_any_run(project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ValueError, match=r"figures need matplotlib: pip install"):
+        call("sweep", project, monkeypatch, "--dataset", "LLCM", "--figure", "S1", *DEVICE)
+    assert count_calls(project) == 0
+
+
 def test_splits_in_one_command_without_the_last_one_first(project, monkeypatch, capsys):
     write_fake_train(project / "tools", fail=["split3"], by_split=True)
     words = ("--splits", "1", "2", "3", *DEVICE)

@@ -1,9 +1,9 @@
 """The curves of a sweep: Rank-1 and mAP over the value of a key (Fig. S1)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wrimnet.analysis.figure_files import add_axes, new_figure
 from wrimnet.experiments.records import METRICS
 from wrimnet.experiments.row_report import Report, RowRuns
 from wrimnet.experiments.sweep_report import is_paper_setting, value_of
@@ -20,10 +20,10 @@ SYMBOLS = {
     "MODEL.WRIM.MAIN.STRIPES": "N",
     "MODEL.WRIM.AUXILIARY.STRIPES": "M",
     "MODEL.WRIM.MIIM.REGION_SIZE": "g",
+    "MODEL.WRIM.MIIM.NUM_HEADS": "heads",
     "MODEL.WRIM.MIIM.REDUCTION": "r",
 }
 COLOURS = ("#1b6ca8", "#c8553d", "#4a7c59", "#8d6a9f")
-FORMATS = ("png", "svg")
 
 
 def draw_sweeps(sweeps: Sequence[tuple[str, Report]], title: str) -> "Figure":
@@ -37,10 +37,11 @@ def draw_sweeps(sweeps: Sequence[tuple[str, Report]], title: str) -> "Figure":
         The figure: one curve per protocol, error bars over seeds, the paper's setting dashed.
 
     Raises:
-        ValueError: matplotlib is not installed, or no run of a sweep is finished.
+        MatplotlibMissingError: matplotlib is not installed.
+        ValueError: no run of a sweep is finished.
     """
-    figure = _new_figure(len(sweeps))
-    panels = figure.subplots(len(METRICS), len(sweeps), squeeze=False)
+    figure = new_figure(4.2 * len(sweeps), 6, title, layout="constrained")
+    panels = add_axes(figure, len(METRICS), len(sweeps))
     for column, (key, report) in enumerate(sweeps):
         points = [row for row in report.rows if row.finished]
         if not points:
@@ -49,28 +50,7 @@ def draw_sweeps(sweeps: Sequence[tuple[str, Report]], title: str) -> "Figure":
             _draw_panel(panel, key, points, [c for c in report.columns if c[1] == metric])
             panel.set_ylabel(f"{metric} (%)")
     panels[0, 0].legend(fontsize="small")
-    figure.suptitle(title)
     return figure
-
-
-def save_figure(figure: "Figure", stem: str | Path) -> list[Path]:
-    """Writes a figure as PNG and SVG; returns the paths."""
-    paths = [Path(f"{stem}.{suffix}") for suffix in FORMATS]
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        figure.savefig(path, dpi=150)
-    return paths
-
-
-def _new_figure(num_columns: int) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError(
-            "drawing needs matplotlib; install it with: pip install matplotlib (or the extra "
-            "wrimnet[viz]); the runs are kept, and the same call then only draws"
-        ) from error
-    return Figure(figsize=(4.2 * num_columns, 6), layout="constrained")
 
 
 def _draw_panel(
