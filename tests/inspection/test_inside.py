@@ -83,6 +83,7 @@ def test_looking_leaves_no_hook_behind(subject):
     similarity_maps(model, subject.trained.parts, images, modalities)
     gate_maps(model, torch.stack(images), VISIBLE)
     assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any("interaction_map" in vars(module) for module in model.modules())
 
 
 @pytest.mark.parametrize("number", [0, 1])

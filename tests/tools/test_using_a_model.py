@@ -48,6 +48,22 @@ def test_there_are_five_commands():
                                                "export")]  # fmt: skip
 
 
+def test_gates_are_measured(workspace, run):
+    code, out, err = run("python tools/measure_gates.py --run logs/Synthetic/wrim")
+    assert code == 0, err
+    spreads, results = out.split("### Results with other gates")
+    lines = [line for line in spreads.splitlines() if line.startswith("| Block")]
+    assert [line.split(" | ")[0] for line in lines] == [
+        "| Block 1, visible", "| Block 1, infrared", "| Block 2, visible", "| Block 2, infrared",
+        "| Block 3, shared", "| Block 4, shared",
+    ]  # fmt: skip
+    for line in lines:
+        assert sum(map(float, line.strip("| ").split(" | ")[3:])) == pytest.approx(100, abs=0.02)
+    written = json.loads((workspace / "logs/Synthetic/wrim/results.json").read_text())
+    (first,) = [r for r in written["results"] if r["protocol"] == "llcm_ir2vis" and r["whole"]]
+    assert f"| as trained | {100 * first['mean']['cmc'][0]:.2f} |" in results
+
+
 def test_figures(workspace, run):
     code, out, err = run(COMMANDS[0])
     assert code == 0, err

@@ -71,7 +71,9 @@ def _draw_panel(
         )
     for place, row in zip(places, points, strict=True):
         if is_paper_setting(row):
-            panel.axvline(place, color="grey", linestyle="--", linewidth=1, zorder=0)
+            panel.axvline(
+                place, color="grey", linestyle="--", linewidth=1, zorder=0, label="WRIM-Net"
+            )
     panel.set_xticks(places, [str(value) for value in values])
     panel.set_xlabel(SYMBOLS.get(key, key))
 

@@ -1,7 +1,9 @@
-"""The gates of the MIIMs for given images."""
+"""The gates of the MIIMs: looked at, or exchanged for others."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +11,13 @@ from torch import Tensor, nn
 
 from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
+
+
+class MIIMName(NamedTuple):
+    """Which MIIM: after which Block, and "shared", "visible" or "infrared" (a separate one)."""
+
+    block: int
+    copy: str
 
 
 def gate_maps(model: nn.Module, images: Tensor, modality: int) -> dict[int, np.ndarray]:
@@ -24,7 +33,12 @@ def gate_maps(model: nn.Module, images: Tensor, modality: int) -> dict[int, np.n
         channels, (B, h, w) float32.
     """
     gates: dict[int, np.ndarray] = {}
-    with torch.inference_mode(), _record_gates(model.backbone.miims, gates):
+
+    def record(name: MIIMName, gate: Tensor) -> Tensor:
+        gates[name.block] = gate.float().mean(dim=1).cpu().numpy()
+        return gate
+
+    with torch.inference_mode(), intercepted_gates(model, record):
         model.embed_parts(images, modality)
     return gates
 
@@ -37,19 +51,37 @@ def miim_placement(model: nn.Module) -> dict[int, str]:
     }
 
 
+def named_miims(model: nn.Module) -> dict[MIIMName, MIIM]:
+    """Returns every MIIM of a WRIMNet, by Block."""
+    found = {}
+    for block, miim in sorted(model.backbone.miims.items()):
+        separate = isinstance(miim, PerModality)
+        copies = dict(miim.named_children()) if separate else {"shared": miim}
+        found |= {MIIMName(int(block), copy): module for copy, module in copies.items()}
+    return found
+
+
 @contextmanager
-def _record_gates(miims: nn.ModuleDict, gates: dict[int, np.ndarray]) -> Iterator[None]:
-    with ExitStack() as hooks:
-        for block, miim in miims.items():
-            for module in miim.modules():
-                if isinstance(module, MIIM):
-                    hook = module.register_forward_pre_hook(_recorder(gates, int(block)))
-                    hooks.callback(hook.remove)
+def intercepted_gates(
+    model: nn.Module, change: Callable[[MIIMName, Tensor], Tensor]
+) -> Iterator[None]:
+    """Within the context, MIIMs fuse with what ``change`` makes of their gates.
+
+    Args:
+        model: a WRIMNet.
+        change: takes the MIIM's name and gates (B, C, H, W) and returns gates of that shape, or
+            of one that is broadcast to it; the same ones to only look at them.
+    """
+    miims = named_miims(model)
+
+    def changed(name: MIIMName, compute: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+        return change(name, compute(features))
+
+    for name, miim in miims.items():
+        # on the object itself, in front of the class's method
+        miim.interaction_map = partial(changed, name, miim.interaction_map)
+    try:
         yield
-
-
-def _recorder(gates: dict[int, np.ndarray], block: int) -> object:
-    def record(miim: MIIM, inputs: tuple[Tensor, ...]) -> None:
-        gates[block] = miim.interaction_map(inputs[0]).float().mean(dim=1).cpu().numpy()
-
-    return record
+    finally:
+        for miim in miims.values():
+            del miim.interaction_map

@@ -52,7 +52,7 @@ def similarity_maps(
         (feature.detach() * gradient).sum(dim=1)[0].cpu().numpy()
         for feature, gradient in zip(features, gradients, strict=True)
     ]
-    return SimilarityMaps(float(cosine), *maps)
+    return SimilarityMaps(float(cosine.detach()), *maps)
 
 
 def _embedding(model: nn.Module, parts: Sequence[str], image: Tensor, modality: int) -> Tensor:

@@ -1,0 +1,64 @@
+"""Measures what the gates of a trained network's MIIMs vary with, and what they do for its results.
+
+    python tools/measure_gates.py --run logs/LLCM/wrim
+
+Two tables. The first splits the variance of the gates on the test images into three parts: between
+channels, between images, between the positions of an image. The second tests the network as it is,
+with each image's gates replaced by their mean over the positions, and with fixed gates.
+"""
+
+import argparse
+
+from wrimnet.command_line import run_tool
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.build import build_evaluator
+from wrimnet.experiments.tables import Table, markdown
+from wrimnet.inspection.gate_study import GateStudy, study_gates
+from wrimnet.interface.arguments import add_model_arguments, setup_model_cfg
+from wrimnet.interface.loading import build_embedder
+
+METRICS = ("Rank-1", "mAP")
+
+
+def spread_table(study: GateStudy) -> Table:
+    """Writes the variance of each MIIM's gates in its parts."""
+    rows = []
+    for name, spread in study.spreads.items():
+        parts = (spread.channels, spread.images, spread.positions)
+        shares = (f"{100 * part / spread.variance:.2f}" for part in parts)
+        deviation = spread.variance**0.5
+        rows.append(
+            (f"Block {name.block}, {name.copy}", f"{spread.mean:.4f}", f"{deviation:.4f}", *shares)
+        )
+    header = ("MIIM", "mean", "std", "% between channels", "% images", "% positions")
+    return Table("Gates of the MIIMs", header, tuple(rows))
+
+
+def result_table(study: GateStudy) -> Table:
+    """Writes Rank-1 and mAP of every protocol in percent."""
+    protocols = list(next(iter(study.metrics.values())))
+    columns = [(protocol, metric) for protocol in protocols for metric in METRICS]
+    rows = tuple(
+        (words, *(f"{100 * metrics[protocol][metric]:.2f}" for protocol, metric in columns))
+        for words, metrics in study.metrics.items()
+    )
+    header = ("gates", *(f"{protocol} {metric}" for protocol, metric in columns))
+    return Table("Results with other gates", header, rows)
+
+
+def main() -> int:
+    """Runs the command; returns 0."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_model_arguments(parser)
+    cfg = setup_model_cfg(parser.parse_args())
+    model = build_embedder(cfg).model
+    study = study_gates(model, build_evaluator(cfg, build_dataset(cfg)))
+    print(markdown(spread_table(study)))
+    print(markdown(result_table(study)))
+    return 0
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,70 @@
+"""What a gate varies with: its channel, the image, the position in the image."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Spread(NamedTuple):
+    """Mean and variance of gates g(n, c, p) over images n, channels c and positions p.
+
+    The three parts add up to the variance (law of total variance):
+
+        channels   Var_c( E_np g )             as a fixed weight of each channel would have it
+        images     E_c  Var_n( E_p g | c )     a weight of each channel, chosen for each image
+        positions  E_nc Var_p( g | n, c )      a map: the only part that tells places apart
+    """
+
+    mean: float
+    channels: float
+    images: float
+    positions: float
+
+    @property
+    def variance(self) -> float:
+        """Over everything."""
+        return self.channels + self.images + self.positions
+
+
+class GateSpread:
+    """Gathers gates batch by batch, in float64."""
+
+    def __init__(self) -> None:
+        self.num_images = 0
+        self._means = self._squared_means = self._squares = np.zeros(0)
+
+    def add(self, gates: np.ndarray) -> None:
+        """Takes the gates of some images, (B, C, h, w), every time with the same C."""
+        wide = gates.astype(np.float64)
+        means = wide.mean(axis=(2, 3))  # (B, C)
+        if not self.num_images:
+            self._means, self._squared_means, self._squares = np.zeros((3, means.shape[1]))
+        self.num_images += len(means)
+        self._means = self._means + means.sum(axis=0)
+        self._squared_means = self._squared_means + (means**2).sum(axis=0)
+        self._squares = self._squares + (wide**2).mean(axis=(2, 3)).sum(axis=0)
+
+    def channel_means(self) -> np.ndarray:
+        """Returns each channel's mean over images and positions, (C,).
+
+        Raises:
+            ValueError: no gates were added.
+        """
+        if not self.num_images:
+            raise ValueError("no gates were added; what is their mean?")
+        return self._means / self.num_images
+
+    def spread(self) -> Spread:
+        """Returns mean and variance in its three parts.
+
+        Raises:
+            ValueError: no gates were added.
+        """
+        means = self.channel_means()
+        squared_means = self._squared_means / self.num_images
+        return Spread(
+            mean=float(means.mean()),
+            channels=float(means.var()),
+            images=float((squared_means - means**2).mean()),
+            positions=float((self._squares / self.num_images - squared_means).mean()),
+        )
