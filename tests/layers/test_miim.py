@@ -63,6 +63,26 @@ def test_interaction_equals_the_literal_definition():
         torch.testing.assert_close(block.interaction(tokens, regions)[0], expected)
 
 
+def test_residual_adds_the_tokens_and_changes_neither_parameters_nor_initialisation():
+    plain, residual = make_block(), make_block(residual=True)
+    assert plain.state_dict().keys() == residual.state_dict().keys()
+    tokens, regions = make_features(1, 5, 4), make_features(1, 3, 4, seed=1)
+    expected = tokens + plain.interaction(tokens, regions)
+    torch.testing.assert_close(residual.interaction(tokens, regions), expected)
+
+
+def test_without_a_residual_positions_differ_in_the_third_order():
+    """Tokens and regions of one vector but for a part e: halving e divides the spread by 8."""
+    common, tokens, regions = make_features(1, 1, 4), make_features(1, 5, 4), make_features(1, 3, 4)
+
+    def spread(part, residual):
+        block = make_block(residual=residual).interaction
+        return block(common + part * tokens, common + part * regions).std(1).norm().item()
+
+    assert spread(0.02, False) / spread(0.01, False) == pytest.approx(8, rel=0.1)
+    assert spread(0.02, True) / spread(0.01, True) == pytest.approx(2, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("channels", "reduction", "stride", "height", "width"),
     [(256, 2, 4, 96, 36), (512, 2, 2, 48, 18), (1024, 4, 1, 24, 9), (2048, 4, 1, 24, 9)],

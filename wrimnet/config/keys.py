@@ -57,6 +57,7 @@ WRIM_KEYS = (
     Key("MODEL.WRIM.MIIM.STRIDE", (4, 2, 1, 1), "s, spatial compression after each Block"),
     Key("MODEL.WRIM.MIIM.NUM_HEADS", 8, "attention heads of GRI"),
     Key("MODEL.WRIM.MIIM.REGION_SIZE", 3, "g, side of a pooled region in tokens"),
+    Key("MODEL.WRIM.MIIM.RESIDUAL", False, "GRI adds its tokens to its output"),
     Key("MODEL.WRIM.MAIN.STRIPES", 2, "N, horizontal stripes of the main level (RegDB 6)"),
     Key("MODEL.WRIM.AUXILIARY.ENABLED", True, "use the level after Block 3 (P3; P_4 in Eqs. 2-3)"),
     Key("MODEL.WRIM.AUXILIARY.STRIPES", 0, "M, stripes of the auxiliary level (RegDB 2)"),

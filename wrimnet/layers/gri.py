@@ -13,17 +13,21 @@ class GlobalRegionInteraction(nn.Module):
            = Linear(concat_heads(softmax(q k^T / sqrt(d)) v)),  q = W_q F2, k = W_k F3, v = W_v F3
 
     Queries are all positions, keys and values only the regions, so the cost is linear in the number
-    of positions. No dropout and no residual. Of q, k, v and output only the output has a bias.
+    of positions. No dropout. Of q, k, v and output only the output has a bias.
+
+    Without a residual, positions differ in F4 only by how they attend: when tokens and regions are
+    alike but for a part e, that is of the order e^3. With one, F4 = F2 + GRI(...).
 
     Args:
         channels: length of a token, a multiple of num_heads.
         num_heads: number of attention heads.
+        residual: whether the tokens are added to what they gathered.
 
     Raises:
         ValueError: num_heads does not divide channels.
     """
 
-    def __init__(self, *, channels: int, num_heads: int) -> None:
+    def __init__(self, *, channels: int, num_heads: int, residual: bool = False) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(
@@ -31,6 +35,7 @@ class GlobalRegionInteraction(nn.Module):
                 f"({num_heads}); choose a number of heads that divides channels / reduction"
             )
         self.num_heads = num_heads
+        self.residual = residual
         self.query = nn.Linear(channels, channels, bias=False)
         self.key = nn.Linear(channels, channels, bias=False)
         self.value = nn.Linear(channels, channels, bias=False)
@@ -50,7 +55,8 @@ class GlobalRegionInteraction(nn.Module):
         key = self._split_heads(self.key(regions))  # (B, heads, R, d)
         value = self._split_heads(self.value(regions))
         attended = F.scaled_dot_product_attention(query, key, value)  # (B, heads, T, d)
-        return self.output(attended.transpose(1, 2).flatten(2))  # (B, T, C)
+        gathered = self.output(attended.transpose(1, 2).flatten(2))  # (B, T, C)
+        return tokens + gathered if self.residual else gathered
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         return projected.unflatten(2, (self.num_heads, -1)).transpose(1, 2)

@@ -26,6 +26,7 @@ class MIIM(nn.Module):
         num_heads: attention heads.
         region_size: g, side of a region in tokens.
         fusion: "sigmoid", "multiply" or "add" (supplement, Table S3).
+        residual: whether GRI adds its tokens to its output.
 
     Raises:
         ValueError: channels and reduction or num_heads do not fit, or the fusion is unknown.
@@ -40,13 +41,14 @@ class MIIM(nn.Module):
         num_heads: int,
         region_size: int,
         fusion: str,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.compression = SpatialChannelCompression(
             channels=channels, reduction=reduction, stride=stride, region_size=region_size
         )
         self.interaction = GlobalRegionInteraction(
-            channels=channels // reduction, num_heads=num_heads
+            channels=channels // reduction, num_heads=num_heads, residual=residual
         )
         self.restoration = SpatialChannelRestoration(
             channels=channels, reduction=reduction, stride=stride, fusion=fusion

@@ -51,6 +51,7 @@ class WRIMResNet(ResNet):
         num_heads: int,
         region_size: int,
         fusion: str,
+        residual: bool = False,
     ) -> None:
         """Puts a MIIM after each listed Block (1..4), one per modality or one for both."""
         for stage in sorted((*separate_stages, *shared_stages)):
@@ -63,6 +64,7 @@ class WRIMResNet(ResNet):
                     num_heads=num_heads,
                     region_size=region_size,
                     fusion=fusion,
+                    residual=residual,
                 )
 
             separate = stage in separate_stages
@@ -120,6 +122,7 @@ def build_wrim_resnet_backbone(cfg: CfgNode) -> WRIMResNet:
         num_heads=miim.NUM_HEADS,
         region_size=miim.REGION_SIZE,
         fusion=miim.FUSION,
+        residual=miim.RESIDUAL,
     )
     backbone.activation_checkpointing = cfg.SOLVER.ACTIVATION_CHECKPOINTING
     return backbone
