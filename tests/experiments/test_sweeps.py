@@ -73,6 +73,14 @@ def test_points_stand_in_order_with_the_paper_setting_marked(tmp_path):
     assert not any("paper" in name for name in table.header)
 
 
+def test_runs_of_wrim_net_with_seeds_that_no_other_value_has_do_not_count(tmp_path):
+    write_points(tmp_path, seeds=(0,))
+    write_run(tmp_path, FULL, seed=1, rank1=0.9)
+    table = sweep_table(make_sweep(KEY, read_records([tmp_path])))
+    assert [row[1:3] for row in table.rows] == [("1", "30.00"), ("1", "50.00"), ("1", "30.00")]
+    assert not table.notes
+
+
 def test_missing_point_is_a_dash(tmp_path):
     write_points(tmp_path, seeds=(0,))
     about = {"kind": "sweep", "key": KEY, "row": None, "settings": {KEY: 0.3}}

@@ -17,6 +17,9 @@ def swept_keys(records: Iterable[Record]) -> list[str]:
 def make_sweep(key: str, records: Sequence[Record]) -> Report:
     """Gathers the runs of a key's values; WRIM-Net's own runs are the paper's setting.
 
+    Of WRIM-Net's runs only those with a seed of the other values' count: a mean over three seeds
+    would not compare with single runs.
+
     Args:
         key: a swept key.
         records: of any runs.
@@ -28,7 +31,8 @@ def make_sweep(key: str, records: Sequence[Record]) -> Report:
     own = [record for record in records if record.about.get("key") == key]
     if not own:
         raise KeyError(f"no run of a sweep over {key}; there are sweeps over {swept_keys(records)}")
-    full = [record for record in records if record.about.get("row") == FULL]
+    seeds = {record.about["seed"] for record in own}
+    full = [r for r in records if r.about.get("row") == FULL and r.about["seed"] in seeds]
     points: dict[str, list[Record]] = {}
     for record in sorted((*own, *full), key=lambda record: _order(value_of(record, key))):
         points.setdefault(str(value_of(record, key)), []).append(record)
