@@ -68,7 +68,8 @@ def show(args: argparse.Namespace, setting: Setting, runs: dict[str, list[Run]])
     for _, report in sweeps:
         print(markdown(sweep_table(report)))
     name = f"figure_{args.figure}" if args.figure else f"sweep_{path_word(args.key)}"
-    title = f"{setting.dataset}, seeds {', '.join(map(str, args.seeds))}"
+    word = "seed" if len(args.seeds) == 1 else "seeds"
+    title = f"{setting.dataset}, {word} {', '.join(map(str, args.seeds))}"
     figure = draw_sweeps(sweeps, title)
     stem = args.figure_out or setting.folder / name
     for path in save_figure(figure, stem.parent, stem.name):
