@@ -31,6 +31,16 @@ def deterministic_algorithms(monkeypatch):
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """DATASETS.ROOT with LLCM's layout, its images noise."""
+    from tiny_runs import make_noise_tree
+
+    root = tmp_path_factory.mktemp("data")
+    make_noise_tree(root)
+    return root
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """A tiny run as training leaves it; tests may add files to it, not change them."""

@@ -30,10 +30,11 @@ from wrimnet.engine.weights import load_weights
 from wrimnet.evaluation.build import build_evaluator
 from wrimnet.evaluation.chance import chance_level
 from wrimnet.evaluation.evaluator import Evaluator, ProtocolRun
+from wrimnet.experiments.metric_table import metric_table
+from wrimnet.experiments.tables import markdown
 from wrimnet.inspection.run_report import report_training
 
 PROJECT = Path(__file__).resolve().parents[1]
-METRICS = ("Rank-1", "mAP")
 LISTED, SHOWN_QUERIES = 10, 6
 
 
@@ -67,10 +68,10 @@ def show_results(cfg: CfgNode) -> int:
         for run in evaluator.runs
     }
     rows = {"WRIM-Net": trained, "chance (100 random embeddings)": chance, "untrained": untrained}
-    print(f"\n{len({item.pid for item in dataset.test})} generated test identities, percent\n")
-    print(markdown_table(rows))
+    title = f"{len({item.pid for item in dataset.test})} generated test identities, percent"
+    print(f"\n{markdown(metric_table(title, '', rows))}")
     picture = save_ranked_lists(evaluator, model, dataset.test, Path(cfg.OUTPUT_DIR))
-    print(f"\nranked results: {picture}\nreport, results, weights, log: {cfg.OUTPUT_DIR}")
+    print(f"ranked results: {picture}\nreport, results, weights, log: {cfg.OUTPUT_DIR}")
     return check_learnt(trained, chance, loss_ratio(cfg))
 
 
@@ -78,17 +79,6 @@ def generate_dataset(root: Path) -> None:
     """Generates the demo's dataset, unless it is there already."""
     request = Request(train_ids=200, test_ids=80, images_per_id=8, test_images_per_id=8, seed=0)
     generate(layout="llcm", out=root, request=request, workers=os.cpu_count() or 1)
-
-
-def markdown_table(rows: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Returns one row per embedding, one column per protocol and metric."""
-    protocols = list(next(iter(rows.values())))
-    header = ["", *(f"{protocol} {metric}" for protocol in protocols for metric in METRICS)]
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
-    for name, metrics in rows.items():
-        values = [metrics[protocol][metric] for protocol in protocols for metric in METRICS]
-        lines.append([name, *(f"{100 * value:.2f}" for value in values)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def save_ranked_lists(

@@ -12,12 +12,11 @@ import argparse
 from wrimnet.command_line import run_tool
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.build import build_evaluator
+from wrimnet.experiments.metric_table import metric_table
 from wrimnet.experiments.tables import Table, markdown
 from wrimnet.inspection.gate_study import GateStudy, study_gates
 from wrimnet.interface.arguments import add_model_arguments, setup_model_cfg
 from wrimnet.interface.loading import build_embedder
-
-METRICS = ("Rank-1", "mAP")
 
 
 def spread_table(study: GateStudy) -> Table:
@@ -34,18 +33,6 @@ def spread_table(study: GateStudy) -> Table:
     return Table("Gates of the MIIMs", header, tuple(rows))
 
 
-def result_table(study: GateStudy) -> Table:
-    """Writes Rank-1 and mAP of every protocol in percent."""
-    protocols = list(next(iter(study.metrics.values())))
-    columns = [(protocol, metric) for protocol in protocols for metric in METRICS]
-    rows = tuple(
-        (words, *(f"{100 * metrics[protocol][metric]:.2f}" for protocol, metric in columns))
-        for words, metrics in study.metrics.items()
-    )
-    header = ("gates", *(f"{protocol} {metric}" for protocol, metric in columns))
-    return Table("Results with other gates", header, rows)
-
-
 def main() -> int:
     """Runs the command; returns 0."""
     parser = argparse.ArgumentParser(
@@ -56,7 +43,7 @@ def main() -> int:
     model = build_embedder(cfg).model
     study = study_gates(model, build_evaluator(cfg, build_dataset(cfg)))
     print(markdown(spread_table(study)))
-    print(markdown(result_table(study)))
+    print(markdown(metric_table("Results with other gates", "gates", study.metrics)))
     return 0
 
 

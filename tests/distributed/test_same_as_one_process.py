@@ -10,17 +10,14 @@ from shares_of_a_batch import (
     train_and_evaluate,
     train_with_a_broken_image,
 )
-from tiny_runs import make_noise_tree
 
 from wrimnet.data.build_train import build_train_loader
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_noise_tree(root)
-    (root / "out").mkdir()
-    return root
+def data(data):
+    (data / "out").mkdir()
+    return data
 
 
 @pytest.fixture(scope="module")

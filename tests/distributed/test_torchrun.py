@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import CONFIG_FILE, ROOT, arguments, losses_of, make_noise_tree, tiny_cfg, words
+from tiny_runs import CONFIG_FILE, ROOT, arguments, losses_of, tiny_cfg, words
 
 from wrimnet.engine.run import train
 
@@ -18,13 +18,6 @@ FAILING = ROOT / "tests" / "distributed" / "failing_train.py"
 TRAIN = ROOT / "tools" / "train_net.py"
 ENDS_WITHIN_SECONDS = 60
 PATIENCE_SECONDS = 900  # a busy machine; an idle one needs 15 seconds
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_noise_tree(root)
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.evaluation import ReidEvaluator
 from fastreid.layers.non_local import Non_local
-from tiny_runs import arguments, losses_of, make_noise_tree, read_lines, tiny_cfg
+from tiny_runs import arguments, losses_of, read_lines, tiny_cfg
 from torch import nn
 
 from wrimnet.data.build_train import build_train_loader
@@ -32,13 +32,6 @@ ZERO_GRADIENT = {
     "heads.main.projection.0.bias",
     "heads.auxiliary.projection.0.bias",
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_noise_tree(root)
-    return root
 
 
 @pytest.fixture

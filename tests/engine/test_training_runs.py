@@ -4,18 +4,11 @@ import json
 
 import pytest
 import torch
-from tiny_runs import arguments, losses_of, make_noise_tree, read_lines, tiny_cfg
+from tiny_runs import arguments, losses_of, read_lines, tiny_cfg
 
 from wrimnet.config import config_hash
 from wrimnet.engine.run import evaluate, train
 from wrimnet.engine.trainer import WRIMTrainer
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_noise_tree(root)
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from host_reads import HostReads
 from source_tree import ROOT
-from tiny_runs import make_noise_tree, tiny_cfg
+from tiny_runs import tiny_cfg
 
 from wrimnet.config import setup_cfg
 from wrimnet.data.build_train import build_train_loader
@@ -38,13 +38,6 @@ ON_THE_CPU = {
 
 
 READS_THE_MODALITY = (("wrimnet.data.augmentation", "__call__"),)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_noise_tree(root)
-    return root
 
 
 def build_parts(cfg, num_classes):

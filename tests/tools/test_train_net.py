@@ -13,13 +13,6 @@ from tiny_runs import CONFIG_FILE, make_noise_tree, words
 TOOL = str(ROOT / "tools" / "train_net.py")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_noise_tree(root)
-    return root
-
-
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Runs the command in this process: exit code and what it wrote to stderr."""

@@ -31,14 +31,12 @@ class GateSpread:
 
     def __init__(self) -> None:
         self.num_images = 0
-        self._means = self._squared_means = self._squares = np.zeros(0)
+        self._means = self._squared_means = self._squares = np.zeros(())  # each (C,) in the end
 
     def add(self, gates: np.ndarray) -> None:
         """Takes the gates of some images, (B, C, h, w), every time with the same C."""
         wide = gates.astype(np.float64)
         means = wide.mean(axis=(2, 3))  # (B, C)
-        if not self.num_images:
-            self._means, self._squared_means, self._squares = np.zeros((3, means.shape[1]))
         self.num_images += len(means)
         self._means = self._means + means.sum(axis=0)
         self._squared_means = self._squared_means + (means**2).sum(axis=0)

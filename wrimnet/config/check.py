@@ -154,6 +154,19 @@ def check_batch(cfg: CfgNode) -> None:
         )
 
 
+def check_num_classes(cfg: CfgNode, identities: int) -> None:
+    """Raises ValueError if the classifiers have fewer classes than there are training identities.
+
+    On a GPU, the first label beyond them would end the process without a message.
+    """
+    classes = cfg.MODEL.HEADS.NUM_CLASSES
+    if 0 < classes < identities:
+        raise ValueError(
+            f"MODEL.HEADS.NUM_CLASSES = {classes}, but there are {identities} training identities; "
+            "set it to 0, they are counted"
+        )
+
+
 def check_acceleration(cfg: CfgNode) -> None:
     """Raises ValueError if a batch has no such parts, or two ways to save memory collide."""
     parts = cfg.SOLVER.ACCUMULATION_STEPS
@@ -232,16 +245,3 @@ def _stem_side(side: int, max_pool: str) -> int:
     if max_pool == "torchvision":
         return (after_conv + 1) // 2  # kernel 3, stride 2, padding 1
     return after_conv // 2  # kernel 3, stride 2, ceil mode; nothing is left of one pixel
-
-
-def check_num_classes(cfg: CfgNode, identities: int) -> None:
-    """Raises ValueError if the classifiers have fewer classes than there are training identities.
-
-    On a GPU, the first label beyond them would end the process without a message.
-    """
-    classes = cfg.MODEL.HEADS.NUM_CLASSES
-    if 0 < classes < identities:
-        raise ValueError(
-            f"MODEL.HEADS.NUM_CLASSES = {classes}, but there are {identities} training identities; "
-            "set it to 0, they are counted"
-        )
