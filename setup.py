@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parent
 VIZ = ["matplotlib>=3.8"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "safetensors>=0.4"]
 SEARCH = ["faiss-cpu>=1.8"]
+TIMM = ["timm>=1.0"]
 EXTRAS = {
     "viz": VIZ,
     "export": EXPORT,
     "search": SEARCH,
-    "wandb": ["wandb>=0.17"],
+    "timm": TIMM,
     "dev": [
         "pytest>=8.0",
         "pytest-xdist>=3.5",
@@ -28,17 +29,18 @@ EXTRAS = {
         *VIZ,
         *EXPORT,
         *SEARCH,
+        *TIMM,
     ],
 }
 
 
 def read_version() -> str:
     """Returns ``__version__`` of the package from its source, without importing it."""
-    tree = ast.parse((ROOT / "wrimnet" / "__init__.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "wrimnet" / "version.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__version__":
             return str(ast.literal_eval(node.value))
-    raise ValueError('wrimnet/__init__.py has no line `__version__ = "..."`; add it')
+    raise ValueError('wrimnet/version.py has no line `__version__ = "..."`; add it')
 
 
 setup(
@@ -49,6 +51,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["wrimnet", "wrimnet.*"]),
+    package_data={"wrimnet": ["*/*.j2"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
@@ -57,8 +60,10 @@ setup(
         "opencv-python-headless>=4.8",
         "scipy>=1.11",
         "scikit-learn>=1.3",
+        "jinja2>=3.1",
         "tabulate>=0.9",
         "termcolor>=2.2",
+        "tqdm>=4.66",
         "tensorboard>=2.14",
         "yacs>=0.1.8",
         "PyYAML>=6.0",

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+TESTS = Path(__file__).resolve().parent
+sys.path[:0] = [str(TESTS), str(TESTS.parent / "tools")]
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: one thread each, children too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)

@@ -11,7 +11,7 @@ from tiny_runs import make_noise_tree, tiny_cfg
 from wrimnet.config import config_hash
 from wrimnet.data.build import build_dataset
 from wrimnet.engine.trainer import WRIMTrainer
-from wrimnet.evaluation.build import build_evaluator
+from wrimnet.evaluation.evaluator import build_evaluator
 
 
 class FinishedRun(NamedTuple):

@@ -44,7 +44,25 @@ def read_modules(*folders: str) -> list[Module]:
 
 def imports_of(module: Module) -> Iterator[Import]:
     """Every import of a module, those inside functions included."""
-    for node in ast.walk(module.tree):
+    return imports_among(ast.walk(module.tree))
+
+
+def imports_run_by(module: Module) -> Iterator[Import]:
+    """Every import but those that a type checker alone follows."""
+    return imports_among(executed_nodes(module.tree))
+
+
+def executed_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node below one, but those of an ``if TYPE_CHECKING:``."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        yield node
+        yield from executed_nodes(node)
+
+
+def imports_among(nodes: Iterable[ast.AST]) -> Iterator[Import]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, node.lineno, (), 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

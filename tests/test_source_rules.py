@@ -18,7 +18,7 @@ from source_tree import (
     tracked_files,
 )
 
-MAX_FILE_LINES = 299
+MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 39
 # FastReID's `@configurable` and its trainer call these with the configuration.
 READS_CFG = re.compile(r"_?(build|check)_\w+|_?setup\w*|from_config|add_\w+_config")

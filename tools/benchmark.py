@@ -9,36 +9,30 @@ The literal forms that evaluation is compared with are test oracles. They are re
 tests/reference/ beside this file, so the comparison needs a checkout, not an installed package.
 """
 
-import argparse
 import importlib.util
 import json
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from wrimnet.analysis.cost_figure import draw_costs
-from wrimnet.analysis.figure_files import save_figure
-from wrimnet.data.benchmark import benchmark_data
-from wrimnet.data.benchmark import markdown_table as ways_table
-from wrimnet.data.one_thread import one_thread
-from wrimnet.engine.benchmark.full_size import build_full_size, full_size_table
-from wrimnet.engine.benchmark.processes import build_process_rows, process_table
-from wrimnet.engine.benchmark.scaling import build_points
-from wrimnet.engine.benchmark.setup import (
-    build_description,
-    build_num_images,
-    setup_axes,
-    setup_benchmark_cfg,
-)
-from wrimnet.engine.benchmark.stages import build_stage_profile
-from wrimnet.engine.benchmark.tables import scaling_table, stage_table, train_numbers, train_table
-from wrimnet.engine.benchmark.train import build_train_times
-from wrimnet.evaluation.benchmark import benchmark_evaluation, markdown_table
+from benchmarks.cost_figure import draw_costs
+from benchmarks.data import benchmark_data
+from benchmarks.data import markdown_table as ways_table
+from benchmarks.evaluation import benchmark_evaluation, markdown_table
+from benchmarks.full_size import build_full_size, full_size_table
+from benchmarks.processes import build_process_rows, process_table
+from benchmarks.scaling import build_points
+from benchmarks.setup import build_description, build_num_images, setup_axes, setup_benchmark_cfg
+from benchmarks.stages import build_stage_profile
+from benchmarks.tables import scaling_table, stage_table, train_numbers, train_table
+from benchmarks.timing import one_thread
+from benchmarks.train import build_train_times
+from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.evaluation.provenance import describe_code, describe_machine
+from wrimnet.visualization.drawing import save_figure
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "reference"
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "LLCM" / "wrim.yml"
@@ -52,7 +46,7 @@ class Section(NamedTuple):
     numbers: Any
 
 
-def measure_evaluation(arguments: argparse.Namespace) -> Section:
+def measure_evaluation(arguments: Any) -> Section:
     """Ranking and re-ranking beside the literal forms, one thread."""
     loops, dense = _reference("ranking_loop"), _reference("reranking_dense")
     timings = benchmark_evaluation(
@@ -67,17 +61,18 @@ def measure_evaluation(arguments: argparse.Namespace) -> Section:
     )
 
 
-def measure_data(arguments: argparse.Namespace) -> Section:
+def measure_data(arguments: Any) -> Section:
     """Files to batches of 384 x 144, beside FastReID's own transforms and the classic way."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        ways = benchmark_data(Path(folder), device, repeats=arguments.repeats)
+        classic = _reference("classic_augmentation").ClassicAugmentation
+        ways = benchmark_data(Path(folder), device, classic, repeats=arguments.repeats)
     return Section("Data path, JPEG of 300 x 120 to 384 x 144", ways_table(ways), ways)
 
 
-def measure_train(arguments: argparse.Namespace) -> Section:
+def measure_train(arguments: Any) -> Section:
     """Training steps from FastReID's way to ours, and the stages of ours; small on a CPU."""
-    cfg = setup_benchmark_cfg(arguments.config_file, arguments.options)
+    cfg = setup_benchmark_cfg(arguments.config_file, arguments.overrides)
     repeats, steps = arguments.repeats, arguments.steps
     if arguments.nproc > 1:
         counts = [1, *(count for count in (2, 4, 8, 16) if count < arguments.nproc)]
@@ -92,9 +87,9 @@ def measure_train(arguments: argparse.Namespace) -> Section:
     return Section("Training step", text, {**train_numbers(times), "stages": stages})
 
 
-def measure_scaling(arguments: argparse.Namespace) -> Section:
+def measure_scaling(arguments: Any) -> Section:
     """Time and memory of a step against batch, input size and identities; small on a CPU."""
-    cfg = setup_benchmark_cfg(arguments.config_file, arguments.options)
+    cfg = setup_benchmark_cfg(arguments.config_file, arguments.overrides)
     repeats, steps = arguments.repeats, arguments.steps
     with one_thread():
         points = build_points(cfg, **setup_axes(cfg), repeats=repeats, steps=steps)
@@ -104,16 +99,16 @@ def measure_scaling(arguments: argparse.Namespace) -> Section:
     return Section(heading, f"{build_description(cfg)}\n\n{scaling_table(points)}", numbers)
 
 
-def measure_cost(arguments: argparse.Namespace) -> Section:
+def measure_cost(arguments: Any) -> Section:
     """A step of the paper's recipe at full size, counted without computing it."""
     config_file = arguments.config_file or str(RECIPE)
-    cfg = setup_benchmark_cfg(config_file, ["MODEL.DEVICE", "cpu", *arguments.options])
+    cfg = setup_benchmark_cfg(config_file, ["MODEL.DEVICE", "cpu", *arguments.overrides])
     rows = build_full_size(cfg)
     heading = f"A training step of {cfg.SOLVER.IMS_PER_BATCH} images, counted"
     return Section(heading, full_size_table(rows), rows)
 
 
-SECTIONS: dict[str, Callable[[argparse.Namespace], Section]] = {
+SECTIONS: dict[str, Callable[[Any], Section]] = {
     "data": measure_data,
     "cost": measure_cost,
     "train": measure_train,
@@ -122,35 +117,21 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Section]] = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Declares the command line: one subcommand per section, and all."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="section", required=True)
-    for name, measure in SECTIONS.items():
-        _add_options(commands.add_parser(name, help=measure.__doc__))
-    _add_options(commands.add_parser("all", help="every section"))
-    return parser
-
-
-def main(command: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Runs the sections asked for."""
-    arguments = build_parser().parse_args(command)
-    facts = {**describe_machine(), "commit": describe_code()["commit"]}
-    names = list(SECTIONS) if arguments.section == "all" else [arguments.section]
-    for name in names:
-        _report(name, SECTIONS[name](arguments), facts, Path(arguments.out))
-    return 0
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("section", choices=(*SECTIONS, "all"), help="what is measured")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each form")
     parser.add_argument("--out", default="outputs/benchmark", help="folder of the reports")
     parser.add_argument("--steps", type=int, default=10, help="training steps in a measurement")
     parser.add_argument("--nproc", type=int, default=1, help="train: processes that share a batch")
     parser.add_argument("--config-file", default="", help="training; the default fits the device")
-    parser.add_argument("options", nargs="*", help="training: KEY VALUE pairs")
+    arguments = parse(parser)
+    facts = {**describe_machine(), "commit": describe_code()["commit"]}
+    names = list(SECTIONS) if arguments.section == "all" else [arguments.section]
+    for name in names:
+        _report(name, SECTIONS[name](arguments), facts, Path(arguments.out))
+    return 0
 
 
 def _report(name: str, section: Section, facts: dict[str, Any], folder: Path) -> None:
@@ -175,4 +156,4 @@ def _reference(name: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

@@ -11,10 +11,11 @@ import os
 import sys
 from typing import Any
 
-from wrimnet.data.datasets.counts import check_counts
-from wrimnet.data.datasets.expected_counts import Counts
-from wrimnet.data.doctor import SOURCES, examine, published_counts
-from wrimnet.data.doctor_report import as_json, in_words
+from wrimnet.command_line import add_plugin_option, load_plugins, make_parser, parse, run_tool
+from wrimnet.data.build import default_root
+from wrimnet.data.datasets.base import Counts, CrossModalityDataset, check_counts
+from wrimnet.data.datasets.doctor import as_json, examine, in_words, published_counts
+from wrimnet.registries import find_dataset
 
 
 def counts_file(path: str) -> Counts:
@@ -33,13 +34,14 @@ def number_of_processes(text: str) -> int:
     return int(text)
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments() -> Any:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", required=True, choices=list(SOURCES))
+    parser = make_parser(__doc__)
+    parser.add_argument("--dataset", required=True, help="LLCM, RegDB, SYSU-MM01 or your own")
     parser.add_argument(
         "--root",
-        default=os.environ.get("FASTREID_DATASETS") or "datasets",
+        default=default_root(),
+        metavar="DIR",
         help="folder that holds the dataset's folder (default: FASTREID_DATASETS, else datasets)",
     )
     which = parser.add_mutually_exclusive_group()
@@ -55,37 +57,41 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", metavar="OUT.json", help="also write the report here")
     parser.add_argument("--no-images", action="store_true", help="do not open the images")
-    return parser.parse_args(arguments)
+    add_plugin_option(parser)
+    return parse(parser)
 
 
-def expected_counts(arguments: argparse.Namespace) -> tuple[Counts | None, str]:
+def expected_counts(
+    dataset: type[CrossModalityDataset], arguments: Any
+) -> tuple[Counts | None, str]:
     """Returns the counts to compare with and the line that says which they are."""
     if arguments.counts is not None:
         return arguments.counts, "Counts are compared with the file of --counts."
     if arguments.skip_counts:
         return None, "Counts are not compared: --skip-counts."
-    published = published_counts(arguments.dataset, arguments.root)
+    published = published_counts(dataset, arguments.root)
     if published is None:
-        return None, "Counts are not compared: drawn images (synthetic.json) and no --counts."
+        return None, "Counts are not compared: none are published, or drawn images; no --counts."
     return published, "Counts are compared with the published ones."
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Examines the dataset, prints the report and returns the exit code."""
-    chosen = parse_arguments(arguments)
-    expected, line = expected_counts(chosen)
+    arguments = parse_arguments()
+    load_plugins(arguments.plugin)
+    dataset = find_dataset(arguments.dataset)
+    expected, line = expected_counts(dataset, arguments)
     examination = examine(
-        chosen.dataset,
-        chosen.root,
+        dataset,
+        arguments.root,
         expected=expected,
-        open_images=not chosen.no_images,
-        workers=chosen.workers,
-        progress=sys.stderr,
+        open_images=not arguments.no_images,
+        workers=arguments.workers,
     )
     print(in_words(examination))
     print(line)
-    if chosen.json:
-        write_json(chosen.json, as_json(examination))
+    if arguments.json:
+        write_json(arguments.json, as_json(examination))
     return 1 if examination.findings else 0
 
 
@@ -97,4 +103,4 @@ def write_json(path: str, report: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold any bytes
-    sys.exit(main())
+    run_tool(main)

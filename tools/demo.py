@@ -13,42 +13,38 @@ from pathlib import Path
 import wrimnet.compat  # noqa: F401
 
 import numpy as np
+import torch
 from fastreid.config import CfgNode
+from torch import nn
 
-from wrimnet.analysis.ranked_sheet import QUERY, RIGHT, WRONG, Tile, draw_ranked_sheet
-from wrimnet.command_line import run_tool
+from chance_level import chance_level
+from synthetic.generate import generate
+from synthetic.plan import Request
+from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.data.items import ImageItem
-from wrimnet.data.synthetic.generate import generate
-from wrimnet.data.synthetic.plan import Request
-from wrimnet.engine.metrics_file import read_metrics
-from wrimnet.engine.random_state import seed_everything
-from wrimnet.engine.run import build_without_pretrained, train
-from wrimnet.engine.trainer import WRIMTrainer
-from wrimnet.engine.weights import load_weights
-from wrimnet.evaluation.build import build_evaluator
-from wrimnet.evaluation.chance import chance_level
-from wrimnet.evaluation.evaluator import Evaluator, ProtocolRun
-from wrimnet.experiments.metric_table import metric_table
-from wrimnet.experiments.tables import markdown
-from wrimnet.inspection.run_report import report_training
+from wrimnet.engine.run import train
+from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
+from wrimnet.evaluation.extraction import join_arrays
+from wrimnet.modeling.trained_model import build_model, build_without_pretrained
+from wrimnet.modeling.weights import load_weights
+from wrimnet.run_folder import FINAL, read_metrics
+from wrimnet.tables import markdown, metric_table
+from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed
+from wrimnet.visualization.run_report import report_training
 
 PROJECT = Path(__file__).resolve().parents[1]
-LISTED, SHOWN_QUERIES = 10, 6
+CONFIG_FILE = "configs/Synthetic/wrim.yml"
 
 
 def main() -> int:
     """Runs the demo; returns 0 if the network learnt what the README promises, else 1."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides")
-    options = parser.parse_args().opts
+    arguments = parse(make_parser(__doc__))
     os.chdir(PROJECT)
-    cfg = setup_cfg("configs/Synthetic/wrim.yml", options=options)
+    cfg = setup_cfg(CONFIG_FILE, options=arguments.overrides)
     generate_dataset(Path(cfg.DATASETS.ROOT))
-    train(cfg, argparse.Namespace(resume=True, config_file="configs/Synthetic/wrim.yml"))
+    train(cfg, argparse.Namespace(resume=True, config_file=CONFIG_FILE))
     report_training(cfg)
     return show_results(cfg)
 
@@ -57,10 +53,10 @@ def show_results(cfg: CfgNode) -> int:
     """Prints the table, saves the picture, compares with chance."""
     dataset = build_dataset(cfg)
     evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
-    seed_everything(cfg.SEED)
-    model = WRIMTrainer.build_model(build_without_pretrained(cfg)).eval()
+    torch.manual_seed(cfg.SEED)
+    model = build_model(build_without_pretrained(cfg)).eval()
     untrained = evaluator.run(model).metrics
-    weights = Path(cfg.OUTPUT_DIR, "model_final.pth")
+    weights = Path(cfg.OUTPUT_DIR, FINAL)
     load_weights(model, str(weights), for_evaluation=True)
     trained = evaluator.run(model, str(weights)).metrics
     chance = {
@@ -82,41 +78,21 @@ def generate_dataset(root: Path) -> None:
 
 
 def save_ranked_lists(
-    evaluator: Evaluator, model: object, items: list[ImageItem], folder: Path
+    evaluator: Evaluator, model: nn.Module, items: list[ImageItem], folder: Path
 ) -> Path:
     """Saves a sheet of ranked lists of the first protocol's first trial."""
-    run, embeddings = evaluator.runs[0], evaluator.embed(model)
-    queries = run.trials[0].query_rows
-    shown = queries[np.linspace(0, len(queries) - 1, SHOWN_QUERIES).astype(int)]
-    rows = [ranked_row(run, embeddings, items, query) for query in shown]
+    run = evaluator.runs[0]
+    embeddings = join_arrays(evaluator.extract(model), model.embedding_parts)
+    rankings = choose_rankings(embeddings, items, run, per_kind=2, seed=0)
     path = folder / "ranked.png"
-    title = f"WRIM-Net on generated data, {run.protocol.direction}: green right, red wrong"
-    draw_ranked_sheet(title, rows).save(path)
+    title = f"WRIM-Net on generated data\n{run.protocol.name}, {run.protocol.direction}"
+    draw_ranked_lists(title, [listed(ranking, items) for ranking in rankings]).save(path)
     return path
-
-
-def ranked_row(
-    run: ProtocolRun, embeddings: np.ndarray, items: list[ImageItem], query: int
-) -> list[Tile]:
-    """Returns the tiles of a query and of its most similar gallery images."""
-    asked = items[query]
-    gallery = [
-        row
-        for row in run.trials[0].gallery_rows
-        if not (items[row].pid == asked.pid and items[row].camid == asked.camid)
-    ]  # fmt: skip  the camera rule of LLCM
-    similarity = embeddings[gallery] @ embeddings[query]
-    tiles = [Tile(asked.path, QUERY, f"query {asked.pid} cam {asked.camid}")]
-    for rank in np.argsort(-similarity, kind="stable")[:LISTED]:
-        found = items[gallery[rank]]
-        colour = RIGHT if found.pid == asked.pid else WRONG
-        tiles.append(Tile(found.path, colour, f"{found.pid}  {similarity[rank]:.2f}"))
-    return tiles
 
 
 def loss_ratio(cfg: CfgNode) -> float:
     """Returns mean loss of the last tenth of the log lines / that of the first tenth."""
-    losses = [line["total_loss"] for line in read_metrics(Path(cfg.OUTPUT_DIR, "metrics.json"))]
+    losses = [line["total_loss"] for line in read_metrics(cfg.OUTPUT_DIR)]
     tenth = max(1, len(losses) // 10)
     return float(np.mean(losses[-tenth:]) / np.mean(losses[:tenth]))
 

@@ -6,28 +6,24 @@ F.npz: ``paths`` (N,), relative paths in the dataset's layout, ``features`` (N, 
     python tools/evaluate_features.py --protocol llcm_ir2vis --features F.npz --out results.json
 """
 
-import argparse
-import json
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from wrimnet.command_line import add_plugin_option, load_plugins, make_parser, parse, run_tool
+from wrimnet.data.protocols import find_protocol
 from wrimnet.evaluation.features import evaluate_distances, evaluate_features, load_features
-from wrimnet.evaluation.galleries import DRAWS
-from wrimnet.evaluation.permutations import OfficialPermutations
-from wrimnet.evaluation.protocols import PROTOCOLS, find_protocol
+from wrimnet.evaluation.galleries import DRAWS, OfficialPermutations
 from wrimnet.evaluation.provenance import describe_code, file_sha256
 from wrimnet.evaluation.results import EvaluationReport, ProtocolResult
 from wrimnet.evaluation.scoring import Scoring
+from wrimnet.run_folder import write_json
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Declares the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--protocol", required=True, help=f"one of {', '.join(PROTOCOLS)}")
+def parse_arguments() -> Any:
+    """Reads the command line."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--protocol", required=True, help="such as llcm_ir2vis")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--features", metavar="F.npz")
     source.add_argument("--distances", metavar="D.npz")
@@ -38,10 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--unique-ids", action="store_true", help="RegDB: CMC on identities")
     parser.add_argument("--memory-gb", type=float, default=4.0, help="largest similarity block")
     parser.add_argument("--out", required=True, metavar="results.json")
-    return parser
+    add_plugin_option(parser)
+    return parse(parser)
 
 
-def evaluate(arguments: argparse.Namespace) -> ProtocolResult:
+def evaluate(arguments: Any) -> ProtocolResult:
     """Runs the protocol that the command line asks for."""
     protocol = find_protocol(arguments.protocol)
     if arguments.unique_ids:
@@ -66,14 +63,11 @@ def evaluate(arguments: argparse.Namespace) -> ProtocolResult:
     )
 
 
-def main(command: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Evaluates, prints the table and the result line, writes the result file."""
-    arguments = build_parser().parse_args(command)
-    try:
-        result = evaluate(arguments)
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        print(f"error: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 2
+    arguments = parse_arguments()
+    load_plugins(arguments.plugin)
+    result = evaluate(arguments)
     source = arguments.features or arguments.distances
     description = {
         "dataset": result.protocol.dataset,
@@ -83,11 +77,11 @@ def main(command: Sequence[str] | None = None) -> int:
     }
     content = {**result.numbers(), "description": {**result.describe(), **description}}
     Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(arguments.out).write_text(json.dumps(content, indent=1) + "\n")
+    write_json(Path(arguments.out), content)
     report = EvaluationReport(description, [result])
     print(report.markdown(), *report.lines(), sep="\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

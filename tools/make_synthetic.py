@@ -9,17 +9,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wrimnet.command_line import run_tool
-from wrimnet.data.synthetic.generate import generate
-from wrimnet.data.synthetic.layouts import LAYOUTS
-from wrimnet.data.synthetic.plan import Request
+from synthetic.generate import generate
+from synthetic.layouts import LAYOUTS
+from synthetic.plan import Request
+from wrimnet.command_line import make_parser, parse, run_tool
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--layout", choices=sorted(LAYOUTS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="gets LLCM/, RegDB/ or SYSU-MM01/")
     parser.add_argument(
@@ -74,7 +72,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
 
 def main() -> int:
     """Write the dataset and print its folder."""
-    arguments = build_parser().parse_args()
+    arguments = parse(build_parser())
     folder = generate(
         layout=arguments.layout,
         out=arguments.out,

@@ -5,46 +5,41 @@
 Writes cost.json into each folder. Latency means something only while nothing else runs.
 """
 
-import argparse
-import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from wrimnet.command_line import run_tool
+from network_cost import measure_cost
+from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
-from wrimnet.engine.run import build_without_pretrained
-from wrimnet.engine.trainer import WRIMTrainer
-from wrimnet.experiments.cost import measure_cost
-from wrimnet.experiments.records import COST_FILE
-from wrimnet.experiments.runs import read_record
+from wrimnet.experiments.plans import read_record
+from wrimnet.modeling.trained_model import build_model, build_without_pretrained
+from wrimnet.run_folder import COST, write_json
 
 
-def measure_folder(folder: Path) -> dict[str, object]:
+def measure_folder(folder: Path) -> dict[str, Any]:
     """Builds the network of a run folder, measures it and writes cost.json."""
     record = read_record(folder)
     if not record:
         raise FileNotFoundError(f"{folder} holds no run.json; give folders of run_ablations.py")
     cfg = setup_cfg(record["config_file"], record["overlays"], record["options"])
     height, width = cfg.INPUT.SIZE_TEST
-    model = WRIMTrainer.build_model(build_without_pretrained(cfg)).eval()
+    model = build_model(build_without_pretrained(cfg)).eval()
     cost = measure_cost(model, height=height, width=width, precision=cfg.SOLVER.PRECISION)
-    (folder / COST_FILE).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / COST, cost)
     return cost
 
 
 def main() -> int:
     """Measures every folder; returns 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of one run each")
+    parser = make_parser(__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of one run each")
     parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
-    args = parser.parse_args()
+    args = parse(parser)
     if args.threads:
         torch.set_num_threads(args.threads)
-    for folder in args.folders:
+    for folder in args.runs:
         cost = measure_folder(folder)
         print(
             f"{folder}: {cost['parameters'] / 1e6:.2f} M parameters, {cost['gflop']:.3g} GFLOP per "

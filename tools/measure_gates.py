@@ -1,22 +1,24 @@
 """Measures what the gates of a trained network's MIIMs vary with, and what they do for its results.
 
-    python tools/measure_gates.py --run logs/LLCM/wrim
+    python tools/measure_gates.py logs/LLCM/wrim
 
 Two tables. The first splits the variance of the gates on the test images into three parts: between
 channels, between images, between the positions of an image. The second tests the network as it is,
 with each image's gates replaced by their mean over the positions, and with fixed gates.
 """
 
-import argparse
-
-from wrimnet.command_line import run_tool
+from gate_study import GateStudy, study_gates
+from wrimnet.command_line import (
+    add_model_options,
+    make_parser,
+    parse,
+    run_tool,
+    setup_model_cfg,
+)
 from wrimnet.data.build import build_dataset
-from wrimnet.evaluation.build import build_evaluator
-from wrimnet.experiments.metric_table import metric_table
-from wrimnet.experiments.tables import Table, markdown
-from wrimnet.inspection.gate_study import GateStudy, study_gates
-from wrimnet.interface.arguments import add_model_arguments, setup_model_cfg
-from wrimnet.interface.loading import build_embedder
+from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.modeling.trained_model import build_trained_model
+from wrimnet.tables import Table, markdown, metric_table
 
 
 def spread_table(study: GateStudy) -> Table:
@@ -35,12 +37,10 @@ def spread_table(study: GateStudy) -> Table:
 
 def main() -> int:
     """Runs the command; returns 0."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_model_arguments(parser)
-    cfg = setup_model_cfg(parser.parse_args())
-    model = build_embedder(cfg).model
+    parser = make_parser(__doc__)
+    add_model_options(parser)
+    cfg = setup_model_cfg(parse(parser))
+    model = build_trained_model(cfg)
     study = study_gates(model, build_evaluator(cfg, build_dataset(cfg)))
     print(markdown(spread_table(study)))
     print(markdown(metric_table("Results with other gates", "gates", study.metrics)))

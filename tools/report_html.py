@@ -3,24 +3,18 @@
 python tools/report_html.py logs/LLCM/wrim
 """
 
-import argparse
-
-from wrimnet.command_line import run_tool
-from wrimnet.inspection.run_report import write_report
+from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.visualization.run_report import write_report
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
-    parser.add_argument(
-        "--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides, as DATASETS.ROOT DIR"
-    )
-    arguments = parser.parse_args()
-    print(write_report(arguments.run, arguments.opts))
+    parser = make_parser(__doc__)
+    parser.add_argument("--run", metavar="DIR", help="folder of a finished run")
+    arguments = parse(parser)
+    if not arguments.run:
+        raise ValueError("which run? give its folder, as in tools/report_html.py logs/LLCM/wrim")
+    print(write_report(arguments.run, arguments.overrides))
     return 0
 
 

@@ -7,42 +7,29 @@ A second call repeats no finished run and goes on with the others. Synthetic is 
 not there. Exit code 1 if a run failed.
 """
 
-import argparse
-from pathlib import Path
-
-from wrimnet.command_line import run_tool
+from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
 from wrimnet.experiments.command import (
     INTERRUPTED,
-    add_dataset_arguments,
-    add_shared_arguments,
-    setup_dataset,
+    add_experiment_options,
+    draw_if_missing,
+    make_setting,
     work_through,
 )
-from wrimnet.experiments.invocation import called_as
-from wrimnet.experiments.plans import plan_rows
+from wrimnet.experiments.plans import TABLES, plan_rows, rows_of
 from wrimnet.experiments.report import report_folders
-from wrimnet.experiments.rows import TABLES, rows_of
-
-PROJECT = Path(__file__).resolve().parents[1]
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_dataset_arguments(parser)
-    parser.add_argument("--table", required=True, choices=(*TABLES, "all"), help="which rows")
-    add_shared_arguments(parser)
-    return parser.parse_args()
 
 
 def main() -> int:
     """Runs what is not yet done, then prints and writes the report; returns the exit code."""
-    args = parse_arguments()
-    setting = setup_dataset(args, project=PROJECT)
+    parser = make_parser(__doc__)
+    parser.add_argument("--table", required=True, choices=(*TABLES, "all"), help="which rows")
+    add_several(parser, "--seeds", kind=int, default=[0], help="runs of each row")
+    add_experiment_options(parser)
+    args = parse(parser)
+    setting = make_setting(args, "logs/experiments/{dataset}")
+    draw_if_missing(setting)
     runs = plan_rows(setting, rows_of(args.table), args.seeds)
-    code = work_through(runs, args, tools=PROJECT / "tools", costs=True)
+    code = work_through(runs, args, costs=True)
     if code == INTERRUPTED:
         return code
     tables = list(TABLES) if args.table == "all" else [args.table]

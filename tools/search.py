@@ -12,16 +12,27 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from wrimnet.analysis.ranked_sheet import QUERY, REMOVED, Tile, draw_ranked_sheet
-from wrimnet.command_line import run_tool
-from wrimnet.interface.arguments import add_model_arguments, setup_model_cfg
-from wrimnet.interface.embedder import Embedder
-from wrimnet.interface.loading import build_embedder
+from image_search.approximate import BACKENDS, open_searcher
+from image_search.image_folder import list_images
+from image_search.index import DTYPES, INDEX_FILE, EmbeddingIndex, IndexFacts
+from image_search.throughput import Throughput, measure_search
+from wrimnet.command_line import (
+    add_model_options,
+    add_several,
+    make_parser,
+    parse,
+    run_tool,
+    setup_model_cfg,
+)
+from wrimnet.inference.embedder import Embedder, build_embedder
 from wrimnet.modality import MODALITY_NAMES, find_modality
-from wrimnet.search.approximate import BACKENDS, open_searcher
-from wrimnet.search.image_folder import list_images
-from wrimnet.search.index import DTYPES, INDEX_FILE, EmbeddingIndex, IndexFacts
-from wrimnet.search.throughput import Throughput, measure_search
+from wrimnet.visualization.ranked_lists import (
+    QUERY,
+    UNKNOWN,
+    RankedList,
+    Tile,
+    draw_ranked_lists,
+)
 
 _SHARD_IMAGES = 20_000
 _SHEET_QUERIES = 20
@@ -29,19 +40,17 @@ _SHEET_QUERIES = 20
 
 def build_parser() -> argparse.ArgumentParser:
     """Declares the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     index = commands.add_parser("index", help="make an index, or append to one")
-    add_model_arguments(index)
-    index.add_argument("--images", required=True, nargs="+", help="folders or files")
+    add_model_options(index)
+    add_several(index, "--images", required=True, help="folders or files")
     index.add_argument("--modality", required=True, help=" or ".join(MODALITY_NAMES))
     index.add_argument("--index", required=True, metavar="DIR")
     index.add_argument("--dtype", default="float32", choices=DTYPES, help="of a new index")
     query = commands.add_parser("query", help="rank an index by similarity to images")
-    add_model_arguments(query)
-    query.add_argument("--images", required=True, nargs="+", help="folders or files")
+    add_model_options(query)
+    add_several(query, "--images", required=True, help="folders or files")
     query.add_argument("--modality", help="default: the one that the index does not hold")
     query.add_argument("--index", required=True, metavar="DIR")
     query.add_argument("--top", type=int, default=10, help="results per query")
@@ -151,18 +160,18 @@ def write_lists(
     if arguments.sheet:
         title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"
         rows = [sheet_row(entry) for entry in lists[:_SHEET_QUERIES]]
-        draw_ranked_sheet(title, rows).save(arguments.sheet)
+        draw_ranked_lists(title, rows).save(arguments.sheet)
         left_out = f", the first {_SHEET_QUERIES} queries" if len(lists) > len(rows) else ""
         print(f"contact sheet: {arguments.sheet}{left_out}")
 
 
-def sheet_row(entry: dict) -> list[Tile]:
+def sheet_row(entry: dict) -> RankedList:
     """One query and its results; whether they are right is not known, so the frames are grey."""
-    results = entry["results"]
-    return [
-        Tile(entry["query"], QUERY, "query"),
-        *(Tile(r["path"], REMOVED, f"{r['rank']}: {r['similarity']:.3f}") for r in results),
+    tiles = [
+        Tile(result["path"], UNKNOWN, f"{result['rank']}\n{result['similarity']:.3f}")
+        for result in entry["results"]
     ]
+    return RankedList("", Tile(entry["query"], QUERY, "query"), tiles)
 
 
 def benchmark(arguments: argparse.Namespace) -> int:
@@ -187,7 +196,7 @@ def benchmark(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     """Runs the command; returns the exit code."""
-    arguments = build_parser().parse_args()
+    arguments = parse(build_parser())
     commands = {"index": index_images, "query": query_index, "benchmark": benchmark}
     return commands[arguments.command](arguments)
 

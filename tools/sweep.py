@@ -9,41 +9,36 @@ dataset's wrim.yml has is WRIM-Net's own run and shared with tools/run_ablations
 repeats no finished run. Exit code 1 if a run failed.
 """
 
-import argparse
 from pathlib import Path
+from typing import Any
 
-from wrimnet.analysis.figure_files import import_matplotlib, save_figure
-from wrimnet.command_line import run_tool
+from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.experiments.command import (
     INTERRUPTED,
-    add_dataset_arguments,
-    add_shared_arguments,
-    setup_dataset,
+    add_experiment_options,
+    draw_if_missing,
+    make_setting,
     work_through,
 )
-from wrimnet.experiments.plans import FIGURE_S1, Setting, path_word, plan_sweep
+from wrimnet.experiments.plans import FIGURE_S1, ExperimentRun, Setting, path_word, plan_sweep
 from wrimnet.experiments.records import read_records
-from wrimnet.experiments.runs import Run
+from wrimnet.experiments.row_report import make_sweep, sweep_table
 from wrimnet.experiments.sweep_figure import draw_sweeps
-from wrimnet.experiments.sweep_report import make_sweep, sweep_table
-from wrimnet.experiments.tables import markdown
-
-PROJECT = Path(__file__).resolve().parents[1]
+from wrimnet.tables import markdown
+from wrimnet.visualization.drawing import import_matplotlib, save_figure
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments() -> Any:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_dataset_arguments(parser)
+    parser = make_parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--figure", choices=["S1"], help="the paper's sweep over both lambdas")
     what.add_argument("--key", help="configuration key; train_net.py --help-config lists them")
-    parser.add_argument("--values", nargs="+", help="values of --key")
+    add_several(parser, "--values", default=None, help="values of --key")
+    add_several(parser, "--seeds", kind=int, default=[0], help="runs of each value")
     parser.add_argument("--figure-out", type=Path, metavar="STEM", help="figure without its suffix")
-    add_shared_arguments(parser)
-    args = parser.parse_args()
+    add_experiment_options(parser)
+    args = parse(parser)
     if bool(args.key) != bool(args.values):
         parser.error("--key and --values belong together; --figure S1 has its own values")
     return args
@@ -53,15 +48,16 @@ def main() -> int:
     """Runs what is not yet done, then prints the tables and draws; returns the exit code."""
     args = parse_arguments()
     import_matplotlib()  # a missing one is told before the runs, not after them
-    setting = setup_dataset(args, project=PROJECT)
+    setting = make_setting(args, "logs/experiments/{dataset}")
+    draw_if_missing(setting)
     grid = {args.key: args.values} if args.key else FIGURE_S1
     runs = {key: plan_sweep(setting, key, values, args.seeds) for key, values in grid.items()}
     every = {run.name: run for own in runs.values() for run in own}
-    code = work_through(list(every.values()), args, tools=PROJECT / "tools", costs=True)
+    code = work_through(list(every.values()), args, costs=True)
     return code if code == INTERRUPTED else show(args, setting, runs) or code
 
 
-def show(args: argparse.Namespace, setting: Setting, runs: dict[str, list[Run]]) -> int:
+def show(args: Any, setting: Setting, runs: dict[str, list[ExperimentRun]]) -> int:
     """Prints a table per key and draws the figure; returns 0."""
     folders = {key: [run.folder for run in own] for key, own in runs.items()}
     sweeps = [(key, make_sweep(key, read_records(places))) for key, places in folders.items()]

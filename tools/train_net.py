@@ -10,30 +10,22 @@ told in a sentence; 75 stopped by SIGTERM or SIGINT and saved at the end of the 
 with --resume. A second signal ends the run at once.
 """
 
-import argparse
 import sys
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
-from wrimnet.command_line import run_tool
+from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
 from wrimnet.config import describe_keys, setup_cfg
+from wrimnet.config.setup import all_keys
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments() -> Any:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", default="", metavar="FILE", help="YAML configuration")
-    parser.add_argument(
-        "--overlay",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="YAML keys laid over the configuration; may be given several times",
-    )
+    parser = make_parser(__doc__)
+    add_config_options(parser)
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--no-report", action="store_true", help="no report.html after training")
@@ -41,23 +33,21 @@ def parse_arguments() -> argparse.Namespace:
         "--num-gpus", type=int, default=1, help="processes on this machine, started by torchrun"
     )
     parser.add_argument("--help-config", action="store_true", help="list every key and exit")
-    parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="overrides")
-    return parser.parse_args()
+    return parse(parser)
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
     args = parse_arguments()
     if args.help_config:
-        print(describe_keys())
+        cfg = setup_cfg(args.config_file, args.overlay, args.overrides)
+        print(describe_keys(all_keys(cfg)))
         return 0
     if not args.config_file:
         raise ValueError("--config-file is missing; for example configs/LLCM/wrim.yml")
-    cfg = setup_cfg(args.config_file, args.overlay, args.opts)
+    cfg = setup_cfg(args.config_file, args.overlay, args.overrides)
     # heavy imports, not needed for errors and help
-    from wrimnet.engine.distributed import setup_process_group
-    from wrimnet.engine.launch import launch, to_be_launched
+    from wrimnet.engine.distributed import launch, setup_process_group, to_be_launched
 
     if to_be_launched(args.num_gpus):
         return launch(args.num_gpus, sys.argv)
@@ -65,7 +55,7 @@ def main() -> int:
         return run(cfg_of_process, args)
 
 
-def run(cfg: CfgNode, args: argparse.Namespace) -> int:
+def run(cfg: CfgNode, args: Any) -> int:
     """Evaluates, or trains and makes the report; one of several processes does its share."""
     from wrimnet.engine.distributed import is_main_process
     from wrimnet.engine.run import evaluate, train
@@ -74,7 +64,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> int:
         return evaluate(cfg, args)
     code = train(cfg, args)
     if not args.no_report and is_main_process():
-        from wrimnet.inspection.run_report import report_training
+        from wrimnet.visualization.run_report import report_training
 
         report_training(cfg)
     return code

@@ -1,8 +1,176 @@
-"""What the command-line tools share."""
+"""What the command-line tools share: how options are spelt, and how a mistake is told.
 
+One way everywhere: flags and ``KEY VALUE`` or ``KEY=VALUE`` overrides in any order,
+``--config-file`` with ``--overlay``, or a run's folder by ``--run`` or by its position.
+"""
+
+import argparse
+import re
+import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+from fastreid.config import CfgNode
+
+from wrimnet.config import setup_cfg
+from wrimnet.config.keys import KEYS
+from wrimnet.config.setup import load_plugin
+from wrimnet.run_folder import CONFIG, FINAL
+
+_TOP_KEYS = {key.name for key in KEYS if "." not in key.name}
+_OVERRIDE = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*(=.*)?", re.DOTALL)
+
+
+class _Several(argparse.Action):
+    """Values of one flag, up to the first override: ``--seeds 0 1 2 SOLVER.MAX_EPOCH 3``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,
+    ) -> None:
+        words = list(values)
+        end = next((i for i, word in enumerate(words) if _ends_values(word)), len(words))
+        try:
+            found = [self.metavar_type(word) for word in words[:end]]
+        except ValueError as error:
+            parser.error(f"argument {option}: {error}")
+        if not found and self.nargs == "+":
+            parser.error(f"argument {option}: expected at least one value")
+        setattr(namespace, self.dest, found)
+        namespace.words = [*getattr(namespace, "words", []), *words[end:]]
+
+    metavar_type: Callable[[str], Any] = str
+
+
+class _SeveralNumbers(_Several):
+    metavar_type = int
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """Makes the parser of a tool from its module's text."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
+    return parser
+
+
+def add_several(
+    parser: Any, flag: str, *, kind: type = str, nargs: str = "+", **options: Any
+) -> None:
+    """Adds a flag with several values, which overrides may follow."""
+    action = _SeveralNumbers if kind is int else _Several
+    parser.add_argument(flag, nargs=nargs, action=action, **options)
+
+
+def add_config_options(parser: Any) -> None:
+    """Adds ``--config-file`` and ``--overlay``; overrides follow anywhere."""
+    parser.add_argument("--config-file", default="", metavar="FILE", help="YAML configuration")
+    parser.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML keys laid over the configuration; may be given several times",
+    )
+
+
+def add_model_options(parser: Any) -> None:
+    """Adds the choice of a trained model: a run's folder, or a configuration and weights."""
+    parser.add_argument("--run", metavar="DIR", help=f"a run's folder: its {CONFIG} and {FINAL}")
+    add_config_options(parser)
+    parser.add_argument("--weights", metavar="FILE", help=f"instead of the run's {FINAL}")
+
+
+def add_plugin_option(parser: Any) -> None:
+    """Adds ``--plugin`` to a tool without a configuration, whose PLUGINS would name the modules."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="module of your own that registers datasets; may be given several times",
+    )
+
+
+def parse(parser: argparse.ArgumentParser, command: Sequence[str] | None = None) -> Any:
+    """Reads a command line.
+
+    Args:
+        parser: of :func:`make_parser`.
+        command: its words; those of this process by default.
+
+    Returns:
+        The options; beside them "overrides", ``KEY VALUE`` and ``KEY=VALUE`` words in their order,
+        and "folders", words before the first of them that are none.
+    """
+    arguments, rest = parser.parse_known_args(command)
+    flags = [word for word in rest if word.startswith("--")]
+    if flags:
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
+    words = [*rest, *getattr(arguments, "words", [])]
+    first = next((i for i, word in enumerate(words) if _is_override(word)), len(words))
+    arguments.folders, arguments.overrides = words[:first], words[first:]
+    if hasattr(arguments, "run") and not arguments.run and arguments.folders:
+        arguments.run = arguments.folders.pop(0)
+    if arguments.folders and not getattr(arguments, "takes_folders", False):
+        parser.error(
+            f"{arguments.folders[0]!r} is neither a flag nor KEY VALUE nor KEY=VALUE, as in "
+            "SOLVER.MAX_EPOCH 20"
+        )
+    return arguments
+
+
+def _is_override(word: str) -> bool:
+    return bool(_OVERRIDE.fullmatch(word)) and not Path(word).exists()
+
+
+def _ends_values(word: str) -> bool:
+    """Whether overrides begin after the values of a flag: SGD and IMG_1.JPG may be values."""
+    return _is_override(word) and ("." in word or "=" in word or word in _TOP_KEYS)
+
+
+def load_plugins(names: Sequence[str]) -> None:
+    """Registers what WRIM-Net and modules of one's own offer, for a tool without configuration."""
+    for name in ("wrimnet.plugin", *names):
+        load_plugin(name)
+
+
+def setup_model_cfg(arguments: Any) -> CfgNode:
+    """Builds the configuration of the model that the command line names, MODEL.WEIGHTS set.
+
+    Raises:
+        ValueError: neither a run nor both files.
+        FileNotFoundError: a file is not there.
+    """
+    config, weights = arguments.config_file, arguments.weights
+    if arguments.run:
+        config = config or str(Path(arguments.run, CONFIG))
+        weights = weights or str(Path(arguments.run, FINAL))
+    if not config or not weights:
+        raise ValueError("which model? give --run DIR, or --config-file FILE and --weights FILE")
+    # a run's file names the device of that run, which this machine may not have
+    words = ["MODEL.DEVICE", "auto", *arguments.overrides, "MODEL.WEIGHTS", weights]
+    return setup_cfg(config, arguments.overlay, words)
+
+
+def called_as() -> str:
+    """The command line of this process, as a user would write it."""
+    return shlex.join(["python", str(seen_from_here(Path(sys.argv[0]))), *sys.argv[1:]])
+
+
+def seen_from_here(path: Path) -> Path:
+    """The path relative to the working folder where it lies below it, so that records can move."""
+    resolved, here = path.resolve(), Path.cwd()
+    return resolved.relative_to(here) if resolved.is_relative_to(here) else path
 
 
 def run_tool(main: Callable[[], int]) -> None:
@@ -11,13 +179,10 @@ def run_tool(main: Callable[[], int]) -> None:
     ValueError, KeyError and OSError are raised for mistakes of the caller throughout the project,
     and their messages say what to do. ``--traceback`` on the command line shows the stack as well.
     """
-    show_stack = "--traceback" in sys.argv
-    if show_stack:
-        sys.argv.remove("--traceback")
     try:
         code = main()
     except (ValueError, KeyError, OSError, FloatingPointError) as error:
-        if show_stack:
+        if "--traceback" in sys.argv:
             traceback.print_exc()
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"error: {message}", file=sys.stderr)

@@ -1,15 +1,27 @@
 """``import wrimnet.plugin`` registers everything YAML can name with FastReID.
 
 After it, FastReID's ``build_model(cfg)`` returns a :class:`WRIMNet` for a configuration to which
-:func:`wrimnet.config.add_wrim_config` added the keys.
+:func:`wrimnet.config.add_wrim_config` added the keys. A module of one's own that PLUGINS names is
+loaded in the same way.
 """
 
 import wrimnet.compat  # noqa: F401
 
 from wrimnet.config import add_wrim_config
-from wrimnet.data.datasets import LLCM
-from wrimnet.modeling.backbones.wrim_resnet import build_wrim_resnet_backbone
-from wrimnet.modeling.heads.aicl_head import AICLHead
-from wrimnet.modeling.meta_arch.wrim_net import WRIMNet
+from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
+from wrimnet.modeling.aicl_head import AICLHead
+from wrimnet.modeling.backbones import build_timm_backbone, build_torchvision_backbone
+from wrimnet.modeling.wrim_net import WRIMNet
+from wrimnet.modeling.wrim_resnet import build_wrim_resnet_backbone
 
-__all__ = ["LLCM", "AICLHead", "WRIMNet", "add_wrim_config", "build_wrim_resnet_backbone"]
+__all__ = [
+    "LLCM",
+    "SYSU_MM01",
+    "AICLHead",
+    "RegDB",
+    "WRIMNet",
+    "add_wrim_config",
+    "build_timm_backbone",
+    "build_torchvision_backbone",
+    "build_wrim_resnet_backbone",
+]

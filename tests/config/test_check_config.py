@@ -11,20 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wrimnet.config import setup_cfg
-from wrimnet.config.check import (
-    _INSTEAD,
-    _map_sizes,
-    check_choices,
-    check_fastreid_keys,
-    check_feature_rows,
-)
-from wrimnet.config.defaults import get_cfg, get_key, leaf_names, set_key
+from wrimnet.config.check import _INSTEAD, check_fastreid_keys, check_key, is_within
 from wrimnet.config.keys import KEYS
-from wrimnet.modeling.backbones.wrim_resnet import WRIMResNet
+from wrimnet.config.tree import get_cfg, get_key, leaf_names, set_key
+from wrimnet.modeling.wrim_resnet import WRIMResNet, _map_sizes, check_feature_rows
 
 READ = {key.name for key in KEYS}
 UNREAD = sorted(set(leaf_names(get_fastreid_cfg())) - READ)
-WITH_CHOICES = [key for key in KEYS if key.choices]
+WITH_CHOICES = [key for key in KEYS if isinstance(key.allowed, tuple)]
 
 
 def setup(*words):
@@ -64,43 +58,79 @@ def test_key_to_use_instead_exists(name):
 
 @pytest.mark.parametrize("key", WITH_CHOICES, ids=lambda key: key.name)
 def test_value_that_is_no_choice_is_refused_and_each_choice_is_accepted(key):
-    cfg = get_cfg()
-    set_key(cfg, key.name, another(key.choices[-1]))
     with pytest.raises(ValueError, match=rf"{key.name} = .*: expected one of \["):
-        check_choices(cfg)
-    for choice in key.choices:
-        set_key(cfg, key.name, choice)
-        check_choices(cfg)
+        check_key(key, another(key.allowed[-1]))
+    for choice in key.allowed:
+        check_key(key, choice)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "inside", "outside"),
+    [
+        ("[0, 1)", (0, 0.999), (-1e-9, 1, float("nan"), float("inf"))),
+        ("(0, 1]", (1e-9, 1), (0, 1.001)),
+        ("[1, 4]", ((), (1, 4), [2]), ((0, 1), (1, 5))),
+        ("2 x [1, 9]", ([1, 9],), ([1], [1, 2, 3], [1, 10], [])),
+        ("n x (0, 1]", ((1.0,), (0.5, 1.0)), ((), (0.5, 0.0))),
+    ],
+)
+def test_interval_of_a_key(allowed, inside, outside):
+    assert all(is_within(value, allowed) for value in inside)
+    assert not any(is_within(value, allowed) for value in outside)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("SOLVER.MAX_EPOCH", "0"), "SOLVER.MAX_EPOCH = 0: expected at least 1"),
-        (("SOLVER.LOG_PERIOD", "0"), "SOLVER.LOG_PERIOD = 0: expected at least 1"),
-        (("SOLVER.WEIGHT_DECAY", "-1"), "SOLVER.WEIGHT_DECAY = -1.0: expected at least 0"),
-        (("MODEL.WRIM.CMKIC.WEIGHT", "-0.5"), "CMKIC.WEIGHT = -0.5: expected at least 0"),
-        (("MODEL.WRIM.CMKIC.TOP_K", "0"), "CMKIC.TOP_K = 0: expected at least 1"),
-        (("MODEL.WRIM.MAIN.STRIPES", "-1"), "MAIN.STRIPES = -1: expected at least 0"),
-        (("TEST.NUM_TRIALS", "0"), "TEST.NUM_TRIALS = 0: expected at least 1"),
-        (("SEED", "-1"), "SEED = -1: expected at least 0"),
-        (("INPUT.FLIP.PROB", "1.5"), r"INPUT.FLIP.PROB = 1.5: expected a probability"),
-        (("MODEL.WRIM.CMKIC.TEMPERATURE", "0"), "TEMPERATURE = 0.0: expected a positive number"),
-        (("MODEL.WRIM.CLASSIFICATION.LABEL_SMOOTHING", "1"), r"LABEL_SMOOTHING = 1.0: not in"),
-        (("INPUT.MULTISCALE_CROP.SCALES", "(1.0, 1.5)"), r"SCALES = .*: expected numbers in"),
-        (("INPUT.MULTISCALE_CROP.SCALES", "()"), r"SCALES = \(\): expected numbers in"),
-        (("INPUT.SIZE_TEST", "[10]"), r"INPUT.SIZE_TEST = \[10\]: expected \[height, width\]"),
-        (("INPUT.SIZE_TRAIN", "[0, 9]"), r"INPUT.SIZE_TRAIN = \[0, 9\]: expected \[height"),
-        (("MODEL.PIXEL_MEAN", "[1.0]"), r"PIXEL_MEAN = \[1.0\].*expected three numbers each"),
-        (("MODEL.PIXEL_STD", "[1, 1, 0]"), r"PIXEL_STD = .*the deviations above 0"),
+        (("SOLVER.MAX_EPOCH", "0"), r"SOLVER.MAX_EPOCH = 0: expected a number in \[1, 1e9\]"),
+        (("SOLVER.LOG_PERIOD", "0"), r"SOLVER.LOG_PERIOD = 0: expected a number in \[1, 1e9\]"),
+        (("SOLVER.WEIGHT_DECAY", "-1"), r"SOLVER.WEIGHT_DECAY = -1.0: expected a number in \[0, "),
+        (("MODEL.WRIM.CMKIC.WEIGHT", "-0.5"), r"CMKIC.WEIGHT = -0.5: expected a number in \[0, "),
+        (("MODEL.WRIM.CMKIC.TOP_K", "0"), r"CMKIC.TOP_K = 0: expected a number in \[1, "),
+        (("MODEL.WRIM.MAIN.STRIPES", "-1"), r"MAIN.STRIPES = -1: expected a number in \[0, "),
+        (("TEST.NUM_TRIALS", "0"), r"TEST.NUM_TRIALS = 0: expected a number in \[1, "),
+        (("SEED", "-1"), r"SEED = -1: expected a number in \[0, "),
+        (
+            ("INPUT.FLIP.PROB", "1.5"),
+            r"FLIP.PROB = 1.5: expected a number in \[0, 1\] \(its probability",
+        ),
+        (("MODEL.WRIM.CMKIC.TEMPERATURE", "0"), r"TEMPERATURE = 0.0: expected a number in \(0, "),
+        (
+            ("MODEL.WRIM.CLASSIFICATION.LABEL_SMOOTHING", "1"),
+            r"LABEL_SMOOTHING = 1.0: .* in \[0, 1\)",
+        ),
+        (("INPUT.MULTISCALE_CROP.SCALES", "(1.0, 1.5)"), r"SCALES = .*: expected n x \(0, 1\]"),
+        (("INPUT.MULTISCALE_CROP.SCALES", "()"), r"SCALES = \(\): expected n x \(0, 1\]"),
+        (
+            ("INPUT.SIZE_TEST", "[10]"),
+            r"SIZE_TEST = \[10\]: expected 2 x .*\(height, width in pixels\)",
+        ),
+        (
+            ("INPUT.SIZE_TRAIN", "[0, 9]"),
+            r"SIZE_TRAIN = \[0, 9\]: expected 2 x \[1, .*\(height, width",
+        ),
+        (
+            ("MODEL.PIXEL_MEAN", "[1.0]"),
+            r"PIXEL_MEAN = \[1.0\]: expected 3 x .*mean per RGB channel",
+        ),
+        (
+            ("MODEL.PIXEL_STD", "[1, 1, 0]"),
+            r"PIXEL_STD = .*: expected 3 x \(0, .*deviation per RGB channel",
+        ),
         (("SOLVER.IMS_PER_BATCH", "100"), r"= 100 is not 2 x P x K .* = 8 and P >= 2.*nearest: 96"),
         (("SOLVER.IMS_PER_BATCH", "16"), r"= 16 is not 2 x P x K .*; nearest: 32"),
         (("DATALOADER.NUM_INSTANCE", "7"), r"K = DATALOADER.NUM_INSTANCE = 7 .*nearest: 126"),
         (("MODEL.WRIM.MIIM.SEPARATE_STAGES", "(1, 3)"), "Blocks 1 to 4, each at most once"),
-        (("MODEL.WRIM.MIIM.SHARED_STAGES", "(5,)"), "Blocks 1 to 4, each at most once"),
+        (
+            ("MODEL.WRIM.MIIM.SHARED_STAGES", "(5,)"),
+            r"SHARED_STAGES = .* numbers in \[1, 4\] \(Blocks",
+        ),
         (("MODEL.WRIM.MIIM.SHARED_STAGES", "(4, 4)"), "Blocks 1 to 4, each at most once"),
-        (("MODEL.WRIM.MIIM.STRIDE", "(1, 1, 1)"), r"MIIM.STRIDE = .*: expected four numbers >= 1"),
-        (("MODEL.WRIM.MIIM.REDUCTION", "(0, 1, 1, 1)"), "MIIM.REDUCTION = .*four numbers >= 1"),
+        (
+            ("MODEL.WRIM.MIIM.STRIDE", "(1, 1, 1)"),
+            r"MIIM.STRIDE = .*: expected 4 x \[1, .*after each Block",
+        ),
+        (("MODEL.WRIM.MIIM.REDUCTION", "(0, 1, 1, 1)"), r"MIIM.REDUCTION = .*: expected 4 x \[1, "),
         (("MODEL.WRIM.MAIN.STRIPES", "25"), "MAIN.STRIPES = 25 stripes do not fit into the 24 row"),
         (("MODEL.WRIM.AUXILIARY.STRIPES", "25"), r"AUXILIARY.STRIPES = 25 .*INPUT.SIZE_TRAIN"),
         (("MODEL.WRIM.MIIM.STRIDE", "(4, 2, 10, 1)"), "= 10 after Block 3 is larger than its 24 x"),
@@ -112,8 +142,14 @@ def test_value_that_is_no_choice_is_refused_and_each_choice_is_accepted(key):
         ),
         (
             ("SOLVER.SCHED", "CosineAnnealingLR", "SOLVER.ETA_MIN_LR", "-1"),
-            r"ETA_MIN_LR = -1.0: .*from 0 to below",
+            r"ETA_MIN_LR = -1.0: expected a number in \[0, ",
         ),
+        (("PLUGINS", "(0,)"), "PLUGINS names 0: expected the dotted name of a module"),
+        (("PLUGINS", "('.a',)"), "PLUGINS names '.a': expected the dotted name"),
+        (("PLUGINS", "('no_such_module',)"), "there is no module 'no_such_module'"),
+        (("MODEL.META_ARCHITECTURE", "X"), "META_ARCHITECTURE = 'X': expected one of .*WRIMNet"),
+        (("MODEL.BACKBONE.NAME", "x"), "BACKBONE.NAME = 'x': expected one of .*PLUGINS"),
+        (("MODEL.HEADS.NAME", "x"), "HEADS.NAME = 'x': expected one of AICLHead"),
         (("MODEL.DEVICE", "gpu"), r"MODEL.DEVICE = 'gpu': expected auto or one of \['cpu'"),
         (("MODEL.DEVICE", "cuda:99"), r"MODEL.DEVICE = 'cuda:99': expected auto or one of"),
     ],

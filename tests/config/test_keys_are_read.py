@@ -3,7 +3,7 @@
 import ast
 import inspect
 
-import wrimnet.compat  # noqa: F401
+import wrimnet.compat
 
 import pytest
 from fastreid.modeling.backbones import build_backbone
@@ -11,7 +11,10 @@ from fastreid.modeling.meta_arch import build_model
 from key_reads import keys_read
 from source_tree import layer_of, read_modules
 
+import wrimnet.plugin  # noqa: F401  registers the datasets
 from wrimnet.config.keys import KEYS
+from wrimnet.losses.total import TERMS
+from wrimnet.registries import datasets
 
 # Read by FastReID's own functions, which ours call with the configuration.
 BY_FASTREID = {
@@ -19,8 +22,12 @@ BY_FASTREID = {
     "MODEL.BACKBONE.NAME": build_backbone,
 }
 # Builds FastReID's own loader, to compare with it, from FastReID's own tree.
-WITH_FASTREID_KEYS = {"wrimnet.data.benchmark_paths"}
-READS = {
+WITH_FASTREID_KEYS = {"tools.benchmarks.data_paths"}
+# Read by the name that stands in a table: of the loss terms, or of a dataset.
+BY_NAME = {name for term in TERMS for name in (*term.weights, *term.settings.values())} | {
+    dataset.number_key for dataset in datasets().values() if dataset.number_key
+}
+READS = BY_NAME | {
     path
     for module in read_modules("wrimnet", "tools")
     if layer_of(module.name) != "config" and module.name not in WITH_FASTREID_KEYS

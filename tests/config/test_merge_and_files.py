@@ -3,15 +3,20 @@
 import pytest
 
 from wrimnet.config import get_cfg, setup_cfg
-from wrimnet.config.merge import merge_nested, merge_options
-from wrimnet.config.yaml_files import read_config_file, read_overlay_file
+from wrimnet.config.merge import (
+    Layer,
+    layer_of_words,
+    merge_layer,
+    read_config_file,
+    read_overlay_file,
+)
 
 CPU = ("MODEL.DEVICE", "cpu")
 
 
 def merged(*words):
     cfg = get_cfg()
-    merge_options(cfg, words)
+    merge_layer(cfg, layer_of_words(words))
     return cfg
 
 
@@ -30,7 +35,7 @@ def test_int_is_accepted_where_a_float_is_expected():
 def test_int_is_accepted_in_yaml_and_in_a_sequence_of_floats():
     cfg = get_cfg()
     content = {"SOLVER": {"BASE_LR": 1}, "INPUT": {"REA": {"ASPECT": [1, 2]}}}
-    merge_nested(cfg, content, "a.yml")
+    merge_layer(cfg, Layer("a.yml", content))
     assert type(cfg.SOLVER.BASE_LR) is float
     assert cfg.INPUT.REA.ASPECT == (1.0, 2.0)
     assert {type(value) for value in cfg.INPUT.REA.ASPECT} == {float}
@@ -104,12 +109,23 @@ def test_a_group_of_keys_cannot_be_set():
 
 def test_a_key_cannot_be_a_group():
     with pytest.raises((KeyError, ValueError), match=r"SOLVER.MAX_EPOCH"):
-        merge_nested(get_cfg(), {"SOLVER": {"MAX_EPOCH": {"A": 1}}}, "a.yml")
+        merge_layer(get_cfg(), Layer("a.yml", {"SOLVER": {"MAX_EPOCH": {"A": 1}}}))
 
 
 def test_odd_number_of_words_is_a_sentence():
-    with pytest.raises(ValueError, match=r"KEY VALUE pairs; 3 words were given: \['A', 'B', 'C'\]"):
+    with pytest.raises(ValueError, match=r"'C' has no value in \['A', 'B', 'C'\]"):
         merged("A", "B", "C")
+
+
+def test_a_word_may_hold_key_and_value():
+    pairs, words = ["SEED=4", "OUTPUT_DIR=a=b"], ["SEED", "4", "OUTPUT_DIR", "a=b"]
+    assert merged(*pairs) == merged(*words) == merged(words[0], words[1], pairs[1])
+    with pytest.raises(ValueError, match=r"SOLVER.MAX_EPOCH = '' in the command line: expected a"):
+        merged("SOLVER.MAX_EPOCH=")
+
+
+def test_a_later_word_counts():
+    assert merged("SEED", "1", "SEED=2").SEED == 2
 
 
 def test_overlays_are_laid_in_order_and_words_over_them(tmp_path):

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from reference.classic_augmentation import ClassicAugmentation, cut_and_resize, erase, grayscale
 
-from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
-from wrimnet.data.augmentation_apply import apply_augmentation, apply_by_sample, apply_by_step
-from wrimnet.data.augmentation_draw import (
+from wrimnet.data.augmentation import (
     AugmentationDraw,
     AugmentationSettings,
+    BatchAugmentation,
+    apply_augmentation,
+    apply_by_sample,
+    apply_by_step,
+    build_augmentation,
     draw_augmentation,
 )
-from wrimnet.data.classic import ClassicAugmentation, cut_and_resize, erase, grayscale
 from wrimnet.modality import INFRARED, VISIBLE
 
 FILL = (123.675, 116.28, 103.53)

@@ -8,7 +8,6 @@ from trees import make_llcm_tree, save_image
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets import LLCM
 from wrimnet.data.datasets.base import held_out_tenth
-from wrimnet.data.datasets.llcm import parse_relpath
 from wrimnet.modality import INFRARED, VISIBLE
 
 TRAIN_IDS, TEST_IDS = (1, 2, 3, 5, 9), (4, 7, 8)
@@ -82,7 +81,7 @@ def test_split_train_holds_identities_out(folder):
     assert held_out.isdisjoint(item.pid for item in split.train)
     assert sorted(split.train + split.test) == sorted(whole.train)
     assert {item.camid for item in split.test} == {1, 2}
-    assert all(parse_relpath(item.relpath) == item[1:4] for item in split.test)
+    assert all(LLCM.parse_relpath(item.relpath) == item[1:4] for item in split.test)
     assert LLCM(str(folder.parent), split="train").test == split.test
 
 
@@ -112,7 +111,7 @@ def test_unknown_splits_and_combineall_are_refused(folder):
     ],
 )
 def test_paths_are_read_by_their_components(relpath, expected):
-    assert parse_relpath(relpath) == expected
+    assert LLCM.parse_relpath(relpath) == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_paths_are_read_by_their_components(relpath, expected):
 )
 def test_other_paths_are_refused(relpath):
     with pytest.raises(ValueError, match=re.escape(f"{relpath!r} is no LLCM image path")):
-        parse_relpath(relpath)
+        LLCM.parse_relpath(relpath)
 
 
 def _missing_file(folder):
@@ -313,5 +312,5 @@ class TestBuildDataset:
     @pytest.mark.parametrize("names", [(), ("LLCM", "RegDB"), ("Market1501",), ("SYSU_mm",)])
     def test_other_names_are_refused(self, cfg, names):
         cfg.DATASETS.NAMES = names
-        with pytest.raises(ValueError, match="name exactly one of LLCM, RegDB, SYSU_MM01"):
+        with pytest.raises(ValueError, match="expected exactly one of LLCM, RegDB, SYSU-MM01"):
             build_dataset(cfg)

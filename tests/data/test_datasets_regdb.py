@@ -6,7 +6,6 @@ from trees import make_regdb_tree
 from wrimnet.config import get_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets import RegDB
-from wrimnet.data.datasets.regdb import parse_relpath
 from wrimnet.modality import INFRARED, VISIBLE
 
 
@@ -17,7 +16,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("trial", [1, 2, 10])
 def test_a_trial_reads_its_own_index_files_and_labels(folder, trial):
-    dataset = RegDB(str(folder.parent), trial=trial)
+    dataset = RegDB(str(folder.parent), number=trial)
     for split, items in (("train", dataset.train), ("test", dataset.test)):
         lines = [
             line
@@ -34,7 +33,7 @@ def test_a_trial_reads_its_own_index_files_and_labels(folder, trial):
 
 def test_train_and_test_hold_different_folders_though_labels_repeat(folder):
     dataset = RegDB(str(folder.parent))
-    folders = [{parse_relpath(item.relpath)[0] for item in items}
+    folders = [{RegDB.parse_relpath(item.relpath)[0] for item in items}
                for items in (dataset.train, dataset.test)]  # fmt: skip
     assert folders == [{1, 3, 5, 7}, {2, 4, 6, 8}]
     assert {item.pid for item in dataset.train} == {item.pid for item in dataset.test}
@@ -49,7 +48,7 @@ def test_query_is_thermal_and_gallery_visible(folder):
 @pytest.mark.parametrize("trial", [0, 11, -1, "1"])
 def test_other_trials_are_refused(folder, trial):
     with pytest.raises(ValueError, match=r"RegDB has the trials 1 to 10, got"):
-        RegDB(str(folder.parent), trial=trial)
+        RegDB(str(folder.parent), number=trial)
 
 
 def test_split_train_holds_identities_of_the_trial_out(folder):
@@ -60,11 +59,11 @@ def test_split_train_holds_identities_of_the_trial_out(folder):
 
 
 def test_identity_is_the_folder_and_its_number_is_not_padded():
-    assert parse_relpath("Visible/12/male_front_v_00007_12.bmp") == (12, 1, VISIBLE)
-    assert parse_relpath("Thermal/412/any name.bmp") == (412, 2, INFRARED)
+    assert RegDB.parse_relpath("Visible/12/male_front_v_00007_12.bmp") == (12, 1, VISIBLE)
+    assert RegDB.parse_relpath("Thermal/412/any name.bmp") == (412, 2, INFRARED)
     for relpath in ("visible/1/a.bmp", "Visible/01/a.bmp", "Visible/a.bmp", "x/Visible/1/a.bmp"):
         with pytest.raises(ValueError, match="is no RegDB image path"):
-            parse_relpath(relpath)
+            RegDB.parse_relpath(relpath)
 
 
 def test_an_identity_in_both_lists_is_refused(folder):
@@ -72,7 +71,7 @@ def test_an_identity_in_both_lists_is_refused(folder):
         shutil.copy(folder / f"idx/train_{modality}_1.txt", folder / f"idx/test_{modality}_1.txt")
     with pytest.raises(ValueError, match=r"identities \[1, 3, 5, 7\] .* both training and test"):
         RegDB(str(folder.parent))
-    assert RegDB(str(folder.parent), trial=2).num_train_pids == 4
+    assert RegDB(str(folder.parent), number=2).num_train_pids == 4
 
 
 def test_labels_that_differ_between_the_modalities_are_refused(folder):
@@ -89,7 +88,7 @@ def test_what_is_missing_is_named(folder, missing):
     path = folder / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(FileNotFoundError, match=rf"RegDB/{missing}, which does not exist.*README"):
-        RegDB(str(folder.parent), trial=3)
+        RegDB(str(folder.parent), number=3)
 
 
 def test_a_missing_image_is_named_with_its_index_line(folder):
@@ -102,4 +101,4 @@ def test_the_trial_comes_from_the_configuration(folder):
     cfg = get_cfg()
     cfg.DATASETS.NAMES, cfg.DATASETS.ROOT, cfg.DATASETS.REGDB_TRIAL = ("RegDB",), "", 4
     cfg.DATASETS.ROOT = str(folder.parent)
-    assert build_dataset(cfg).trial == 4
+    assert build_dataset(cfg).number == 4

@@ -7,7 +7,6 @@ from trees import make_sysu_tree, save_image
 from wrimnet.config import get_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets import SYSU_MM01
-from wrimnet.data.datasets.sysu_mm01 import parse_relpath
 from wrimnet.modality import INFRARED, VISIBLE
 
 
@@ -98,11 +97,11 @@ def test_a_root_with_cam_in_its_name_changes_nothing(tmp_path):
 
 
 def test_paths_are_read_by_their_components():
-    assert parse_relpath("cam2/0333/0007.jpg") == (333, 2, VISIBLE)
-    assert parse_relpath("cam3/0001/0001.jpg") == (1, 3, INFRARED)
+    assert SYSU_MM01.parse_relpath("cam2/0333/0007.jpg") == (333, 2, VISIBLE)
+    assert SYSU_MM01.parse_relpath("cam3/0001/0001.jpg") == (1, 3, INFRARED)
     for relpath in ("cam7/0001/0001.jpg", "cam1/1/0001.jpg", "cam1/0001.jpg", "a/cam1/0001/1.jpg"):
         with pytest.raises(ValueError, match="is no SYSU-MM01 image path"):
-            parse_relpath(relpath)
+            SYSU_MM01.parse_relpath(relpath)
 
 
 def test_published_counts_include_cameras(folder, caplog):

@@ -1,4 +1,3 @@
-import io
 import json
 import shutil
 import subprocess
@@ -10,33 +9,30 @@ import pytest
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
 
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
-from wrimnet.data.datasets.counts import check_counts, count_differences, count_items
-from wrimnet.data.datasets.expected_counts import EXPECTED_COUNTS
-from wrimnet.data.doctor import examine, published_counts
-from wrimnet.data.doctor_report import ADVICE, as_json, in_words
-from wrimnet.data.integrity import unreadable_images
+from wrimnet.data.datasets.base import check_counts, count_differences, count_items
+from wrimnet.data.datasets.doctor import (
+    ADVICE,
+    as_json,
+    examine,
+    in_words,
+    published_counts,
+    unreadable_images,
+)
+from wrimnet.registries import find_dataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
-TREES = {"LLCM": make_llcm_tree, "RegDB": make_regdb_tree, "SYSU_MM01": make_sysu_tree}
-READERS = {"LLCM": LLCM, "RegDB": RegDB, "SYSU_MM01": SYSU_MM01}
+TREES = {LLCM: make_llcm_tree, RegDB: make_regdb_tree, SYSU_MM01: make_sysu_tree}
 
 
 def look(dataset, root, *, expected=None, open_images=True):
-    return examine(
-        dataset,
-        str(root),
-        expected=expected,
-        open_images=open_images,
-        workers=0,
-        progress=io.StringIO(),
-    )
+    return examine(dataset, str(root), expected=expected, open_images=open_images, workers=0)
 
 
 def kinds(examination):
     return {finding.kind for finding in examination.findings}
 
 
-@pytest.fixture(params=list(TREES))
+@pytest.fixture(params=list(TREES), ids=lambda dataset: dataset.name)
 def dataset(request):
     return request.param
 
@@ -55,9 +51,9 @@ class TestSound:
         assert "SOUND: all that was checked holds." in in_words(examination)
 
     def test_it_counts_what_the_readers_read(self, dataset, folder):
-        read = READERS[dataset](str(folder.parent))
+        read = dataset(str(folder.parent))
         found = look(dataset, folder.parent, open_images=False)
-        label = "trial 1" if dataset == "RegDB" else ""
+        label = "trial 1" if dataset is RegDB else ""
         assert found.counts[label] == {
             "train": count_items(read.train),
             "test": count_items(read.test),
@@ -72,7 +68,7 @@ class TestSound:
 
     def test_published_counts_are_not_met_by_a_tiny_tree(self, dataset, folder):
         expected = published_counts(dataset, str(folder.parent))
-        assert expected == EXPECTED_COUNTS[dataset]
+        assert expected == dataset.expected_counts
         assert kinds(look(dataset, folder.parent, expected=expected, open_images=False)) == {
             "counts"
         }
@@ -123,7 +119,7 @@ class TestBroken:
         save_image(folder / "test_vis" / "cam1" / "0001" / "x.jpg")
         shutil.rmtree(folder / "nir" / "0002")
         (folder / "test_nir" / "cam1" / "extra").mkdir()
-        examination = look("LLCM", tmp_path)
+        examination = look(LLCM, tmp_path)
         text = in_words(examination)
         for part in (
             "train_vis.txt:21: expected 'relative/path label'",
@@ -142,7 +138,7 @@ class TestBroken:
         lists = make_regdb_tree(tmp_path) / "idx"
         for modality in ("visible", "thermal"):
             shutil.copy(lists / f"train_{modality}_7.txt", lists / f"test_{modality}_7.txt")
-        examination = look("RegDB", tmp_path, open_images=False)
+        examination = look(RegDB, tmp_path, open_images=False)
         assert [finding.text for finding in examination.findings] == [
             "trial 7: 4 identities in both training and test: 1, 3, 5, 7"
         ]
@@ -167,9 +163,9 @@ def test_counts_of_another_shape_are_refused(counts):
 
 
 def test_published_counts_add_up():
-    for dataset, splits in EXPECTED_COUNTS.items():
-        check_counts(splits)
-        for split in splits.values():
+    for dataset in TREES:
+        check_counts(dataset.expected_counts)
+        for split in dataset.expected_counts.values():
             sides = [split[side] for side in ("visible", "infrared") if side in split]
             assert not sides or sum(side["images"] for side in sides) == split["images"], dataset
             for side in sides:
@@ -182,28 +178,36 @@ def test_processes_find_what_one_process_finds(tmp_path):
         save_image(tmp_path / f"{index}.jpg")
     (tmp_path / "3.jpg").write_bytes(b"")
     paths = [str(tmp_path / f"{index}.jpg") for index in range(6)]
-    alone, pooled = io.StringIO(), io.StringIO()
-    expected = unreadable_images(paths, workers=0, progress=alone)
+    expected = unreadable_images(paths, workers=0)
     assert [line.split(": ")[0] for line in expected] == [paths[3], paths[5]]
-    assert unreadable_images(paths, workers=2, progress=pooled) == expected
-    assert alone.getvalue() == pooled.getvalue()
-    assert alone.getvalue().endswith("6/6, 2 unreadable\n")
+    assert unreadable_images(paths, workers=2) == expected
 
 
-def test_another_dataset_is_refused(tmp_path):
+def test_another_dataset_is_refused():
     with pytest.raises(KeyError, match="'Market1501' is unknown; use one of LLCM, RegDB, SYSU"):
-        look("Market1501", tmp_path)
+        find_dataset("Market1501")
 
 
-@pytest.fixture(scope="module")
-def tool():
+@pytest.mark.parametrize("word", ["LLCM", "llcm", "SYSU_MM01", "SYSU-MM01", "sysu", "sysumm01"])
+def test_a_dataset_is_found_by_any_spelling(word):
+    assert find_dataset(word) is (LLCM if word.lower() == "llcm" else SYSU_MM01)
+
+
+@pytest.fixture
+def main(monkeypatch):
+    """The tool's main function, called with a command line."""
     spec = spec_from_file_location("check_dataset", TOOL)
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+
+    def run(command):
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *command])
+        return module.main()
+
+    return run
 
 
-def test_the_tool_prints_writes_json_and_exits(tmp_path, tool, capsys):
+def test_the_tool_prints_writes_json_and_exits(tmp_path, main, capsys):
     folder = make_sysu_tree(tmp_path)
     (folder / "synthetic.json").write_text("{}")
     out = tmp_path / "out.json"
@@ -211,41 +215,45 @@ def test_the_tool_prints_writes_json_and_exits(tmp_path, tool, capsys):
     command = [sys.executable, str(TOOL), *common, "--json", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "not compared: drawn images (synthetic.json) and no --counts" in done.stdout
-    assert "138/138, 0 unreadable" in done.stderr and "opening" not in done.stdout
+    assert "not compared: none are published, or drawn images; no --counts" in done.stdout
+    assert "138 images opened." in done.stdout and done.stderr == ""
     report = json.loads(out.read_text())
     assert report["sound"] and report["synthetic"] and report["num_images_opened"] == 138
     assert report["counts"]["test"]["infrared"]["cameras"]["3"] == {"images": 9, "identities": 3}
-    assert report == as_json(look("SYSU_MM01", tmp_path))
+    assert report == as_json(look(SYSU_MM01, tmp_path))
 
     report["counts"]["test"]["images"] += 1
     counts = tmp_path / "counts.json"
     counts.write_text(json.dumps(report["counts"]))
     more = ["--counts", str(counts), "--no-images", "--json", str(out)]
-    assert tool.main([*common, *more]) == 1
+    assert main([*common, *more]) == 1
     assert "test, images: found 48, expected 49" in capsys.readouterr().out
     assert json.loads(out.read_text())["findings"] == [
         {"kind": "counts", "text": "test, images: found 48, expected 49"}
     ]
 
 
-def test_wrong_arguments_exit_with_2(tmp_path, tool, capsys):
+def test_wrong_arguments_exit_with_2(tmp_path, main, capsys):
     for text in ("no json", '{"pictures": 3}'):
         (tmp_path / "counts.json").write_text(text)
         with pytest.raises(SystemExit) as caught:
-            tool.main(["--dataset", "LLCM", "--counts", str(tmp_path / "counts.json")])
+            main(["--dataset", "LLCM", "--counts", str(tmp_path / "counts.json")])
         assert caught.value.code == 2
         assert "counts.json: " in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
-        tool.main(["--dataset", "LLCM", "--workers", "-1"])
+        main(["--dataset", "LLCM", "--workers", "-1"])
     assert caught.value.code == 2
     assert "-1 processes; give 0 or more" in capsys.readouterr().err
+    command = [sys.executable, str(TOOL), "--dataset", "Market1501"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: dataset 'Market1501' is unknown; use one of LLCM")
 
 
-def test_the_tool_names_the_counts_it_compares_with(tmp_path, tool, capsys):
+def test_the_tool_names_the_counts_it_compares_with(tmp_path, main, capsys):
     make_llcm_tree(tmp_path)
     common = ["--dataset", "LLCM", "--root", str(tmp_path), "--no-images"]
-    assert tool.main(common) == 1
+    assert main(common) == 1
     assert "compared with the published ones" in capsys.readouterr().out
-    assert tool.main([*common, "--skip-counts"]) == 0
+    assert main([*common, "--skip-counts"]) == 0
     assert "Counts are not compared: --skip-counts." in capsys.readouterr().out

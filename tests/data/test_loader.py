@@ -8,14 +8,13 @@ import torch
 from PIL import Image
 
 from wrimnet.data.cache import open_cache
-from wrimnet.data.cache_key import cache_key
+from wrimnet.data.cache_file import cache_key
 from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
 from wrimnet.data.items import ImageItem
-from wrimnet.data.loader import TrainLoader
+from wrimnet.data.loader import TrainLoader, TrainSet
 from wrimnet.data.reading import ImageReader, ReadingWatch, ThreadPool
 from wrimnet.data.sampler import CrossModalitySampler
 from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, MemorySource
-from wrimnet.data.train_set import TrainSet
 from wrimnet.modality import INFRARED, VISIBLE
 
 H, W = 24, 12
@@ -274,11 +273,11 @@ def test_labels_ascend_with_pid(items):
 
 def test_batch_must_be_2pk(items):
     from wrimnet.config import get_cfg
-    from wrimnet.data.build_train import build_train_sampler
+    from wrimnet.data.build import build_train_sampler
 
     cfg = get_cfg()
     cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE = 12, 4
-    with pytest.raises(ValueError, match=r"IMS_PER_BATCH = 12 is not 2 x P x .*multiple of 8"):
+    with pytest.raises(ValueError, match=r"IMS_PER_BATCH = 12 is not 2 x P x .*nearest: 16"):
         build_train_sampler(cfg, TrainSet(items))
     cfg.SOLVER.IMS_PER_BATCH = 16
     assert build_train_sampler(cfg, TrainSet(items)).batch(0).shape == (16,)

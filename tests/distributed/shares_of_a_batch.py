@@ -4,15 +4,13 @@ import torch
 import torch.distributed as dist
 from tiny_runs import tiny_cfg
 
-from wrimnet.data.build import build_dataset
-from wrimnet.data.build_train import build_train_loader
-from wrimnet.engine.data_parallel import share_statistics
+from wrimnet.data.build import build_dataset, build_train_loader
+from wrimnet.engine.data_parallel import load_whole_batch, share_statistics
 from wrimnet.engine.distributed import mean_over_ranks, setup_process_group
-from wrimnet.engine.optimizer import build_optimizer
+from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.engine.trainer import WRIMTrainer
-from wrimnet.engine.whole_batch import load_whole_batch
-from wrimnet.evaluation.build import build_evaluator
+from wrimnet.evaluation.evaluator import build_evaluator
 
 NUM_CLASSES = 5  # training identities of the noise tree
 
@@ -112,6 +110,6 @@ def evaluate(root):
     """Embeddings (of the main process all) and metrics of an untrained network."""
     cfg, model = build_parts(small_cfg(root))
     evaluator = build_evaluator(cfg, build_dataset(cfg))
-    parts = evaluator._extract(model.eval(), evaluator.items)
+    parts = evaluator.extract(model.eval())
     report = evaluator.run(model)
     return {"parts": parts, "metrics": {k: dict(v) for k, v in report.metrics.items()}}

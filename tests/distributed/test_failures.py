@@ -7,10 +7,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from wrimnet.engine.agreement import Agreement
-from wrimnet.engine.failures import told_to_all
-from wrimnet.engine.signals import SIGNALS, StopRequest
-from wrimnet.engine.synchronized_batch_norm import AllReduceBatchNorm
+from wrimnet.engine.data_parallel import AllReduceBatchNorm
+from wrimnet.engine.distributed import Agreement, told_to_all
+from wrimnet.engine.hooks import SIGNALS, StopRequest
 
 LOST = RuntimeError("Connection closed by peer [127.0.0.1]:4321")
 

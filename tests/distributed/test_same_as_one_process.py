@@ -11,7 +11,7 @@ from shares_of_a_batch import (
     train_with_a_broken_image,
 )
 
-from wrimnet.data.build_train import build_train_loader
+from wrimnet.data.build import build_train_loader
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch.distributed as dist
 
-from wrimnet.config import setup_cfg
+from wrimnet.config import check_batch, setup_cfg
 from wrimnet.data.augmentation import _rows_of_rank
-from wrimnet.data.items import ImageItem
 from wrimnet.data.sampler import CrossModalitySampler
-from wrimnet.engine.attempt_store import store_of_attempt
-from wrimnet.engine.check_run import check_shares
-from wrimnet.engine.distributed import read_place, setup_device_of_process
-from wrimnet.engine.launch import to_be_launched
-from wrimnet.engine.whole_batch import gather_whole_batch
-from wrimnet.evaluation.across_processes import rows_of_process
+from wrimnet.engine.data_parallel import gather_whole_batch
+from wrimnet.engine.distributed import (
+    read_place,
+    setup_device_of_process,
+    store_of_attempt,
+    to_be_launched,
+)
+from wrimnet.evaluation.extraction import rows_of_process
 
 PIDS = np.repeat(np.arange(9), 6)
 MODALITIES = np.tile([0, 0, 0, 1, 1, 1], 9)
@@ -59,19 +60,19 @@ def test_augmentation_draws_belong_to_the_rows_of_the_whole_batch(world_size):
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 7, 20])
 def test_test_batches_are_dealt_out_whole_and_once(world_size):
-    items = [ImageItem(str(i), i, 1, i % 3 % 2, str(i)) for i in range(31)]
-    shares = [rows_of_process(items, 4, rank, world_size) for rank in range(world_size)]
+    modalities = [i % 3 % 2 for i in range(31)]
+    shares = [rows_of_process(modalities, 4, rank, world_size) for rank in range(world_size)]
     assert sorted(row for share in shares for row in share) == list(range(31))
-    whole = set(batches_of(items, range(31)))
-    again = [batch for share in shares for batch in batches_of(items, share)]
+    whole = set(batches_of(modalities, range(31)))
+    again = [batch for share in shares for batch in batches_of(modalities, share)]
     assert sorted(again) == sorted(whole)
 
 
-def batches_of(items, rows):
+def batches_of(modalities, rows):
     """The batches that the rows fall into when they are embedded by themselves."""
-    own = [items[row] for row in rows]
+    own = [modalities[row] for row in rows]
     places = rows_of_process(own, 4, 0, 1)
-    by_modality = [[p for p in places if own[p].modality == kind] for kind in (0, 1)]
+    by_modality = [[p for p in places if own[p] == kind] for kind in (0, 1)]
     return [
         tuple(rows[p] for p in of_kind[start : start + 4])
         for of_kind in by_modality
@@ -83,11 +84,11 @@ def batches_of(items, rows):
 def test_uneven_shares_are_refused(num_processes, parts):
     cfg = setup_cfg("", (), ["MODEL.DEVICE", "cpu", "SOLVER.ACCUMULATION_STEPS", str(parts)])
     with pytest.raises(ValueError, match=r"P = 8 identities of a batch .* cannot be shared evenly"):
-        check_shares(cfg, num_processes)
+        check_batch(cfg, num_processes)
 
 
 def test_even_shares_are_accepted():
-    check_shares(setup_cfg("", (), ["MODEL.DEVICE", "cpu"]), 8)
+    check_batch(setup_cfg("", (), ["MODEL.DEVICE", "cpu"]), 8)
 
 
 def test_batch_that_is_not_half_visible_is_refused():

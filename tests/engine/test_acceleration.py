@@ -8,8 +8,8 @@ import torch
 from step_batches import make_batch, make_step, step_cfg
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wrimnet.engine import acceleration
-from wrimnet.engine.acceleration import CompiledTraining, compiler_problem, setup_pytorch
+from wrimnet.engine import step
+from wrimnet.engine.step import CompiledTraining, compiler_problem, setup_pytorch
 
 CPU = torch.device("cpu")
 
@@ -70,7 +70,7 @@ def test_missing_compiler_is_a_warning_and_no_error(monkeypatch, caplog):
 
 
 def test_working_compiler_is_used(monkeypatch):
-    monkeypatch.setattr(acceleration, "compiler_problem", lambda device: None)
+    monkeypatch.setattr(step, "compiler_problem", lambda device: None)
     assert isinstance(make_step(SOLVER__COMPILE="True").acceleration, CompiledTraining)
 
 

@@ -3,8 +3,8 @@
 import pytest
 from tiny_runs import tiny_cfg
 
-from wrimnet.engine.check_run import check_run
 from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
+from wrimnet.engine.run import check_run
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def make_cfg(tmp_path):
         ({"TEST__PROTOCOLS": "('regdb_v2t',)"}, ValueError, "regdb_v2t belongs to RegDB"),
         ({"TEST__PROTOCOLS": "('llcm',)"}, KeyError, "unknown protocol 'llcm'"),
         ({"DATASETS__NAMES": "('Market1501',)"}, ValueError, "expected exactly one of LLCM"),
-        ({"TEST__GALLERY_DRAW": "official"}, ValueError, "'official' is SYSU-MM01's"),
+        ({"TEST__GALLERY_DRAW": "official"}, ValueError, "official draw exists for SYSU-MM01 only"),
         (
             {
                 "DATASETS__NAMES": "('SYSU_MM01',)",

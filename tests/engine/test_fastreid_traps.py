@@ -17,10 +17,9 @@ from fastreid.layers.non_local import Non_local
 from tiny_runs import arguments, losses_of, read_lines, tiny_cfg
 from torch import nn
 
-from wrimnet.data.build_train import build_train_loader
-from wrimnet.engine.optimizer import build_optimizer
+from wrimnet.data.build import build_train_loader
 from wrimnet.engine.run import train
-from wrimnet.engine.schedule import build_lr_scheduler
+from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.losses import partitioned_classification_loss, triplet_loss
@@ -206,7 +205,7 @@ def test_trap_08_wrapped_pretrained_weights_load_or_stop_the_run(cfg_of, tmp_pat
     loaded = WRIMTrainer.build_model(good).backbone.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in backbone.items())
     bad = cfg_of(MODEL__BACKBONE__PRETRAIN_PATH=str(tmp_path / "bad.pth"), **overrides)
-    with pytest.raises(ValueError, match="no state dict"):
+    with pytest.raises(ValueError, match="holds no weights"):
         WRIMTrainer.build_model(bad)
 
 
@@ -249,7 +248,7 @@ def test_trap_10_distance_of_a_feature_to_itself_is_small_under_autocast():
 
 def test_trap_11_the_bases_own_sysu_dataset_cannot_be_named(cfg_of):
     """The base has an RGB-only data set of this name, with the test identities in training."""
-    with pytest.raises(ValueError, match="name exactly one of LLCM, RegDB, SYSU_MM01"):
+    with pytest.raises(ValueError, match="expected exactly one of LLCM, RegDB, SYSU-MM01"):
         build_train_loader(cfg_of(DATASETS__NAMES='("SYSU_mm",)'))
     assert DATASET_REGISTRY.get("SYSU_MM01").__module__.startswith("wrimnet.")
 

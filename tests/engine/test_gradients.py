@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from wrimnet.engine.gradients import GradientWatch, gradient_norm
+from wrimnet.engine.progress import GradientWatch, gradient_norm
 
 
 def test_norm_is_that_of_all_gradients_in_one_vector():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_runs import arguments, make_noise_tree, tiny_cfg
 
-from wrimnet.engine.non_finite import NonFiniteError, TrainedBatch, with_replay
+from wrimnet.engine.progress import NonFiniteError, TrainedBatch, with_replay
 from wrimnet.engine.run import train
 
 ERROR = NonFiniteError("loss_tri", float("nan"), TrainedBatch(7, 0.25, ["a.jpg", "b.jpg"]))
@@ -38,7 +38,9 @@ def test_exploding_run_stops_and_its_batch_is_that_of_the_loader(tmp_path):
     cfg = tiny_cfg(
         tmp_path / "data",
         tmp_path / "out",
-        SOLVER__BASE_LR="1e30",
+        SOLVER__OPT="SGD",
+        SOLVER__BASE_LR="1e6",
+        SOLVER__WEIGHT_DECAY="1e6",
         SOLVER__ITERS_PER_EPOCH="6",
         SOLVER__LOG_PERIOD="6",
     )
@@ -47,7 +49,5 @@ def test_exploding_run_stops_and_its_batch_is_that_of_the_loader(tmp_path):
     (path,) = (tmp_path / "out").glob("replay_*.pth")
     saved = torch.load(path, weights_only=True)
     assert str(path) in str(raised.value) and str(saved["img_paths"]) in str(raised.value)
-    assert saved["learning_rate"] == 1e30 and f"iteration {saved['iteration']}," in str(
-        raised.value
-    )
+    assert saved["learning_rate"] == 1e6 and f"iteration {saved['iteration']}," in str(raised.value)
     assert not list((tmp_path / "out").glob("checkpoint_*.pth")), "lost weights were saved"

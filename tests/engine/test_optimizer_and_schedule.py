@@ -8,8 +8,13 @@ import torch
 from tiny_runs import tiny_cfg
 from torch import nn
 
-from wrimnet.engine.optimizer import build_optimizer
-from wrimnet.engine.schedule import build_lr_scheduler, cosine, multi_step, warm_up_factor
+from wrimnet.engine.solver import (
+    build_lr_scheduler,
+    build_optimizer,
+    cosine,
+    multi_step,
+    warm_up_factor,
+)
 from wrimnet.engine.trainer import WRIMTrainer
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from wrimnet.engine.signals import EXIT_CODE, StopRequest
+from wrimnet.engine.hooks import EXIT_CODE, StopRequest
 
 
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)

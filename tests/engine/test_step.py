@@ -4,7 +4,7 @@ import pytest
 import torch
 from step_batches import gradients_of, make_batch, make_step
 
-from wrimnet.engine.micro_batches import micro_batches
+from wrimnet.engine.step import micro_batches
 
 WITHOUT_UPDATE = {"SOLVER__BASE_LR": "0.0"}
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -6,11 +6,11 @@ from host_reads import HostReads
 from source_tree import ROOT
 from tiny_runs import tiny_cfg
 
+from synthetic.generate import generate
+from synthetic.plan import Request
 from wrimnet.config import setup_cfg
-from wrimnet.data.build_train import build_train_loader
-from wrimnet.data.synthetic.generate import generate
-from wrimnet.data.synthetic.plan import Request
-from wrimnet.engine.optimizer import build_optimizer
+from wrimnet.data.build import build_train_loader
+from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.engine.trainer import WRIMTrainer
 
@@ -30,7 +30,7 @@ WAYS = {
 }
 # Look at the modality, which is on the CPU, or at labels only where they are on the CPU.
 ON_THE_CPU = {
-    ("wrimnet.modeling.meta_arch.wrim_net", "count_visible"),
+    ("wrimnet.modeling.network", "count_visible"),
     ("wrimnet.losses.classification", "check_targets"),
     ("wrimnet.losses.pairs", "check_identity_pairs"),
     ("wrimnet.losses.pairs", "check_cross_modality_pairs"),

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wrimnet import command_line
+from wrimnet.data.protocols import find_protocol
 from wrimnet.evaluation.features import evaluate_features, load_features, parse_items
-from wrimnet.evaluation.protocols import find_protocol
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -24,8 +25,11 @@ PIPELINE = {
 
 
 def run_tool(tmp_path, protocol, *arguments, out="out/results.json"):
-    code = main(["--protocol", protocol, "--out", str(tmp_path / out), *map(str, arguments)])
-    return json.loads((tmp_path / out).read_text()) if code == 0 else code
+    words = ["--protocol", protocol, "--out", str(tmp_path / out), *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["evaluate_features.py", *words])
+        command_line.run_tool(main)
+    return json.loads((tmp_path / out).read_text()) if ended.value.code == 0 else ended.value.code
 
 
 @pytest.mark.parametrize("protocol", PIPELINE)

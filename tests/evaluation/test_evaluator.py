@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,19 +10,22 @@ import torch
 from drawn_items import embed, llcm_items
 
 from wrimnet.config import get_cfg
+from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.images import UnreadableImageError
 from wrimnet.data.items import ImageItem
-from wrimnet.evaluation.build import build_evaluator
-from wrimnet.evaluation.evaluator import join_parts
+from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.evaluation.extraction import join_arrays
 from wrimnet.evaluation.results import METRIC_NAMES
+
+WHOLE = ("global", "stripes", "auxiliary")
 
 
 class MeanColors(torch.nn.Module):
     """Embeds an image by the colours of its rows: enough to tell drawn identities apart."""
 
-    def __init__(self, names=("global", "stripes", "auxiliary")):
+    def __init__(self, names=WHOLE, embedding_parts=WHOLE):
         super().__init__()
-        self.names = names
+        self.names, self.embedding_parts = names, embedding_parts
         self.calls = 0
 
     def embed_parts(self, images, modality):
@@ -33,6 +35,13 @@ class MeanColors(torch.nn.Module):
         rows = images.float().mean(2).flatten(1)  # (B, 3 H)
         halves = (rows, rows[:, ::2], images.float().mean(1).flatten(1))
         return dict(zip(self.names, halves, strict=False))
+
+
+def stand_in(kind, items, folder=""):
+    """A dataset of some items, without a tree of its own on the disk."""
+    dataset = object.__new__(kind)
+    dataset.test, dataset.folder, dataset.number = items, str(folder), 1
+    return dataset
 
 
 @pytest.fixture
@@ -47,7 +56,8 @@ def dataset(tmp_path):
         pixels = np.full((16, 8, 3), 40 * item.pid) + rng.integers(0, 40, (16, 8, 3))
         Image.fromarray(pixels.astype(np.uint8)).save(path.with_suffix(".png"))
         items.append(ImageItem(str(path.with_suffix(".png")), *item[1:]))
-    return SimpleNamespace(name="LLCM", folder=str(tmp_path), test=items, is_synthetic=True)
+    (tmp_path / "synthetic.json").write_text("{}")
+    return stand_in(LLCM, items, tmp_path)
 
 
 def configuration(**values):
@@ -93,9 +103,8 @@ def test_metrics_are_those_of_the_whole_embedding_per_default_protocol(dataset):
 def test_each_group_stands_alone_beside_the_whole(dataset):
     report = evaluate(dataset, TEST__PROTOCOLS=("llcm_ir2vis",))
     parts = [(result.parts, result.whole) for result in report.results]
-    whole = ("global", "stripes", "auxiliary")
-    assert parts == [(whole, True), (whole[:1], False), (whole[1:2], False), (whole[2:], False)]
-    one = evaluate(dataset, MODEL__WRIM__EMBEDDING_PARTS=("stripes",))
+    assert parts == [(WHOLE, True), (WHOLE[:1], False), (WHOLE[1:2], False), (WHOLE[2:], False)]
+    one = evaluate(dataset, MeanColors(embedding_parts=("stripes",)))
     alone = [r.mean() for r in report.results if r.parts == ("stripes",)]
     assert one.metrics["llcm_ir2vis"] == alone[0]
 
@@ -175,12 +184,11 @@ def test_unique_identities_are_regdbs_option():
         for pid in range(30)
         for number in range(5)
     ]
-    dataset = SimpleNamespace(name="RegDB", folder="", test=items, is_synthetic=True)
+    dataset = stand_in(RegDB, items)
     curves = []
     for unique in (False, True):
         evaluator = build_evaluator(configuration(TEST__UNIQUE_IDS=unique), dataset)
-        parts = dict.fromkeys(("global", "stripes", "auxiliary"), embed(items, noise=2.0))
-        report = evaluator.score(parts)
+        report = evaluator.score(dict.fromkeys(WHOLE, embed(items, noise=2.0)), WHOLE)
         assert len(report.results[0].trials) == 1
         assert ("cmc=identities" if unique else "cmc=images") in report.lines()[0]
         curves.append(report.metrics["regdb_v2t"])
@@ -191,7 +199,7 @@ def test_unique_identities_are_regdbs_option():
 
 
 def test_official_draw_looks_into_the_dataset(dataset):
-    dataset.name = "SYSU_MM01"
+    dataset = stand_in(SYSU_MM01, dataset.test, dataset.folder)
     with pytest.raises(FileNotFoundError, match=r"exp.rand_perm_cam\.mat'.*wuancong/SYSU-MM01"):
         build_evaluator(configuration(TEST__GALLERY_DRAW="official"), dataset)
     with pytest.raises(FileNotFoundError, match="no permutation file at 'elsewhere"):
@@ -215,7 +223,7 @@ def test_broken_embeddings_and_images_are_named(dataset):
             parts["stripes"][1] = torch.nan
             return parts
 
-    with pytest.raises(ValueError, match=r"the stripes embedding of test_0/.* holds NaN"):
+    with pytest.raises(ValueError, match=r"the stripes embedding of .*/test_0/.* holds NaN"):
         evaluate(dataset, Broken())
     with pytest.raises(ValueError, match="expected one of"):
         evaluate(dataset, SOLVER__PRECISION="fp16")
@@ -231,5 +239,5 @@ def test_broken_embeddings_and_images_are_named(dataset):
 def test_an_embedding_without_length_is_named():
     parts = {"global": np.eye(3, dtype=np.float32)}
     parts["global"][1] = 0
-    with pytest.raises(ValueError, match="embedding global of row 1 has length 0"):
-        join_parts(parts, ("global",))
+    with pytest.raises(ValueError, match=r"embedding global of row 1 has no length; 1 of 3"):
+        join_arrays(parts, ("global",))

@@ -1,6 +1,7 @@
 import pytest
 
-from wrimnet.evaluation.expected import check_expected
+import wrimnet.plugin  # noqa: F401  registers the datasets
+from wrimnet.evaluation.results import check_expected
 
 METRICS = {"llcm_ir2vis": {"Rank-1": 0.5, "mAP": 0.4}}
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+import wrimnet.plugin  # noqa: F401  registers the datasets
+from wrimnet.data.protocols import find_protocol
 from wrimnet.evaluation.features import parse_items
-from wrimnet.evaluation.galleries import build_trials
-from wrimnet.evaluation.permutations import OfficialPermutations
-from wrimnet.evaluation.protocols import find_protocol
+from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PERM_FILE = Path(__file__).parents[2] / ".." / "shared" / "data" / "rand_perm_cam.mat"
@@ -193,7 +193,7 @@ def test_draws_that_a_protocol_does_not_have_are_refused():
     items = small_tree()
     with pytest.raises(ValueError, match="only the official permutations define that"):
         build_trials(find_protocol("sysu_all_multi"), items, draw="agw")
-    with pytest.raises(ValueError, match="official draw exists for SYSU_MM01 only, not for llcm"):
+    with pytest.raises(ValueError, match="official draw exists for SYSU-MM01 only, not for llcm"):
         build_trials(find_protocol("llcm_ir2vis"), items, draw="official")
     with pytest.raises(ValueError, match="unknown gallery draw 'random'"):
         build_trials(find_protocol("sysu_all_single"), items, draw="random")

@@ -1,4 +1,4 @@
-"""Test images arrive in order; a bad or stalled file is an error that names it."""
+"""Test images arrive in batches of one modality; a bad or stalled file is an error naming it."""
 
 import os
 import time
@@ -8,43 +8,55 @@ import torch
 from trees import save_image
 
 from wrimnet.data.images import UnreadableImageError
-from wrimnet.data.items import ImageItem
-from wrimnet.data.reading import ImageReader
-from wrimnet.evaluation.image_batches import read_batches
+from wrimnet.evaluation.extraction import Extraction
 
 
 @pytest.fixture
-def items(tmp_path):
+def paths(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(7)]
     for number, path in enumerate(paths):
         save_image(path, 20 * number)
-    return [ImageItem(str(path), 1, 1, 0, path.name) for path in paths]
+    return [str(path) for path in paths]
 
 
-def read(items, batches, timeout=20.0):
-    reader = ImageReader(items, height=8, width=4, interpolation="nearest", on_bad_image="error")
-    return list(read_batches(reader, batches, num_workers=2, timeout=timeout))
+class Recorder(torch.nn.Module):
+    """Keeps the batches it is given; the embedding of an image is its first red value."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def embed_parts(self, images, modality):
+        assert images.dtype == torch.uint8 and images.shape[1:] == (8, 4, 3)
+        reds = images[:, 0, 0, 0].tolist()
+        self.batches.append((modality, reds))
+        return {"global": images[:, 0, 0, :1].float()}
 
 
-def test_batches_come_in_order_with_their_rows(items):
-    batches = [[6, 0], [1, 2, 3], [5]]
-    found = read(items, batches)
-    assert [rows for rows, _ in found] == batches
-    for rows, images in found:
-        assert images.dtype == torch.uint8 and images.shape == (len(rows), 8, 4, 3)
-        assert images[:, 0, 0, 0].tolist() == [20 * row for row in rows]
+def read(paths, modalities=(1, 0, 0, 1, 0, 0, 0), timeout=20.0):
+    extraction = Extraction(
+        height=8, width=4, interpolation="nearest", batch_size=3, num_workers=2, timeout=timeout
+    )
+    model = Recorder()
+    return model.batches, extraction(model, paths, modalities)
 
 
-def test_bad_image_is_named(items):
-    os.truncate(items[3].path, 10)
+def test_batches_come_in_order_with_their_rows(paths):
+    batches, parts = read(paths)
+    assert batches == [(0, [20, 40, 80]), (0, [100, 120]), (1, [0, 60])]
+    assert parts["global"][:, 0].tolist() == [20 * row for row in range(7)]
+
+
+def test_bad_image_is_named(paths):
+    os.truncate(paths[3], 10)
     with pytest.raises(UnreadableImageError, match=r"3\.png"):
-        read(items, [[0, 1], [2, 3], [4, 5]])
+        read(paths)
 
 
-def test_stalled_disk_is_named(items):
-    os.remove(items[4].path)
-    os.mkfifo(items[4].path)
+def test_stalled_disk_is_named(paths):
+    os.remove(paths[4])
+    os.mkfifo(paths[4])
     begin = time.monotonic()
     with pytest.raises(TimeoutError, match=r"DATALOADER.TIMEOUT = 0.5 s: .*4\.png; check the disk"):
-        read(items, [[0, 1], [2, 3], [4, 5]], timeout=0.5)
+        read(paths, timeout=0.5)
     assert time.monotonic() - begin < 20

@@ -5,9 +5,10 @@ from drawn_items import embed, llcm_items
 from reference.ranking_loop import rank_by_numpy
 from reference.reranking_dense import rerank_dense
 
+import wrimnet.plugin  # noqa: F401  registers the datasets
+from wrimnet.data.protocols import find_protocol
 from wrimnet.evaluation import scoring as scoring_module
 from wrimnet.evaluation.galleries import build_trials
-from wrimnet.evaluation.protocols import find_protocol
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, score_trials
 from wrimnet.metrics.query_expansion import expand_queries
 

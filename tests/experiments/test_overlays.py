@@ -9,11 +9,10 @@ from fastreid.modeling import build_model
 
 import wrimnet.plugin  # noqa: F401
 from wrimnet.config import get_cfg, setup_cfg
-from wrimnet.config.defaults import get_key
 from wrimnet.config.keys import KEYS
-from wrimnet.config.merge import merge_nested
-from wrimnet.config.yaml_files import read_overlay_file
-from wrimnet.experiments.rows import FULL, ROWS, TABLES, rows_of
+from wrimnet.config.merge import Layer, merge_layer, read_overlay_file
+from wrimnet.config.tree import get_key
+from wrimnet.experiments.plans import FULL, ROWS, TABLES, rows_of
 from wrimnet.layers.per_modality import PerModality
 
 OVERLAYS = sorted((PROJECT / "configs" / "ablation").glob("*.yml"))
@@ -156,4 +155,4 @@ def test_study_is_an_overlay_of_sizes_alone():
     written = leaves(read(PROJECT / "configs/Synthetic/study.yml"))
     assert written
     assert all(name.split(".")[0] in {"INPUT", "DATALOADER", "SOLVER", "TEST"} for name in written)
-    merge_nested(get_cfg(), read(PROJECT / "configs/Synthetic/study.yml"), "study.yml")
+    merge_layer(get_cfg(), Layer("study.yml", written))

@@ -1,7 +1,6 @@
 """The queue of runs with a stand-in for train_net.py: nothing is done twice, nothing is lost."""
 
 import fcntl
-import io
 import json
 import os
 import signal
@@ -13,16 +12,14 @@ from pathlib import Path
 import pytest
 from fake_runs import PROJECT, write_fake_train
 
-from wrimnet.experiments.queue_progress import QueueProgress
-from wrimnet.experiments.run_queue import RunQueue
-from wrimnet.experiments.runs import Run, is_done, read_record
-from wrimnet.experiments.slots import make_slots, visible_gpus
+from wrimnet.experiments.plans import ExperimentRun, is_done, read_record
+from wrimnet.experiments.run_queue import make_slots, visible_gpus, work_through_queue
 
 
 def make_run(root, name, config="abc"):
     folder = root / name
     words = ("--config-file", "x.yml", "SEED", "0", "OUTPUT_DIR", str(folder))
-    return Run(name, folder, words, config, {"name": name, "config": config})
+    return ExperimentRun(name, folder, words, config, {"name": name, "config": config})
 
 
 def calls(run):
@@ -30,10 +27,8 @@ def calls(run):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def work(runs, command, *, jobs=2, gpus=(), stream=None):
-    progress = QueueProgress(stream or io.StringIO())
-    slots = make_slots(gpus, jobs, 1)
-    return RunQueue(runs, command=command, slots=slots, progress=progress).work()
+def work(runs, command, *, jobs=2, gpus=()):
+    return work_through_queue(runs, command=command, slots=make_slots(gpus, jobs, 1))
 
 
 def test_every_run_is_done_once_and_a_second_call_repeats_none(tmp_path):
@@ -49,17 +44,16 @@ def test_every_run_is_done_once_and_a_second_call_repeats_none(tmp_path):
     assert [attempt["exit_code"] for attempt in attempts] == [0]
 
 
-def test_failing_run_is_survived_reported_and_tried_again(tmp_path):
+def test_failing_run_is_survived_reported_and_tried_again(tmp_path, capsys):
     command = write_fake_train(tmp_path / "tool", fail=["/b"], silent=["/c"])
     runs = [make_run(tmp_path, name) for name in ("a", "b", "c", "d")]
-    stream = io.StringIO()
-    failures = {failure.run.name: failure for failure in work(runs, command, stream=stream)}
+    failures = {failure.run.name: failure for failure in work(runs, command)}
     assert {name: failure.reason for name, failure in failures.items()} == {
         "b": "exit code 1: out of luck",
         "c": "ended without complete results",
     }
     assert "out of luck" in failures["b"].log.read_text()
-    assert "b FAILED: exit code 1: out of luck" in stream.getvalue()
+    assert "b FAILED: exit code 1: out of luck" in capsys.readouterr().out
     write_fake_train(tmp_path / "tool")
     assert work(runs, command) == []
     assert [len(calls(run)) for run in runs] == [1, 2, 2, 1]
@@ -76,7 +70,7 @@ def start_queue(root: Path, command) -> subprocess.Popen:
     """A process that works through the runs a and b, one at a time."""
     folders = [str(PROJECT), str(PROJECT / "tests"), str(Path(__file__).parent)]
     script = (
-        "import io, sys\n"
+        "import sys\n"
         f"sys.path[:0] = {folders!r}\n"
         "from pathlib import Path\n"
         "from test_run_queue import make_run, work\n"
@@ -174,30 +168,12 @@ def test_gpus_are_named_as_the_environment_names_them(monkeypatch):
     assert visible_gpus(0) == []
 
 
-def test_eta_by_hand(tmp_path):
-    """6 runs, 2 at a time, 10 s each: one done, one half done, one just begun."""
-    progress = QueueProgress(io.StringIO())
-    runs = [make_run(tmp_path, name) for name in "abcdef"]
-    progress.begin(runs, set(), 2)
-    assert progress.eta([(3.0, None)]) is None
-    assert progress.eta([(5.0, 0.5)]) == pytest.approx((5 * 10 + 5) / 2)
-    progress.finished(runs[0], 10.0)
-    assert progress.eta([(5.0, 0.5), (0.0, None)]) == pytest.approx((3 * 10 + 5 + 10) / 2)
-    progress.failed(runs[1], "x")
-    assert progress.eta([(2.0, 0.2)]) == pytest.approx((3 * 10 + 8) / 2)
-    assert progress.eta([]) == pytest.approx(4 * 10 / 2)
-
-
-def test_eta_is_never_shorter_than_the_longest_active_run(tmp_path):
-    progress = QueueProgress(io.StringIO())
-    progress.begin([make_run(tmp_path, "a")], set(), 4)
-    assert progress.eta([(10.0, 0.1)]) == pytest.approx(90)
-
-
-def test_progress_line_counts_runs(tmp_path):
-    stream = io.StringIO()
-    progress = QueueProgress(stream, seconds=0.0)
-    progress.begin([make_run(tmp_path, "a"), make_run(tmp_path, "b")], {"a"}, 1)
-    progress.show([])
-    assert "2 runs, 1 of them done already, 1 at a time" in stream.getvalue()
-    assert "1 of 2 runs done, 0 running, ETA unknown" in stream.getvalue()
+def test_what_happens_is_told_line_by_line(tmp_path, capsys):
+    command = write_fake_train(tmp_path / "tool")
+    runs = [make_run(tmp_path, "a"), make_run(tmp_path, "b")]
+    work(runs[:1], command, jobs=1)
+    capsys.readouterr()
+    work(runs, command, jobs=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["2 runs, 1 of them done already, 1 at a time", "b starts on cpu:0"]
+    assert lines[2].startswith("b done in 0:00:0")

@@ -1,16 +1,24 @@
 """Mean over RegDB's splits: complete, incomplete, and never mixed."""
 
 import pytest
-from fake_runs import write_run
+from fake_runs import PROJECT, write_run
 
 from wrimnet.experiments.plans import Setting, plan_splits
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.split_report import split_table
 
 
+def setting(dataset, folder):
+    configs = PROJECT / "configs"
+    return Setting(
+        configs / dataset, configs / "ablation", folder, overrides=("MODEL.DEVICE", "cpu")
+    )
+
+
 def write_split(root, split, *, tested=None, rank1=0.5, setting=0.5, **values):
     settings = {"MODEL.WRIM.CMKIC.WEIGHT": setting, "DATASETS.REGDB_TRIAL": split}
     about = {"kind": "split", "split": split, "dataset": "RegDB", "settings": settings}
+    about |= {"split_key": "DATASETS.REGDB_TRIAL", "described_as": "regdb_trial"}
     trial = split if tested is None else tested
     return write_run(root, f"split{split}", about=about, rank1=rank1, regdb_trial=trial, **values)
 
@@ -60,4 +68,18 @@ def test_rows_of_a_table_and_twice_the_same_split_are_refused(tmp_path):
 @pytest.mark.parametrize("splits", [[0], [11], [1, 1]])
 def test_unknown_splits_are_refused(tmp_path, splits):
     with pytest.raises(ValueError, match="expected some of 1 to 10, each once"):
-        plan_splits(Setting("RegDB", tmp_path, tmp_path), "wrim.yml", splits, 0)
+        plan_splits(setting("RegDB", tmp_path), "wrim.yml", splits, 0)
+
+
+def test_every_split_is_planned_with_what_its_report_needs(tmp_path):
+    runs = plan_splits(setting("RegDB", tmp_path), "wrim.yml", [], 3)
+    assert [run.about["split"] for run in runs] == list(range(1, 11))
+    for run in runs:
+        assert run.about["settings"][run.about["split_key"]] == run.about["split"]
+        assert run.about["described_as"] == "regdb_trial"
+    assert len({run.config for run in runs}) == 10
+
+
+def test_dataset_of_a_single_division_has_no_splits(tmp_path):
+    with pytest.raises(ValueError, match="LLCM has one division into training and test"):
+        plan_splits(setting("LLCM", tmp_path), "wrim.yml", [], 0)

@@ -3,12 +3,19 @@
 import pytest
 from fake_runs import COST, PROJECT, write_run
 
-from wrimnet.analysis.figure_files import save_figure
-from wrimnet.experiments.plans import FIGURE_S1, Setting, path_word, plan_rows, plan_sweep
+from wrimnet.experiments.plans import (
+    FIGURE_S1,
+    FULL,
+    Setting,
+    path_word,
+    plan_rows,
+    plan_sweep,
+    rows_of,
+)
 from wrimnet.experiments.records import read_records
-from wrimnet.experiments.rows import FULL, rows_of
+from wrimnet.experiments.row_report import make_sweep, sweep_table
 from wrimnet.experiments.sweep_figure import draw_sweeps
-from wrimnet.experiments.sweep_report import make_sweep, sweep_table
+from wrimnet.visualization.drawing import save_figure
 
 KEY = "MODEL.WRIM.CMKIC.WEIGHT"
 
@@ -16,7 +23,8 @@ KEY = "MODEL.WRIM.CMKIC.WEIGHT"
 @pytest.fixture
 def setting(tmp_path):
     overrides = ("MODEL.DEVICE", "cpu")
-    return Setting("LLCM", PROJECT / "configs", tmp_path, overrides=overrides)
+    configs = PROJECT / "configs"
+    return Setting(configs / "LLCM", configs / "ablation", tmp_path, overrides=overrides)
 
 
 def write_points(root, values=(0.1, 0.9), seeds=(0, 1)):
@@ -55,7 +63,7 @@ def test_wrong_sweeps_are_refused_before_anything_runs(setting):
         plan_sweep(setting, KEY, ["0.1", "0.1"], [0])
     with pytest.raises(KeyError, match="unknown config key"):
         plan_sweep(setting, "MODEL.WRIM.CMKIC.WEIGT", ["0.1"], [0])
-    with pytest.raises(ValueError, match="expected at least 0"):
+    with pytest.raises(ValueError, match=r"CMKIC.WEIGHT = -1.0: expected a number in \[0, "):
         plan_sweep(setting, KEY, ["-1.0"], [0])
 
 

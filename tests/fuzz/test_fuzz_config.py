@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wrimnet.config import config_hash, get_cfg, setup_cfg
-from wrimnet.config.defaults import get_key, leaf_names
 from wrimnet.config.keys import KEYS
+from wrimnet.config.tree import get_key, leaf_names
 
 NAMES = [key.name for key in KEYS]
 DEFAULTS = {name: get_key(get_cfg(), name) for name in leaf_names(get_cfg())}

@@ -1,6 +1,5 @@
 """Whatever is missing, renamed or overwritten in a dataset: consistent items or an error."""
 
-import io
 import random
 import shutil
 from collections import Counter
@@ -12,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree
 
-from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB, llcm, regdb, sysu_mm01
-from wrimnet.data.doctor import examine
+from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
+from wrimnet.data.datasets.doctor import examine
+from wrimnet.data.loader import TrainSet
 from wrimnet.data.sampler import CrossModalitySampler
-from wrimnet.data.train_set import TrainSet
 
 LAYOUTS = {
-    "LLCM": (make_llcm_tree, LLCM, llcm.parse_relpath),
-    "RegDB": (make_regdb_tree, RegDB, regdb.parse_relpath),
-    "SYSU_MM01": (make_sysu_tree, SYSU_MM01, sysu_mm01.parse_relpath),
+    "LLCM": (make_llcm_tree, LLCM),
+    "RegDB": (make_regdb_tree, RegDB),
+    "SYSU_MM01": (make_sysu_tree, SYSU_MM01),
 }
 EXPECTED = (ValueError, KeyError, FileNotFoundError, NotADirectoryError)
 
@@ -28,7 +27,7 @@ EXPECTED = (ValueError, KeyError, FileNotFoundError, NotADirectoryError)
 @pytest.fixture(scope="module")
 def sound_trees(tmp_path_factory):
     roots = {name: tmp_path_factory.mktemp(name) for name in LAYOUTS}
-    return {name: make(roots[name]) for name, (make, *_) in LAYOUTS.items()}
+    return {name: make(roots[name]) for name, (make, _) in LAYOUTS.items()}
 
 
 def damage(folder, rng):
@@ -59,9 +58,9 @@ def _edit(path, rng):
     path.write_bytes(bytes(content))
 
 
-def check_items(dataset, parse):
+def check_items(dataset):
     """What was read is what the paths say, each file once; no identity is in both halves."""
-    items = [*dataset.train, *dataset.test]
+    items, parse = [*dataset.train, *dataset.test], dataset.parse_relpath
     assert max(Counter(item.relpath for item in items).values(), default=1) == 1
     for item in items:
         assert parse(item.relpath)[1:] == (item.camid, item.modality)
@@ -76,7 +75,7 @@ def check_items(dataset, parse):
 @given(st.sampled_from(sorted(LAYOUTS)), st.integers(0, 2**32 - 1), st.integers(1, 3))
 @examples(8)
 def test_damaged_trees(sound_trees, tmp_path_factory, name, seed, count):
-    rng, (_, reader, parse) = random.Random(seed), LAYOUTS[name]
+    rng, (_, reader) = random.Random(seed), LAYOUTS[name]
     root = tmp_path_factory.mktemp("damaged")
     folder = root / sound_trees[name].name
     shutil.copytree(sound_trees[name], folder)
@@ -84,7 +83,7 @@ def test_damaged_trees(sound_trees, tmp_path_factory, name, seed, count):
         damage(folder, rng)
     try:
         dataset = reader(str(root))
-        check_items(dataset, parse)
+        check_items(dataset)
         train = TrainSet(dataset.train)
         sampler = CrossModalitySampler(
             pids=train.pids, modalities=train.modality, num_pids=2, num_instances=2, seed=0
@@ -92,14 +91,12 @@ def test_damaged_trees(sound_trees, tmp_path_factory, name, seed, count):
         assert len(sampler.batch(0)) == 8
     except EXPECTED as error:
         assert len(str(error)) > 15
-    examination = examine(
-        name, str(root), expected=None, open_images=True, workers=0, progress=io.StringIO()
-    )
+    examination = examine(reader, str(root), expected=None, open_images=True, workers=0)
     assert examination.findings is not None
     shutil.rmtree(root)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_sound_trees_pass_the_same_checks(sound_trees, name):
-    _, reader, parse = LAYOUTS[name]
-    check_items(reader(str(sound_trees[name].parent)), parse)
+    _, reader = LAYOUTS[name]
+    check_items(reader(str(sound_trees[name].parent)))

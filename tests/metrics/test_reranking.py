@@ -3,8 +3,7 @@ import pytest
 import torch
 from reference.reranking_dense import rerank_dense
 
-from wrimnet.metrics.neighbors import nearest_neighbors
-from wrimnet.metrics.reranking import rerank, rerank_blocks
+from wrimnet.metrics.reranking import nearest_neighbors, rerank, rerank_blocks
 
 
 def squared_distances(num_images, num_ids=12, spread=1.2, seed=0):

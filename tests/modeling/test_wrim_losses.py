@@ -86,19 +86,13 @@ def test_raw_losses_are_the_unweighted_terms_without_a_graph():
 @pytest.mark.parametrize(("overrides", "left"), PARTLY_WEIGHTED.values(), ids=PARTLY_WEIGHTED)
 def test_term_of_weight_zero_is_neither_computed_nor_logged(monkeypatch, overrides, left):
     computed = []
-    module = "wrimnet.modeling.meta_arch.wrim_net"
-    for name in ("partitioned_classification_loss", "triplet_loss", "cmkic_loss"):
-        original = {
-            "partitioned_classification_loss": partitioned_classification_loss,
-            "triplet_loss": triplet_loss,
-            "cmkic_loss": cmkic_loss,
-        }[name]
+    for original in (partitioned_classification_loss, triplet_loss, cmkic_loss):
 
         def counted(*args, _original=original, **kwargs):
             computed.append(_original)
             return _original(*args, **kwargs)
 
-        monkeypatch.setattr(f"{module}.{name}", counted)
+        monkeypatch.setattr(f"wrimnet.losses.total.{original.__name__}", counted)
     model = make_model(**overrides)
     losses = model.train()(make_batch())
     assert set(losses) == {f"loss_{name}" for name in left}

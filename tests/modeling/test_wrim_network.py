@@ -9,9 +9,9 @@ from torch import nn
 from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
 from wrimnet.modality import INFRARED, VISIBLE
-from wrimnet.modeling.backbones.wrim_resnet import build_wrim_resnet_backbone
-from wrimnet.modeling.heads.aicl_head import AICLHead
-from wrimnet.modeling.meta_arch.wrim_net import WRIMNet
+from wrimnet.modeling.aicl_head import AICLHead
+from wrimnet.modeling.wrim_net import WRIMNet
+from wrimnet.modeling.wrim_resnet import build_wrim_resnet_backbone
 
 PLACEMENTS = {
     "paper": ((1, 2), (3, 4)),
@@ -312,12 +312,7 @@ def test_network_is_built_from_keyword_arguments_too():
     model = WRIMNet(
         backbone=built.backbone,
         heads=AICLHead(main=built.heads.main, auxiliary=None, part_dims={"global": 512}),
-        weights=built.weights._replace(auxiliary=0.0),
-        margin=0.3,
-        temperature=0.07,
-        top_k=4,
-        reduction="mean",
-        label_smoothing=0.0,
+        terms={name: built.terms[name] for name in ("cls", "tri", "cmkic")},
         embedding_parts=("global",),
         pixel_mean=(0.0, 0.0, 0.0),
         pixel_std=(1.0, 1.0, 1.0),

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from fault_drill.comparison import unequal, unreadable_last
 
 from wrimnet.engine.checkpointing import CheckpointStore
-from wrimnet.reliability.comparison import unequal, unreadable_last
 
 STATE = {"model": {"w": torch.ones(2)}, "best": [1, {"time": 3.0}], "name": "a", "seconds": 9.0}
 
@@ -38,6 +38,6 @@ def test_last_checkpoint_that_cannot_be_read_is_found(tmp_path):
     path = CheckpointStore(tmp_path).save(3, {"w": torch.ones(100)})
     assert unreadable_last(tmp_path) == ""
     path.write_bytes(path.read_bytes()[:-40])
-    assert unreadable_last(tmp_path).startswith("checkpoint_00000003.pth: not a whole file")
+    assert unreadable_last(tmp_path).startswith(f"checkpoint_00000003.pth: {path} is not a whole")
     path.unlink()
     assert unreadable_last(tmp_path) != ""

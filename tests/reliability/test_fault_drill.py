@@ -1,11 +1,10 @@
-"""The short form of tools/fault_drill.py: real runs, killed and resumed to the same bits."""
+"""The short form of tests/run_fault_drill.py: real runs, killed and resumed to the same bits."""
 
 from pathlib import Path
 
 import pytest
-
-from wrimnet.reliability.drill import SHORT, run_drill, table
-from wrimnet.reliability.faults import Outcome
+from fault_drill.drill import SHORT, run_drill, table
+from fault_drill.faults import Outcome
 
 CONFIG_FILE = Path(__file__).resolve().parents[2] / "configs" / "Synthetic" / "wrim.yml"
 

@@ -6,7 +6,7 @@ from browser import Browser, find_browser
 from PIL import Image
 from source_tree import ROOT
 
-from wrimnet.inspection.run_report import write_report
+from wrimnet.visualization.run_report import write_report
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium on this machine")
 SCREENSHOTS = ROOT / "outputs" / "screenshots"

@@ -2,17 +2,18 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import sys
 
 import pytest
 from fake_runs import COST, PROJECT, write_fake_train
 
-DEVICE = ("--overrides", "MODEL.DEVICE", "cpu")
+DEVICE = ("MODEL.DEVICE", "cpu")
 MEASURE = f"""
 import json, sys
 from pathlib import Path
-for folder in sys.argv[3:]:
+for folder in sys.argv[1:-2]:
     Path(folder, "cost.json").write_text({json.dumps(json.dumps(COST))})
 """
 
@@ -32,9 +33,14 @@ def call(name, project, monkeypatch, *words):
     spec = importlib.util.spec_from_file_location(name, PROJECT / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "PROJECT", project, raising=False)
+    monkeypatch.setattr("wrimnet.experiments.command.PROJECT", project)
     monkeypatch.setattr(sys, "argv", [f"tools/{name}.py", *map(str, words)])
     return module.main()
+
+
+def squeezed(text):
+    """Without the spaces that align the columns of tables."""
+    return re.sub(" +", " ", text)
 
 
 def count_calls(project):
@@ -44,7 +50,7 @@ def count_calls(project):
 def test_table_in_one_command_and_nothing_twice(project, monkeypatch, capsys):
     words = ("--dataset", "LLCM", "--table", "S3", "--seeds", "0", "1", "--jobs", "2", *DEVICE)
     assert call("run_ablations", project, monkeypatch, *words) == 0
-    text = capsys.readouterr().out
+    text = squeezed(capsys.readouterr().out)
     assert "| multiply, no sigmoid | 2 | 30.00 ± 0.00 |" in text
     assert "| 56.08 | 62.98 | — | — | — |" not in text  # costs were measured
     folder = project / "logs/experiments/LLCM"
@@ -62,6 +68,10 @@ def test_table_in_one_command_and_nothing_twice(project, monkeypatch, capsys):
     assert record["settings"]["MODEL.WRIM.MIIM.FUSION"] == "add"
     assert call("report", project, monkeypatch, folder, "--out", project / "docs/x") == 0
     assert "Table S3" in (project / "docs/x.md").read_text()
+    chosen = ("--table", "S2", "S4", "--out", project / "docs/y")
+    assert call("report", project, monkeypatch, folder, *chosen) == 0
+    text = (project / "docs/y.md").read_text()
+    assert "Table S2" in text and "Table S4" in text and "Table S3" not in text
 
 
 def test_failing_row_is_told_and_the_table_has_its_dash(project, monkeypatch, capsys):
@@ -71,7 +81,7 @@ def test_failing_row_is_told_and_the_table_has_its_dash(project, monkeypatch, ca
     printed = capsys.readouterr()
     assert "FAILED s3_add/seed0: exit code 1: out of luck" in printed.err
     assert "s3_add/seed0/console.log" in printed.err
-    assert "| add | — |" in printed.out
+    assert "| add | — |" in squeezed(printed.out)
     assert "Not finished: s3_add/seed0" in printed.out
 
 
@@ -108,6 +118,6 @@ def test_splits_in_one_command_without_the_last_one_first(project, monkeypatch, 
     write_fake_train(project / "tools", by_split=True)
     assert call("run_splits", project, monkeypatch, *words) == 0
     assert count_calls(project) == 4
-    text = capsys.readouterr().out
+    text = squeezed(capsys.readouterr().out)
     assert "| mean ± standard deviation (n - 1) | 30.00 ± 0.00 |" in text
     assert (project / "logs/splits/wrim/splits.tex").is_file()

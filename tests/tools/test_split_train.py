@@ -10,10 +10,10 @@ import torch
 from fake_runs import PROJECT
 from tiny_runs import TINY
 
+from synthetic.generate import generate
+from synthetic.plan import Request
 from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_dataset
-from wrimnet.data.synthetic.generate import generate
-from wrimnet.data.synthetic.plan import Request
 
 LAYOUTS = {"llcm": "LLCM", "regdb": "RegDB", "sysu": "SYSU"}
 SMALL_MODEL = {

@@ -5,9 +5,9 @@ import json
 import pytest
 from tiny_runs import ROOT, TINY, arguments
 
+from synthetic.generate import generate
+from synthetic.plan import Request
 from wrimnet.config import setup_cfg
-from wrimnet.data.synthetic.generate import generate
-from wrimnet.data.synthetic.plan import Request
 from wrimnet.engine.run import evaluate, train
 
 LAYOUTS = {

@@ -1,10 +1,20 @@
 """Every configuration key this project reads: name, default, meaning, paper symbol, allowed values.
 
-The table is the only place a key is declared. A FastReID key that is not listed here is not read,
-and setting it is an error (:mod:`wrimnet.config.check`).
+The table is the only place a key is declared: its range, its choices and whether it belongs to the
+hash of a configuration stand in its row. A FastReID key that is not listed here is not read, and
+setting it is an error (:mod:`wrimnet.config.check`). A plugin adds rows of its own by a function
+``add_config()`` that returns them.
 """
 
 from typing import Any, NamedTuple
+
+# Intervals that many keys share; every number is finite.
+ANY, NOT_NEGATIVE, POSITIVE = "[-1e6, 1e6]", "[0, 1e6]", "(0, 1e6]"
+SHARE, FEW, COUNT, COUNT_OR_NONE = "[0, 1]", "[1, 1000]", "[1, 1e9]", "[0, 1e9]"
+
+# Whether a key is part of the hash of a configuration. NEVER: where and how a run happens, not what
+# it computes. IF_SET: younger than the first hashes, which stay what they were.
+ALWAYS, NEVER, IF_SET = "always", "never", "if set"
 
 
 class Key(NamedTuple):
@@ -14,187 +24,340 @@ class Key(NamedTuple):
         name: dotted path.
         default: value and thereby the type.
         meaning: one line with unit and paper symbol.
-        choices: allowed values, empty where any value of the type may stand.
+        allowed: the values that may stand; or the interval of a number, or of each number of a
+            sequence, such as "[0, 1)", "2 x [1, 9]" for two of them, "n x [1, 9]" for at least one;
+            None for any of the type.
+        hashed: ALWAYS, NEVER or IF_SET.
     """
 
     name: str
     default: Any
     meaning: str
-    choices: tuple[Any, ...] = ()
+    allowed: tuple[Any, ...] | str | None = None
+    hashed: str = ALWAYS
 
 
-MODEL_KEYS = (
-    Key("MODEL.DEVICE", "auto", "auto (cuda where there is one, else cpu), cpu, cuda or cuda:N"),
-    Key("MODEL.META_ARCHITECTURE", "WRIMNet", "registered meta-architecture", ("WRIMNet",)),
-    Key("MODEL.WEIGHTS", "", "checkpoint to evaluate, or to start training from"),
-    Key("MODEL.PIXEL_MEAN", [123.675, 116.28, 103.53], "mean per RGB channel, pixel units 0..255"),
-    Key("MODEL.PIXEL_STD", [58.395, 57.12, 57.375], "deviation per RGB channel, pixel units"),
-    Key("MODEL.BACKBONE.NAME", "build_wrim_resnet_backbone", "registered backbone builder"),
-    Key("MODEL.BACKBONE.DEPTH", "50x", "ResNet depth", ("18x", "34x", "50x", "101x")),
-    Key("MODEL.BACKBONE.LAST_STRIDE", 1, "stride of Block 4", (1, 2)),
-    Key(
-        "MODEL.BACKBONE.MAX_POOL",
-        "fastreid",
-        "stem pooling: fastreid (3, 2, ceil mode, no padding) or torchvision (3, 2, padding 1)",
-        ("fastreid", "torchvision"),
-    ),
-    Key("MODEL.BACKBONE.PRETRAIN", True, "start from ImageNet weights"),
-    Key("MODEL.BACKBONE.PRETRAIN_PATH", "", "local file of ImageNet weights; '' downloads them"),
-    Key("MODEL.HEADS.NAME", "AICLHead", "registered head"),
-    Key("MODEL.HEADS.NUM_CLASSES", 0, "training identities; 0: counted from the dataset"),
-)
+def _under(group: str, *keys: Key) -> tuple[Key, ...]:
+    return tuple(key._replace(name=f"{group}.{key.name}") for key in keys)
 
-WRIM_KEYS = (
-    Key("MODEL.WRIM.MIIM.SEPARATE_STAGES", (1, 2), "Blocks followed by one MIIM per modality"),
-    Key("MODEL.WRIM.MIIM.SHARED_STAGES", (3, 4), "Blocks followed by one MIIM for both modalities"),
-    Key(
-        "MODEL.WRIM.MIIM.FUSION",
-        "sigmoid",
-        "how F5 meets F0 (Table S3)",
-        ("sigmoid", "multiply", "add"),
-    ),
-    Key("MODEL.WRIM.MIIM.REDUCTION", (2, 2, 4, 4), "r, channel compression after each Block"),
-    Key("MODEL.WRIM.MIIM.STRIDE", (4, 2, 1, 1), "s, spatial compression after each Block"),
-    Key("MODEL.WRIM.MIIM.NUM_HEADS", 8, "attention heads of GRI"),
-    Key("MODEL.WRIM.MIIM.REGION_SIZE", 3, "g, side of a pooled region in tokens"),
-    Key("MODEL.WRIM.MIIM.RESIDUAL", False, "GRI adds its tokens to its output"),
-    Key("MODEL.WRIM.MAIN.STRIPES", 2, "N, horizontal stripes of the main level (RegDB 6)"),
-    Key("MODEL.WRIM.AUXILIARY.ENABLED", True, "use the level after Block 3 (P3; P_4 in Eqs. 2-3)"),
-    Key("MODEL.WRIM.AUXILIARY.STRIPES", 0, "M, stripes of the auxiliary level (RegDB 2)"),
-    Key("MODEL.WRIM.AUXILIARY.WEIGHT", 0.1, "lambda2, weight of the auxiliary level's losses"),
-    Key("MODEL.WRIM.CMKIC.WEIGHT", 0.5, "lambda1, weight of CMKIC"),
-    Key("MODEL.WRIM.CMKIC.TEMPERATURE", 0.07, "tau"),
-    Key("MODEL.WRIM.CMKIC.TOP_K", 4, "K, hardest positives per anchor (SYSU-MM01 8)"),
-    Key("MODEL.WRIM.CMKIC.REDUCTION", "mean", "over the anchors", ("mean", "sum")),
-    Key("MODEL.WRIM.CMKIC.EMBEDDING_DIM", 128, "outputs of each level's projection head"),
-    Key("MODEL.WRIM.TRIPLET.WEIGHT", 1.0, "weight of the triplet loss at each level"),
-    Key("MODEL.WRIM.TRIPLET.MARGIN", 0.3, "alpha"),
-    Key("MODEL.WRIM.CLASSIFICATION.WEIGHT", 1.0, "weight of partitioned classification"),
-    Key("MODEL.WRIM.CLASSIFICATION.LABEL_SMOOTHING", 0.0, "in [0, 1); Eq. 2 has none"),
-    Key(
-        "MODEL.WRIM.EMBEDDING_PARTS",
-        ("global", "stripes", "auxiliary"),
-        "groups of features in the test embedding",
-    ),
-)
 
-INPUT_KEYS = (
-    Key("INPUT.SIZE_TRAIN", [384, 144], "height, width in pixels"),
-    Key("INPUT.SIZE_TEST", [384, 144], "height, width in pixels"),
-    Key(
-        "INPUT.INTERPOLATION",
-        "bicubic",
-        "PIL filter of the resize to the input size",
-        ("nearest", "bilinear", "bicubic", "lanczos"),
+KEYS = (
+    *_under(
+        "MODEL",
+        Key(
+            "DEVICE",
+            "auto",
+            "auto (cuda where there is one, else cpu), cpu, cuda or cuda:N",
+            None,
+            NEVER,
+        ),
+        Key("META_ARCHITECTURE", "WRIMNet", "registered meta-architecture"),
+        Key("WEIGHTS", "", "checkpoint to evaluate, or to start training from", None, NEVER),
+        Key(
+            "PIXEL_MEAN",
+            [123.675, 116.28, 103.53],
+            "mean per RGB channel, pixel units 0..255",
+            "3 x [0, 255]",
+        ),
+        Key(
+            "PIXEL_STD",
+            [58.395, 57.12, 57.375],
+            "deviation per RGB channel, pixel units",
+            "3 x (0, 1e6]",
+        ),
     ),
-    Key("INPUT.MULTISCALE_CROP.ENABLED", True, "random window, resized back to the input size"),
-    Key("INPUT.MULTISCALE_CROP.SCALES", (1.0, 0.875, 0.75), "side of the window / side of input"),
-    Key("INPUT.FLIP.ENABLED", True, "random horizontal flip"),
-    Key("INPUT.FLIP.PROB", 0.5, "its probability"),
-    Key("INPUT.REA.ENABLED", True, "random erasing, filled with the pixel mean"),
-    Key("INPUT.REA.PROB", 0.5, "its probability"),
-    Key("INPUT.REA.AREA", (0.02, 0.4), "erased area / image area, from and to"),
-    Key("INPUT.REA.ASPECT", (0.3, 3.3), "height / width of the erased box, from and to"),
-    Key("INPUT.GRAYSCALE.ENABLED", True, "random grayscale of visible images"),
-    Key("INPUT.GRAYSCALE.PROB", 0.5, "its probability"),
-)
-
-DATA_KEYS = (
-    Key("DATASETS.NAMES", ("LLCM",), "exactly one of LLCM, RegDB, SYSU_MM01"),
-    Key("DATASETS.ROOT", "", "folder of the datasets; '': FASTREID_DATASETS, else datasets/"),
-    Key("DATASETS.REGDB_TRIAL", 1, "RegDB split 1..10"),
-    Key(
-        "DATASETS.SPLIT",
-        "trainval",
-        "trainval: test set; train: identities held out of training",
-        ("trainval", "train"),
+    *_under(
+        "MODEL.BACKBONE",
+        Key("NAME", "build_wrim_resnet_backbone", "registered backbone builder"),
+        Key("DEPTH", "50x", "ResNet depth", ("18x", "34x", "50x", "101x")),
+        Key(
+            "ARCHITECTURE",
+            "resnet50",
+            "network of build_torchvision_backbone or build_timm_backbone",
+            None,
+            IF_SET,
+        ),
+        Key("STAGES", (), "names of its four Blocks; () where they are known", None, IF_SET),
+        Key("WITH_IBN", False, "build_resnet_backbone: IBN-a layers"),
+        Key("WITH_SE", False, "build_resnet_backbone: squeeze and excitation"),
+        Key("LAST_STRIDE", 1, "stride of Block 4", (1, 2)),
+        Key(
+            "MAX_POOL",
+            "fastreid",
+            "stem pooling: fastreid (3, 2, ceil mode, no padding) or torchvision (3, 2, padding 1)",
+            ("fastreid", "torchvision"),
+        ),
+        Key("PRETRAIN", True, "start from ImageNet weights"),
+        Key("PRETRAIN_PATH", "", "local file of ImageNet weights; '' downloads them", None, NEVER),
     ),
-    Key("DATALOADER.NUM_INSTANCE", 8, "images per identity and modality in a batch"),
-    Key("DATALOADER.NUM_WORKERS", 4, "threads that decode images, processes that build the cache"),
-    Key(
-        "DATALOADER.CACHE",
-        "disk",
-        "where decoded, resized images are kept",
-        ("none", "disk", "ram", "gpu"),
+    *_under(
+        "MODEL.HEADS",
+        Key("NAME", "AICLHead", "registered head"),
+        Key(
+            "NUM_CLASSES",
+            0,
+            "training identities; 0: counted from the dataset",
+            COUNT_OR_NONE,
+            NEVER,
+        ),
     ),
-    Key("DATALOADER.CACHE_DIR", "", "folder of the disk cache; '': .cache beside the datasets"),
-    Key("DATALOADER.PREFETCH", 3, "batches held ready"),
-    Key("DATALOADER.TIMEOUT", 30.0, "seconds until a stalled read is an error"),
-    Key("DATALOADER.ON_BAD_IMAGE", "error", "unreadable image: error or skip", ("error", "skip")),
-)
-
-SOLVER_KEYS = (
-    Key("SOLVER.OPT", "Adam", "optimizer", ("Adam", "AdamW", "SGD")),
-    Key("SOLVER.BASE_LR", 3.5e-4, "initial learning rate"),
-    Key("SOLVER.HEADS_LR_FACTOR", 1.0, "learning rate of the head / BASE_LR"),
-    Key("SOLVER.BIAS_LR_FACTOR", 1.0, "learning rate of biases / BASE_LR"),
-    Key("SOLVER.MOMENTUM", 0.9, "of SGD"),
-    Key("SOLVER.NESTEROV", False, "of SGD"),
-    Key("SOLVER.WEIGHT_DECAY", 5e-4, "of all parameters"),
-    Key("SOLVER.WEIGHT_DECAY_NORM", -1.0, "of normalisation layers; negative: WEIGHT_DECAY"),
-    Key("SOLVER.WEIGHT_DECAY_BIAS", -1.0, "of biases; negative: WEIGHT_DECAY"),
-    Key("SOLVER.SCHED", "MultiStepLR", "learning-rate law", ("MultiStepLR", "CosineAnnealingLR")),
-    Key("SOLVER.STEPS", [80, 120], "epochs, counted from 0, that start with lr x GAMMA"),
-    Key("SOLVER.GAMMA", 0.1, "factor at each of STEPS"),
-    Key("SOLVER.DELAY_EPOCHS", 0, "epochs at full rate before the cosine begins"),
-    Key("SOLVER.ETA_MIN_LR", 1e-7, "last learning rate of the cosine"),
-    Key("SOLVER.WARMUP_ITERS", 0, "iterations of warm-up"),
-    Key("SOLVER.WARMUP_FACTOR", 0.1, "learning rate at its start / BASE_LR"),
-    Key("SOLVER.WARMUP_METHOD", "linear", "law of the warm-up", ("linear", "constant")),
-    Key("SOLVER.MAX_EPOCH", 140, "epochs"),
-    Key("SOLVER.ITERS_PER_EPOCH", 0, "iterations of an epoch; 0: training images // batch"),
-    Key("SOLVER.IMS_PER_BATCH", 128, "images of a batch, 2 x P x NUM_INSTANCE"),
-    Key("SOLVER.PRECISION", "bf16", "of the forward pass; losses stay fp32", ("fp32", "bf16")),
-    Key(
-        "SOLVER.ACCUMULATION_STEPS",
-        1,
-        "parts of P / n identities a batch is trained in, one by one",
+    *_under(
+        "MODEL.WRIM.MIIM",
+        Key("SEPARATE_STAGES", (1, 2), "Blocks followed by one MIIM per modality", "[1, 4]"),
+        Key("SHARED_STAGES", (3, 4), "Blocks followed by one MIIM for both modalities", "[1, 4]"),
+        Key("FUSION", "sigmoid", "how F5 meets F0 (Table S3)", ("sigmoid", "multiply", "add")),
+        Key("REDUCTION", (2, 2, 4, 4), "r, channel compression after each Block", "4 x [1, 1e9]"),
+        Key("STRIDE", (4, 2, 1, 1), "s, spatial compression after each Block", "4 x [1, 1e9]"),
+        Key("NUM_HEADS", 8, "attention heads of GRI", COUNT),
+        Key("REGION_SIZE", 3, "g, side of a pooled region in tokens", COUNT),
+        Key("RESIDUAL", False, "GRI adds its tokens to its output"),
     ),
-    Key("SOLVER.SYNC_BN", True, "with several processes: batch normalisation over the whole batch"),
-    Key(
-        "SOLVER.DISTRIBUTED.TIMEOUT_SECONDS",
-        1800.0,
-        "with several processes: how long one waits for the others",
+    *_under(
+        "MODEL.WRIM.MAIN",
+        Key("STRIPES", 2, "N, horizontal stripes of the main level (RegDB 6)", COUNT_OR_NONE),
     ),
-    Key("SOLVER.COMPILE", False, "torch.compile of backbone, MIIM and losses in training"),
-    Key("SOLVER.ACTIVATION_CHECKPOINTING", False, "recompute each Block: less memory, more time"),
-    Key("SOLVER.CHANNELS_LAST", True, "memory format of weights and maps: NHWC"),
-    Key("SOLVER.CLIP_GRADIENTS.ENABLED", False, "clip the gradient's norm"),
-    Key("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", 5.0, "largest norm"),
-    Key("SOLVER.CLIP_GRADIENTS.NORM_TYPE", 2.0, "order of the norm"),
-    Key("SOLVER.CHECKPOINT_PERIOD", 20, "epochs between checkpoints; 0: only at the end"),
-    Key("SOLVER.CHECKPOINT_ITERS", 0, "iterations between checkpoints; 0: by epochs alone"),
-    Key("SOLVER.CHECKPOINT_MINUTES", 0.0, "minutes between checkpoints; 0: by epochs alone"),
-    Key("SOLVER.KEEP_CHECKPOINTS", 2, "full checkpoints that stay"),
-    Key("SOLVER.LOG_PERIOD", 20, "iterations between log lines; losses are means over them"),
-)
-
-TEST_KEYS = (
-    Key("TEST.PROTOCOLS", (), "evaluation protocols; () = the dataset's defaults"),
-    Key("TEST.GALLERY_DRAW", "agw", "SYSU-MM01's gallery draw", ("agw", "official")),
-    Key("TEST.PERM_FILE", "", "rand_perm_cam.mat; '': exp/rand_perm_cam.mat of the dataset"),
-    Key("TEST.NUM_TRIALS", 10, "gallery draws"),
-    Key("TEST.UNIQUE_IDS", False, "RegDB: CMC on identities instead of images"),
-    Key("TEST.EVAL_PERIOD", 20, "epochs between evaluations; 0: only at the end"),
-    Key("TEST.IMS_PER_BATCH", 128, "images of a test batch"),
-    Key("TEST.MEMORY_GB", 4.0, "largest similarity block, 10^9 bytes"),
-    Key("TEST.FLIP.ENABLED", False, "average with the mirrored image"),
-    Key("TEST.RERANK.ENABLED", False, "k-reciprocal re-ranking"),
-    Key("TEST.RERANK.K1", 20, "reciprocal neighbours"),
-    Key("TEST.RERANK.K2", 6, "neighbours of the local expansion"),
-    Key("TEST.RERANK.LAMBDA", 0.3, "weight of the original distance"),
-    Key("TEST.AQE.ENABLED", False, "average query expansion"),
-    Key("TEST.AQE.ALPHA", 3.0, "exponent of the similarity weights"),
-    Key("TEST.AQE.QE_TIME", 1, "rounds"),
-    Key("TEST.AQE.QE_K", 5, "neighbours"),
-    Key("TEST.EXPECTED_RESULTS", [], "[[protocol, metric, value, tolerance], ...] as fractions"),
-)
-
-RUN_KEYS = (
-    Key("OUTPUT_DIR", "logs/wrim", "folder of checkpoints, logs and results"),
-    Key("SEED", 0, "of every random draw"),
+    *_under(
+        "MODEL.WRIM.AUXILIARY",
+        Key("ENABLED", True, "use the level after Block 3 (P3; P_4 in Eqs. 2-3)"),
+        Key("STRIPES", 0, "M, stripes of the auxiliary level (RegDB 2)", COUNT_OR_NONE),
+        Key("WEIGHT", 0.1, "lambda2, weight of the auxiliary level's losses", NOT_NEGATIVE),
+    ),
+    *_under(
+        "MODEL.WRIM.CMKIC",
+        Key("WEIGHT", 0.5, "lambda1, weight of CMKIC", NOT_NEGATIVE),
+        Key("TEMPERATURE", 0.07, "tau", POSITIVE),
+        Key("TOP_K", 4, "K, hardest positives per anchor (SYSU-MM01 8)", COUNT),
+        Key("REDUCTION", "mean", "over the anchors", ("mean", "sum")),
+        Key("EMBEDDING_DIM", 128, "outputs of each level's projection head", COUNT),
+    ),
+    *_under(
+        "MODEL.WRIM.TRIPLET",
+        Key("WEIGHT", 1.0, "weight of the triplet loss at each level", NOT_NEGATIVE),
+        Key("MARGIN", 0.3, "alpha", NOT_NEGATIVE),
+    ),
+    *_under(
+        "MODEL.WRIM.CLASSIFICATION",
+        Key("WEIGHT", 1.0, "weight of partitioned classification", NOT_NEGATIVE),
+        Key("LABEL_SMOOTHING", 0.0, "in [0, 1); Eq. 2 has none", "[0, 1)"),
+    ),
+    *_under(
+        "MODEL.WRIM",
+        Key(
+            "EMBEDDING_PARTS",
+            ("global", "stripes", "auxiliary"),
+            "groups of features in the test embedding",
+        ),
+    ),
+    *_under(
+        "INPUT",
+        Key("SIZE_TRAIN", [384, 144], "height, width in pixels", "2 x [1, 16384]"),
+        Key("SIZE_TEST", [384, 144], "height, width in pixels", "2 x [1, 16384]"),
+        Key(
+            "INTERPOLATION",
+            "bicubic",
+            "PIL filter of the resize to the input size",
+            ("nearest", "bilinear", "bicubic", "lanczos"),
+        ),
+    ),
+    *_under(
+        "INPUT.MULTISCALE_CROP",
+        Key("ENABLED", True, "random window, resized back to the input size"),
+        Key("SCALES", (1.0, 0.875, 0.75), "side of the window / side of input", "n x (0, 1]"),
+    ),
+    *_under(
+        "INPUT.FLIP",
+        Key("ENABLED", True, "random horizontal flip"),
+        Key("PROB", 0.5, "its probability", SHARE),
+    ),
+    *_under(
+        "INPUT.REA",
+        Key("ENABLED", True, "random erasing, filled with the pixel mean"),
+        Key("PROB", 0.5, "its probability", SHARE),
+        Key("AREA", (0.02, 0.4), "erased area / image area, from and to", "2 x (0, 1]"),
+        Key("ASPECT", (0.3, 3.3), "height / width of the erased box, from and to", "2 x (0, 1e6]"),
+    ),
+    *_under(
+        "INPUT.GRAYSCALE",
+        Key("ENABLED", True, "random grayscale of visible images"),
+        Key("PROB", 0.5, "its probability", SHARE),
+    ),
+    *_under(
+        "DATASETS",
+        Key("NAMES", ("LLCM",), "exactly one: LLCM, RegDB, SYSU-MM01 or one of your own"),
+        Key(
+            "ROOT", "", "folder of the datasets; '': FASTREID_DATASETS, else datasets/", None, NEVER
+        ),
+        Key("REGDB_TRIAL", 1, "RegDB split 1..10", "[1, 10]"),
+        Key(
+            "SPLIT",
+            "trainval",
+            "trainval: test set; train: identities held out of training",
+            ("trainval", "train"),
+        ),
+    ),
+    *_under(
+        "DATALOADER",
+        Key("NUM_INSTANCE", 8, "images per identity and modality in a batch", COUNT),
+        Key(
+            "NUM_WORKERS",
+            4,
+            "threads that decode images, processes that build the cache",
+            FEW,
+            NEVER,
+        ),
+        Key(
+            "CACHE",
+            "disk",
+            "where decoded, resized images are kept",
+            ("none", "disk", "ram", "gpu"),
+        ),
+        Key(
+            "CACHE_DIR", "", "folder of the disk cache; '': .cache beside the datasets", None, NEVER
+        ),
+        Key("PREFETCH", 3, "batches held ready", FEW, NEVER),
+        Key("TIMEOUT", 30.0, "seconds until a stalled read is an error", POSITIVE, NEVER),
+        Key("ON_BAD_IMAGE", "error", "unreadable image: error or skip", ("error", "skip")),
+    ),
+    *_under(
+        "SOLVER",
+        Key("OPT", "Adam", "optimizer", ("Adam", "AdamW", "SGD")),
+        Key("BASE_LR", 3.5e-4, "initial learning rate", NOT_NEGATIVE),
+        Key("HEADS_LR_FACTOR", 1.0, "learning rate of the head / BASE_LR", NOT_NEGATIVE),
+        Key("BIAS_LR_FACTOR", 1.0, "learning rate of biases / BASE_LR", NOT_NEGATIVE),
+        Key("MOMENTUM", 0.9, "of SGD", "[0, 1)"),
+        Key("NESTEROV", False, "of SGD"),
+        Key("WEIGHT_DECAY", 5e-4, "of all parameters", NOT_NEGATIVE),
+        Key("WEIGHT_DECAY_NORM", -1.0, "of normalisation layers; negative: WEIGHT_DECAY", ANY),
+        Key("WEIGHT_DECAY_BIAS", -1.0, "of biases; negative: WEIGHT_DECAY", ANY),
+        Key("SCHED", "MultiStepLR", "learning-rate law", ("MultiStepLR", "CosineAnnealingLR")),
+        Key(
+            "STEPS", [80, 120], "epochs, counted from 0, that start with lr x GAMMA", COUNT_OR_NONE
+        ),
+        Key("GAMMA", 0.1, "factor at each of STEPS", POSITIVE),
+        Key("DELAY_EPOCHS", 0, "epochs at full rate before the cosine begins", COUNT_OR_NONE),
+        Key("ETA_MIN_LR", 1e-7, "last learning rate of the cosine", NOT_NEGATIVE),
+        Key("WARMUP_ITERS", 0, "iterations of warm-up", COUNT_OR_NONE),
+        Key("WARMUP_FACTOR", 0.1, "learning rate at its start / BASE_LR", SHARE),
+        Key("WARMUP_METHOD", "linear", "law of the warm-up", ("linear", "constant")),
+        Key("MAX_EPOCH", 140, "epochs", COUNT),
+        Key(
+            "ITERS_PER_EPOCH",
+            0,
+            "iterations of an epoch; 0: training images // batch",
+            COUNT_OR_NONE,
+        ),
+        Key("IMS_PER_BATCH", 128, "images of a batch, 2 x P x NUM_INSTANCE", COUNT),
+        Key("PRECISION", "bf16", "of the forward pass; losses stay fp32", ("fp32", "bf16")),
+        Key(
+            "ACCUMULATION_STEPS",
+            1,
+            "parts of P / n identities a batch is trained in, one by one",
+            COUNT,
+        ),
+        Key("SYNC_BN", True, "with several processes: batch normalisation over the whole batch"),
+    ),
+    *_under(
+        "SOLVER.DISTRIBUTED",
+        Key(
+            "TIMEOUT_SECONDS",
+            1800.0,
+            "with several processes: how long one waits for the others",
+            "[1, 1e6]",
+            NEVER,
+        ),
+    ),
+    *_under(
+        "SOLVER",
+        Key("COMPILE", False, "torch.compile of backbone, MIIM and losses in training"),
+        Key("ACTIVATION_CHECKPOINTING", False, "recompute each Block: less memory, more time"),
+        Key("CHANNELS_LAST", True, "memory format of weights and maps: NHWC"),
+    ),
+    *_under(
+        "SOLVER.CLIP_GRADIENTS",
+        Key("ENABLED", False, "clip the gradient's norm"),
+        Key("CLIP_VALUE", 5.0, "largest norm", POSITIVE),
+        Key("NORM_TYPE", 2.0, "order of the norm", FEW),
+    ),
+    *_under(
+        "SOLVER",
+        Key(
+            "CHECKPOINT_PERIOD",
+            20,
+            "epochs between checkpoints; 0: only at the end",
+            COUNT_OR_NONE,
+            NEVER,
+        ),
+        Key(
+            "CHECKPOINT_ITERS",
+            0,
+            "iterations between checkpoints; 0: by epochs alone",
+            COUNT_OR_NONE,
+            NEVER,
+        ),
+        Key(
+            "CHECKPOINT_MINUTES",
+            0.0,
+            "minutes between checkpoints; 0: by epochs alone",
+            NOT_NEGATIVE,
+            NEVER,
+        ),
+        Key("KEEP_CHECKPOINTS", 2, "full checkpoints that stay", COUNT, NEVER),
+        Key(
+            "LOG_PERIOD",
+            20,
+            "iterations between log lines; losses are means over them",
+            COUNT,
+            NEVER,
+        ),
+    ),
+    *_under(
+        "TEST",
+        Key("PROTOCOLS", (), "evaluation protocols; () = the dataset's defaults"),
+        Key("GALLERY_DRAW", "agw", "SYSU-MM01's gallery draw", ("agw", "official")),
+        Key(
+            "PERM_FILE",
+            "",
+            "rand_perm_cam.mat; '': exp/rand_perm_cam.mat of the dataset",
+            None,
+            NEVER,
+        ),
+        Key("NUM_TRIALS", 10, "gallery draws", COUNT),
+        Key("UNIQUE_IDS", False, "RegDB: CMC on identities instead of images"),
+        Key("EVAL_PERIOD", 20, "epochs between evaluations; 0: only at the end", COUNT_OR_NONE),
+        Key("IMS_PER_BATCH", 128, "images of a test batch", COUNT),
+        Key("MEMORY_GB", 4.0, "largest similarity block, 10^9 bytes", POSITIVE, NEVER),
+    ),
+    *_under(
+        "TEST.FLIP",
+        Key("ENABLED", False, "average with the mirrored image"),
+    ),
+    *_under(
+        "TEST.RERANK",
+        Key("ENABLED", False, "k-reciprocal re-ranking"),
+        Key("K1", 20, "reciprocal neighbours", COUNT),
+        Key("K2", 6, "neighbours of the local expansion", COUNT),
+        Key("LAMBDA", 0.3, "weight of the original distance", SHARE),
+    ),
+    *_under(
+        "TEST.AQE",
+        Key("ENABLED", False, "average query expansion"),
+        Key("ALPHA", 3.0, "exponent of the similarity weights", NOT_NEGATIVE),
+        Key("QE_TIME", 1, "rounds", FEW),
+        Key("QE_K", 5, "neighbours", COUNT),
+    ),
+    *_under(
+        "TEST",
+        Key(
+            "EXPECTED_RESULTS",
+            [],
+            "[[protocol, metric, value, tolerance], ...] as fractions",
+            None,
+            NEVER,
+        ),
+    ),
+    Key("PLUGINS", (), "modules of your own, imported before all is checked", None, NEVER),
+    Key("OUTPUT_DIR", "logs/wrim", "folder of checkpoints, logs and results", None, NEVER),
+    Key("SEED", 0, "of every random draw", "[0, 18446744073709551615]"),
     Key("DETERMINISTIC", False, "deterministic algorithms only, cudnn.benchmark off"),
     Key("CUDNN_BENCHMARK", True, "let cuDNN choose its algorithms by timing"),
 )
-
-KEYS = MODEL_KEYS + WRIM_KEYS + INPUT_KEYS + DATA_KEYS + SOLVER_KEYS + TEST_KEYS + RUN_KEYS

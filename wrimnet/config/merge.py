@@ -1,36 +1,133 @@
-"""Lays values from files and from the command line over a configuration, with errors in words."""
+"""Reads YAML files and command-line words and lays them over a configuration, errors in words."""
 
 import ast
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import wrimnet.compat  # noqa: F401
 
+import yaml
 from fastreid.config import CfgNode
 
-from wrimnet.config.defaults import get_key, leaf_names, set_key
+from wrimnet.config.tree import get_key, leaf_names, set_key
+
+BASE_KEY = "_BASE_"
 
 
-def merge_nested(cfg: CfgNode, content: dict[str, Any], source: str) -> None:
-    """Sets every leaf of ``content`` (nested keys as read from YAML) in ``cfg``.
+def read_config_file(path: str | Path) -> dict[str, Any]:
+    """Reads a configuration file with the files it inherits from.
+
+    Args:
+        path: YAML file; ``_BASE_`` in it names another one, relative to its own folder.
+
+    Returns:
+        The nested keys, those of ``path`` over those of its bases.
+
+    Raises:
+        FileNotFoundError: a file that does not exist.
+        ValueError: broken YAML, a Python tag, a remote or circular base.
+    """
+    return _read_with_bases(Path(path), ())
+
+
+def read_overlay_file(path: str | Path) -> dict[str, Any]:
+    """Reads an overlay: keys laid over a configuration, without a ``_BASE_`` of its own."""
+    content = _read_yaml(Path(path))
+    if BASE_KEY in content:
+        raise ValueError(f"overlay {path} has a {BASE_KEY}; an overlay holds only the keys it sets")
+    return content
+
+
+def _read_with_bases(path: Path, opened: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in opened:
+        raise ValueError(f"config file {path} inherits from itself through {BASE_KEY}")
+    content = _read_yaml(path)
+    if BASE_KEY not in content:
+        return content
+    base_path = _base_path(path, content.pop(BASE_KEY))
+    base = _read_with_bases(base_path, (*opened, path.resolve()))
+    return _laid_over(base, content)
+
+
+def _base_path(path: Path, base: object) -> Path:
+    if not isinstance(base, str) or "://" in base:
+        raise ValueError(f"{BASE_KEY}: {base!r} in {path} is not the path of a local file")
+    return path.parent / Path(base).expanduser()
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"config file {path} does not exist")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.constructor.ConstructorError as error:
+        raise ValueError(
+            f"config file {path} holds a YAML tag, which is refused since tags can run code: "
+            f"{error.problem}{error.problem_mark}"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"config file {path} is not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"config file {path} holds {content!r}, expected KEY: value lines")
+    return content
+
+
+def _laid_over(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in content.items():
+        both_nodes = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _laid_over(merged[key], value) if both_nodes else value
+    return merged
+
+
+class Layer(NamedTuple):
+    """Keys, nested as in YAML or by their dotted names, and where they come from."""
+
+    source: str
+    content: dict[str, Any]
+
+
+def layer_of_words(words: Sequence[str]) -> Layer:
+    """Reads ``KEY VALUE`` and ``KEY=VALUE`` words of a command line; a later one counts.
+
+    Raises:
+        ValueError: a key without a value.
+    """
+    content: dict[str, Any] = {}
+    left = list(words)
+    while left:
+        name, is_pair, value = left.pop(0).partition("=")
+        if not is_pair and not left:
+            raise ValueError(
+                f"overrides come as KEY VALUE pairs or KEY=VALUE; {name!r} has no value in "
+                f"{list(words)}"
+            )
+        content[name] = value if is_pair else left.pop(0)
+    return Layer("the command line", content)
+
+
+def merge_layer(cfg: CfgNode, layer: Layer) -> None:
+    """Sets every leaf of a layer in ``cfg``.
 
     Raises:
         KeyError: an unknown key; the nearest known one is named.
         ValueError: a value of another type than the key's.
     """
-    for name, value in _leaves(content, cfg):
-        _assign(cfg, name, _decoded(value), source)
+    for name, value in _leaves(layer.content, cfg):
+        _check_known(cfg, name, layer.source)
+        set_key(cfg, name, _value(cfg, name, value, layer.source))
 
 
-def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
-    """Sets ``KEY VALUE KEY VALUE ...`` from a command line; errors as :func:`merge_nested`."""
-    if len(options) % 2:
-        raise ValueError(
-            f"overrides come as KEY VALUE pairs; {len(options)} words were given: {list(options)}"
-        )
-    for name, text in zip(options[::2], options[1::2], strict=True):
-        _assign(cfg, name, _decoded(text), "the command line")
+def find_last(layers: Sequence[Layer], name: str, cfg: CfgNode) -> Any:
+    """Returns the value that a key of the top level has in the end; its default where none is."""
+    given = [layer for layer in layers if name in layer.content]
+    if not given:
+        return get_key(cfg, name)
+    return _value(cfg, name, given[-1].content[name], given[-1].source)
 
 
 def _leaves(content: dict[str, Any], cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -42,9 +139,8 @@ def _leaves(content: dict[str, Any], cfg: Any, prefix: str = "") -> Iterator[tup
             yield f"{prefix}{name}", value
 
 
-def _assign(cfg: CfgNode, name: str, value: Any, source: str) -> None:
-    _check_known(cfg, name, source)
-    set_key(cfg, name, _coerced(name, value, get_key(cfg, name), source))
+def _value(cfg: CfgNode, name: str, value: Any, source: str) -> Any:
+    return _coerced(name, _decoded(value), get_key(cfg, name), source)
 
 
 def _check_known(cfg: CfgNode, name: str, source: str) -> None:
@@ -61,7 +157,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     matches = difflib.get_close_matches(name.upper(), by_upper, n=1, cutoff=0.4)
     if matches:
         return f"the nearest known key is {by_upper[matches[0]]!r}"
-    return "train_net.py --help-config lists the known keys"
+    return "train_net.py --help-config lists the known keys, PLUGINS those of your own"
 
 
 def _decoded(value: Any) -> Any:

@@ -1,47 +1,38 @@
 """From files and command-line words to one checked, frozen configuration."""
 
 import hashlib
+import importlib
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
 from wrimnet.config.check import check_config
-from wrimnet.config.defaults import (
+from wrimnet.config.keys import ALWAYS, IF_SET, KEYS, NEVER, Key
+from wrimnet.config.merge import (
+    Layer,
+    find_last,
+    layer_of_words,
+    merge_layer,
+    read_config_file,
+    read_overlay_file,
+)
+from wrimnet.config.tree import (
     available_devices,
     default_device,
     get_cfg,
     get_key,
     leaf_names,
+    set_key,
 )
-from wrimnet.config.keys import KEYS
-from wrimnet.config.merge import merge_nested, merge_options
-from wrimnet.config.yaml_files import read_config_file, read_overlay_file
+from wrimnet.registries import only_dataset
 
-# where and how a run happens, not what it computes
-_NOT_HASHED = {
-    "OUTPUT_DIR",
-    "MODEL.DEVICE",
-    "MODEL.WEIGHTS",
-    "MODEL.HEADS.NUM_CLASSES",  # 0 until the dataset's identities are counted
-    "MODEL.BACKBONE.PRETRAIN_PATH",
-    "DATASETS.ROOT",
-    "DATALOADER.CACHE_DIR",
-    "DATALOADER.NUM_WORKERS",
-    "DATALOADER.PREFETCH",
-    "DATALOADER.TIMEOUT",
-    "SOLVER.LOG_PERIOD",
-    "SOLVER.CHECKPOINT_PERIOD",
-    "SOLVER.CHECKPOINT_ITERS",
-    "SOLVER.CHECKPOINT_MINUTES",
-    "SOLVER.KEEP_CHECKPOINTS",
-    "SOLVER.DISTRIBUTED.TIMEOUT_SECONDS",
-    "TEST.PERM_FILE",
-    "TEST.MEMORY_GB",
-    "TEST.EXPECTED_RESULTS",
-}
+_OWN_PLUGIN = "wrimnet.plugin"  # WRIM-Net goes through the door that is open to everybody
 
 
 def setup_cfg(
@@ -52,7 +43,7 @@ def setup_cfg(
     Args:
         config_file: YAML file; "" for the defaults.
         overlays: YAML files laid over it, in order.
-        options: ``KEY VALUE`` pairs laid over everything.
+        options: ``KEY VALUE`` or ``KEY=VALUE`` words laid over everything.
 
     Returns:
         The frozen configuration, its device resolved and its rules checked.
@@ -60,16 +51,67 @@ def setup_cfg(
     Raises:
         KeyError, ValueError, FileNotFoundError: see :mod:`wrimnet.config.merge` and ``check``.
     """
+    layers = [Layer(config_file, read_config_file(config_file))] if config_file else []
+    layers += [Layer(overlay, read_overlay_file(overlay)) for overlay in overlays]
+    layers.append(layer_of_words(options))
     cfg = get_cfg()
-    if config_file:
-        merge_nested(cfg, read_config_file(config_file), config_file)
-    for overlay in overlays:
-        merge_nested(cfg, read_overlay_file(overlay), overlay)
-    merge_options(cfg, options)
+    add_plugins(cfg, find_last(layers, "PLUGINS", cfg))
+    for layer in layers:
+        merge_layer(cfg, layer)
+    setup_dataset_name(cfg)
     setup_device(cfg)
-    check_config(cfg)
+    check_config(cfg, plugin_keys(cfg.PLUGINS))
     cfg.freeze()
     return cfg
+
+
+def add_plugins(cfg: CfgNode, names: Sequence[str]) -> None:
+    """Imports WRIM-Net's plugin and those named, and adds their keys to ``cfg``.
+
+    Raises:
+        ValueError: no such module, or a key that stands in the table already.
+    """
+    load_plugin(_OWN_PLUGIN)
+    known = set(leaf_names(cfg))
+    for key in plugin_keys(names):
+        if key.name in known:
+            raise ValueError(f"a plugin of PLUGINS adds {key.name}, which there is already")
+        known.add(key.name)
+        set_key(cfg, key.name, key.default)
+
+
+def plugin_keys(names: Sequence[str]) -> list[Key]:
+    """Returns the keys that plugins declare by a function ``add_config``."""
+    modules = [load_plugin(name) for name in names]
+    return [key for module in modules for key in getattr(module, "add_config", tuple)()]
+
+
+def load_plugin(name: str) -> ModuleType:
+    """Imports a module whose import registers something; the working folder is looked in, too.
+
+    Raises:
+        ValueError: there is no such module.
+    """
+    if not isinstance(name, str) or not all(word.isidentifier() for word in name.split(".")):
+        raise ValueError(f"PLUGINS names {name!r}: expected the dotted name of a module")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"PLUGINS names {name!r}, but there is no module {error.name!r}; it is looked for in "
+            "the working folder and where Python finds packages (PYTHONPATH)"
+        ) from error
+
+
+def setup_dataset_name(cfg: CfgNode) -> None:
+    """Gives the dataset in DATASETS.NAMES the name it is registered by: "SYSU-MM01" and such."""
+    try:
+        cfg.DATASETS.NAMES = (only_dataset(cfg.DATASETS.NAMES).name,)
+    except ValueError:
+        return  # told when data are asked for: a program may need none
 
 
 def setup_device(cfg: CfgNode) -> None:
@@ -88,17 +130,36 @@ def setup_device(cfg: CfgNode) -> None:
         cfg.SOLVER.PRECISION = "fp32"
 
 
+def all_keys(cfg: CfgNode) -> list[Key]:
+    """Returns the keys of this project and of the plugins of ``cfg``."""
+    return [*KEYS, *plugin_keys(get_key(cfg, "PLUGINS"))]
+
+
 def config_hash(cfg: CfgNode) -> str:
     """Returns 12 hex digits over every key that shapes the result of a run."""
-    names = sorted(set(leaf_names(cfg)) - _NOT_HASHED)
-    content = json.dumps([[name, get_key(cfg, name)] for name in names], default=list)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    rows = {key.name: key for key in all_keys(cfg)}
+    content = [
+        [name, get_key(cfg, name)]
+        for name in sorted(leaf_names(cfg))
+        if _is_hashed(rows.get(name), get_key(cfg, name))
+    ]
+    return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()[:12]
 
 
-def describe_keys() -> str:
-    """Returns one line per key: name, default and meaning, as printed by ``--help-config``."""
+def _is_hashed(key: Key | None, value: object) -> bool:
+    if key is None or key.hashed == ALWAYS:
+        return True
+    return key.hashed == IF_SET and value != key.default
+
+
+def describe_keys(keys: Sequence[Key] = KEYS) -> str:
+    """Returns two lines per key: name, default, meaning, what it may be; for ``--help-config``."""
     lines = []
-    for key in KEYS:
-        choices = f" [{' | '.join(map(str, key.choices))}]" if key.choices else ""
-        lines.append(f"{key.name} = {key.default!r}\n    {key.meaning}{choices}")
+    for key in keys:
+        allowed = (
+            f" [{' | '.join(map(str, key.allowed))}]" if isinstance(key.allowed, tuple) else ""
+        )
+        allowed = f"; {key.allowed}" if isinstance(key.allowed, str) else allowed
+        outside = "; not in the hash" if key.hashed == NEVER else ""
+        lines.append(f"{key.name} = {key.default!r}\n    {key.meaning}{allowed}{outside}")
     return "\n".join(lines)

@@ -2,26 +2,271 @@
 
 Order (METHOD.md section 6): multi-scale crop, resize to the input size, horizontal flip, random
 erasing, grayscale.
+
+Drawing comes first, for the whole batch, as plain arrays. There are two orders of work with equal
+results: a GPU does each step for the whole batch at once, because launching many small kernels is
+what costs there; a CPU goes from sample to sample, leaves out what a sample does not need, and
+stays in its cache.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import wrimnet.compat  # noqa: F401  before the first import of fastreid
 
 import numpy as np
+import torch
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from torch import Tensor
 
-from wrimnet.data.augmentation_apply import apply_augmentation
-from wrimnet.data.augmentation_draw import (
-    AugmentationDraw,
-    AugmentationSettings,
-    draw_augmentation,
-)
 from wrimnet.data.randomness import generator
+from wrimnet.data.window_resize import Scratch, plan_windows, resize_windows, to_device
 from wrimnet.modality import VISIBLE
+
+ERASING_ATTEMPTS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationSettings:
+    """Distributions of the draws; a probability of 0 and the scales (1.0,) switch a step off.
+
+    Args:
+        scales: Side lengths of the crop window relative to the image, each in (0, 1].
+        flip_prob: Probability of a horizontal flip.
+        erase_prob: Probability of an erased rectangle.
+        erase_area: Smallest and largest erased share of the image.
+        erase_aspect: Smallest and largest height / width of the rectangle.
+        grayscale_prob: Probability of grayscale, for visible images only.
+    """
+
+    scales: Sequence[float]
+    flip_prob: float
+    erase_prob: float
+    erase_area: tuple[float, float]
+    erase_aspect: tuple[float, float]
+    grayscale_prob: float
+
+    def __post_init__(self) -> None:
+        if not self.scales or not all(0.0 < scale <= 1.0 for scale in self.scales):
+            raise ValueError(
+                f"INPUT.MULTISCALE_CROP.SCALES is {tuple(self.scales)}; expected one or more "
+                "values above 0 and at most 1"
+            )
+        for name in ("flip_prob", "erase_prob", "grayscale_prob"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a value in [0, 1]")
+        for name in ("erase_area", "erase_aspect"):
+            low, high = getattr(self, name)
+            if not 0.0 < low <= high:
+                raise ValueError(f"{name} is ({low}, {high}); expected 0 < smallest <= largest")
+
+
+@dataclass(frozen=True)
+class AugmentationDraw:
+    """The draws of a batch. Rectangles are (top, left, height, width) in pixels.
+
+    Args:
+        windows: Crop windows, (B, 4).
+        flipped: True where the window is mirrored, (B,).
+        erased: Erased rectangles after crop and flip, (B, 4); height and width 0 for none.
+        grayscale: True where the image becomes grayscale if it is visible, (B,).
+    """
+
+    windows: np.ndarray
+    flipped: np.ndarray
+    erased: np.ndarray
+    grayscale: np.ndarray
+
+    def rows(self, selected: np.ndarray) -> "AugmentationDraw":
+        """Returns the draws of the selected samples."""
+        return AugmentationDraw(
+            self.windows[selected],
+            self.flipped[selected],
+            self.erased[selected],
+            self.grayscale[selected],
+        )
+
+
+def draw_augmentation(
+    rng: np.random.Generator, count: int, height: int, width: int, settings: AugmentationSettings
+) -> AugmentationDraw:
+    """Draws for every sample of a batch; each step has its own numbers, used or not.
+
+    Args:
+        rng: Source of the numbers.
+        count: B.
+        height: H of the images.
+        width: W of the images.
+        settings: Distributions.
+
+    Returns:
+        Draws of B samples.
+    """
+    windows = _draw_windows(rng, count, height, width, settings.scales)
+    flipped = rng.random(count) < settings.flip_prob
+    erased = _draw_erasing(rng, count, height, width, settings)
+    grayscale = rng.random(count) < settings.grayscale_prob
+    return AugmentationDraw(windows, flipped, erased, grayscale)
+
+
+def _draw_windows(
+    rng: np.random.Generator, count: int, height: int, width: int, scales: Sequence[float]
+) -> np.ndarray:
+    scale = np.asarray(scales)[rng.integers(len(scales), size=count)]
+    heights = np.maximum(np.rint(height * scale).astype(np.int64), 1)
+    widths = np.maximum(np.rint(width * scale).astype(np.int64), 1)
+    tops = rng.integers(0, height - heights + 1)
+    lefts = rng.integers(0, width - widths + 1)
+    return np.stack([tops, lefts, heights, widths], axis=1)
+
+
+def _draw_erasing(
+    rng: np.random.Generator, count: int, height: int, width: int, settings: AugmentationSettings
+) -> np.ndarray:
+    """Draws area (uniform) and aspect (log-uniform) until the rectangle fits into the image.
+
+    Of `ERASING_ATTEMPTS` pairs per sample the first that fits counts; where none does, nothing is
+    erased (with the paper's ranges the chance of that is below 1e-9).
+    """
+    wanted = rng.random(count) < settings.erase_prob
+    shape = (count, ERASING_ATTEMPTS)
+    area = rng.uniform(*settings.erase_area, size=shape) * height * width
+    aspect = np.exp(rng.uniform(*np.log(settings.erase_aspect), size=shape))
+    heights = np.maximum(np.rint(np.sqrt(area * aspect)).astype(np.int64), 1)
+    widths = np.maximum(np.rint(np.sqrt(area / aspect)).astype(np.int64), 1)
+    fits = (heights < height) & (widths < width)
+    first = (np.arange(count), fits.argmax(axis=1))
+    heights, widths = heights[first], widths[first]
+    place = rng.random((2, count))
+    tops = np.floor(place[0] * np.maximum(height - heights + 1, 1)).astype(np.int64)
+    lefts = np.floor(place[1] * np.maximum(width - widths + 1, 1)).astype(np.int64)
+    rectangles = np.stack([tops, lefts, heights, widths], axis=1)
+    return np.where((wanted & fits.any(axis=1))[:, None], rectangles, 0)
+
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, PIL's convert("L")
+RESIZED_TOGETHER = 4  # windows that a CPU resizes at a time
+
+
+def apply_augmentation(
+    images: Tensor, draw: AugmentationDraw, fill: Sequence[float], out: Tensor | None = None
+) -> Tensor:
+    """Applies given draws.
+
+    Args:
+        images: uint8 (B, H, W, 3).
+        draw: B samples.
+        fill: Value of erased pixels per channel, 0..255.
+        out: Earlier result to write into.
+
+    Returns:
+        float32 (B, 3, H, W), channels last in memory.
+    """
+    result = torch.empty(images.shape, device=images.device) if out is None else _interleaved(out)
+    apply = apply_by_sample if images.device.type == "cpu" else apply_by_step
+    apply(images, draw, fill, result)
+    return result.permute(0, 3, 1, 2)
+
+
+def apply_by_step(
+    images: Tensor, draw: AugmentationDraw, fill: Sequence[float], out: Tensor
+) -> None:
+    """Does each step for the whole batch.
+
+    Args:
+        images: uint8 (B, H, W, 3).
+        draw: B samples.
+        fill: Value of erased pixels per channel.
+        out: float32 (B, H, W, 3), written.
+    """
+    count, *shape = images.shape
+    plan = plan_windows(draw.windows, draw.flipped, shape, images.device)
+    scratch = Scratch(images.shape, images.device)
+    samples = torch.arange(count, device=images.device)
+    resize_windows(images, samples, plan, scratch, out)
+    _erase_all(out, draw.erased, fill, scratch)
+    gray = np.flatnonzero(draw.grayscale)
+    if len(gray):
+        index = to_device(gray, images.device)
+        out.index_copy_(0, index, _luma(out[index]).repeat(1, 1, 1, 3))
+
+
+def _erase_all(
+    images: Tensor, rectangles: np.ndarray, fill: Sequence[float], scratch: Scratch
+) -> None:
+    """Fills each sample's rectangle; weights 1 and 0 give exactly the fill, exactly the image."""
+    count, height, width, channels = images.shape
+    top, left, tall, wide = to_device(rectangles.T.copy(), images.device)[:, :, None].unbind()
+    rows = _inside(top, tall, height)[:, :, None]
+    columns = _inside(left, wide, width).repeat_interleave(channels, dim=1)[:, None]
+    weight = scratch.floats(0, (count, height, width * channels))
+    torch.mul(rows, columns, out=weight)
+    value = to_device(np.tile(np.asarray(fill, dtype=np.float32), width), images.device)
+    images.view_as(weight).lerp_(value.expand_as(weight), weight)
+
+
+def _inside(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Marks positions start .. start + length - 1 of `size` with 1.0, float32 (B, size)."""
+    position = torch.arange(size, device=start.device)
+    return ((position >= start) & (position < start + length)).float()
+
+
+def apply_by_sample(
+    images: Tensor, draw: AugmentationDraw, fill: Sequence[float], out: Tensor
+) -> None:
+    """Does all steps of a sample before the next; arguments as in `apply_by_step`."""
+    value = torch.tensor(fill, dtype=torch.float32)
+    whole = (draw.windows == [0, 0, *images.shape[1:3]]).all(axis=1)
+    for sample in np.flatnonzero(whole).tolist():
+        image = images[sample]
+        out[sample].copy_(image.flip(1) if draw.flipped[sample] else image)
+        _finish(out[sample], draw, sample, value)
+    for samples, resized in _resized(images, draw, np.flatnonzero(~whole)):
+        for sample, image in zip(samples.tolist(), resized, strict=True):
+            _finish(image, draw, sample, value)
+            out[sample].copy_(image)
+
+
+def _resized(
+    images: Tensor, draw: AugmentationDraw, chosen: np.ndarray
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Yields a few of the chosen samples at a time with their resized windows."""
+    if not len(chosen):
+        return
+    shape = images.shape[1:]
+    plan = plan_windows(draw.windows[chosen], draw.flipped[chosen], shape, images.device)
+    scratch = Scratch((min(RESIZED_TOGETHER, len(chosen)), *shape), images.device)
+    for start in range(0, len(chosen), RESIZED_TOGETHER):
+        part = slice(start, start + RESIZED_TOGETHER)
+        samples = chosen[part]
+        yield samples, resize_windows(images, torch.from_numpy(samples), plan.rows(part), scratch)
+
+
+def _finish(image: Tensor, draw: AugmentationDraw, sample: int, fill: Tensor) -> None:
+    """Erases and grays one image (H, W, 3) in place."""
+    top, left, tall, wide = draw.erased[sample].tolist()
+    if tall:
+        image[top : top + tall, left : left + wide] = fill
+    if draw.grayscale[sample]:
+        image.copy_(_luma(image).expand_as(image))
+
+
+def _luma(images: Tensor) -> Tensor:
+    """Returns the luma of colours (..., 3) as (..., 1)."""
+    red, green, blue = images.split(1, dim=-1)
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+
+
+def _interleaved(images: Tensor) -> Tensor:
+    """Views (B, 3, H, W) that is channels last in memory as (B, H, W, 3)."""
+    interleaved = images.permute(0, 2, 3, 1)
+    if images.dtype != torch.float32 or not interleaved.is_contiguous():
+        raise ValueError(
+            f"out is {images.dtype} with strides {images.stride()}; expected float32, channels "
+            "last, such as an earlier result of this function"
+        )
+    return interleaved
 
 
 class BatchAugmentation:

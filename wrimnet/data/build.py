@@ -1,34 +1,147 @@
-"""From a configuration to the dataset it names."""
+"""From a configuration to the dataset it names and to the training batches."""
 
 import os
+from pathlib import Path
+from typing import Any
 
-import wrimnet.compat
+import wrimnet.compat  # noqa: F401
 
+import torch
 from fastreid.config import CfgNode
-from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.utils import comm
 
-import wrimnet.data.datasets  # noqa: F401  (registers the datasets)
+from wrimnet.config import check_batch
+from wrimnet.config.tree import get_key
+from wrimnet.data.cache import open_cache
+from wrimnet.data.cache_file import CacheFile, cache_key
 from wrimnet.data.datasets.base import CrossModalityDataset
-
-DATASETS = ("LLCM", "RegDB", "SYSU_MM01")
+from wrimnet.data.loader import TrainLoader, TrainSet
+from wrimnet.data.reading import ImageReader, ReadingWatch
+from wrimnet.data.sampler import CrossModalitySampler
+from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, ImageSource, MemorySource
+from wrimnet.registries import only_dataset
 
 
 def build_dataset(cfg: CfgNode) -> CrossModalityDataset:
-    """Reads the dataset that DATASETS.NAMES names.
-
-    Its folder lies in DATASETS.ROOT, else in the environment's FASTREID_DATASETS, else in
-    "datasets" of the working folder.
+    """Reads the dataset that DATASETS.NAMES names, from the folder of :func:`build_root`.
 
     Raises:
-        ValueError: DATASETS.NAMES is not exactly one of ours.
+        ValueError: DATASETS.NAMES is not exactly one registered dataset.
         FileNotFoundError: the dataset's folder, or a part of it, does not exist.
     """
-    names = tuple(cfg.DATASETS.NAMES)
-    if len(names) != 1 or names[0] not in DATASETS:
-        raise ValueError(
-            f"DATASETS.NAMES is {names}; name exactly one of {', '.join(DATASETS)}, "
-            'such as ("LLCM",)'
-        )
-    root = cfg.DATASETS.ROOT or os.environ.get("FASTREID_DATASETS") or "datasets"
-    trial = {"trial": cfg.DATASETS.REGDB_TRIAL} if names[0] == "RegDB" else {}
-    return DATASET_REGISTRY.get(names[0])(root=root, split=cfg.DATASETS.SPLIT, **trial)
+    dataset = only_dataset(cfg.DATASETS.NAMES)
+    return dataset(
+        root=build_root(cfg), split=cfg.DATASETS.SPLIT, number=build_number(cfg, dataset)
+    )
+
+
+def build_root(cfg: CfgNode) -> str:
+    """Returns DATASETS.ROOT, else FASTREID_DATASETS of the environment, else "datasets"."""
+    return cfg.DATASETS.ROOT or default_root()
+
+
+def build_dataset_folder(cfg: CfgNode) -> Path:
+    """Returns where the dataset that DATASETS.NAMES names lies; it need not be there."""
+    return Path(build_root(cfg), only_dataset(cfg.DATASETS.NAMES).folder_name)
+
+
+def default_root() -> str:
+    """Returns the folder of the datasets where nothing names one."""
+    return os.environ.get("FASTREID_DATASETS") or "datasets"
+
+
+def build_number(cfg: CfgNode, dataset: type[CrossModalityDataset]) -> int:
+    """Returns which of the dataset's divisions the configuration asks for."""
+    return int(get_key(cfg, dataset.number_key)) if dataset.number_key else 1
+
+
+def build_train_loader(cfg: CfgNode) -> TrainLoader:
+    """Builds the batches of DATASETS, DATALOADER, INPUT and SOLVER.IMS_PER_BATCH.
+
+    Raises:
+        ValueError: If the batch is not 2PK, the processes do not share it evenly, or the dataset
+            has too few identities.
+    """
+    dataset = build_dataset(cfg)
+    train_set = TrainSet(dataset.train)
+    sampler = build_train_sampler(cfg, train_set)
+    watch = ReadingWatch()
+    return TrainLoader(
+        dataset=train_set,
+        sampler=sampler,
+        source=build_train_source(cfg, train_set, dataset.name, dataset.folder, watch),
+        watch=watch,
+        device=build_train_device(cfg),
+        prefetch=cfg.DATALOADER.PREFETCH,
+        timeout=cfg.DATALOADER.TIMEOUT,
+    )
+
+
+def build_train_device(cfg: CfgNode) -> torch.device:
+    """Returns the device of this process with its number, which background threads do not know."""
+    device = torch.device(cfg.MODEL.DEVICE)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampler:
+    """Builds the sampler of batches of SOLVER.IMS_PER_BATCH = 2 x P x DATALOADER.NUM_INSTANCE."""
+    check_batch(cfg, comm.get_world_size())
+    num_instances = cfg.DATALOADER.NUM_INSTANCE
+    return CrossModalitySampler(
+        pids=train_set.pids,
+        modalities=train_set.modality,
+        num_pids=cfg.SOLVER.IMS_PER_BATCH // (2 * num_instances),
+        num_instances=num_instances,
+        seed=cfg.SEED,
+        rank=comm.get_rank(),
+        world_size=comm.get_world_size(),
+    )
+
+
+def build_train_source(
+    cfg: CfgNode, train_set: TrainSet, name: str, folder: str, watch: ReadingWatch
+) -> ImageSource:
+    """Builds the source that DATALOADER.CACHE names.
+
+    Args:
+        cfg: The configuration.
+        train_set: The training images.
+        name: The dataset's name.
+        folder: The dataset's folder; caches lie beside it unless DATALOADER.CACHE_DIR is set.
+        watch: Told which files are in reading.
+    """
+    device = build_train_device(cfg)
+    pin = device.type == "cuda"
+    if cfg.DATALOADER.CACHE == "none":
+        reader = ImageReader(train_set.items, watch=watch, **build_reading(cfg))
+        return DecodingSource(reader, num_threads=cfg.DATALOADER.NUM_WORKERS, pin=pin)
+    cache = build_train_cache(cfg, train_set, name, folder)
+    if cfg.DATALOADER.CACHE == "disk":
+        return DiskSource(cache, watch=watch, pin=pin)
+    if cfg.DATALOADER.CACHE == "ram":
+        return MemorySource(cache, pin=pin)
+    return DeviceSource(cache, device=device)
+
+
+def build_train_cache(cfg: CfgNode, train_set: TrainSet, name: str, folder: str) -> CacheFile:
+    """Opens the cache of the training images, or builds it."""
+    return open_cache(
+        cache_key(train_set.items, dataset=name, **build_reading(cfg)),
+        train_set.items,
+        Path(cfg.DATALOADER.CACHE_DIR or Path(folder).parent / ".cache"),
+        num_processes=cfg.DATALOADER.NUM_WORKERS,
+        timeout=cfg.DATALOADER.TIMEOUT,
+    )
+
+
+def build_reading(cfg: CfgNode) -> dict[str, Any]:
+    """Returns the settings that decide what is read from a file."""
+    height, width = cfg.INPUT.SIZE_TRAIN
+    return {
+        "height": height,
+        "width": width,
+        "interpolation": cfg.INPUT.INTERPOLATION,
+        "on_bad_image": cfg.DATALOADER.ON_BAD_IMAGE,
+    }

@@ -1,19 +1,40 @@
-"""The image cache: found and verified, or built; by one process at a time."""
+"""The image cache: found and verified, or built by several processes of one builder."""
 
+import errno
 import fcntl
 import logging
+import multiprocessing
+import os
+import shutil
+import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
-from wrimnet.data.cache_builder import build_cache_file, gigabytes
-from wrimnet.data.cache_file import CacheFile, DamagedCacheError
-from wrimnet.data.cache_key import CacheKey
-from wrimnet.data.items import ImageItem
+import numpy as np
+from tqdm import tqdm
 
-LOCK_POLL_SECONDS = 0.5
+from wrimnet.data.cache_file import (
+    CacheFile,
+    CacheKey,
+    DamagedCacheError,
+    write_all,
+    write_description,
+)
+from wrimnet.data.items import ImageItem
+from wrimnet.data.reading import ImageReader, stalled_error
+
+POLL_SECONDS = 0.5
+
+# By default glibc returns each decoded image's memory to the system and asks for it again, which
+# costs a process that does nothing else a third of its time.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +151,7 @@ def _locked(path: Path, kind: int) -> Iterator[None]:
         if not _try_lock(lock.fileno(), kind):
             logger.info("waiting for another process that builds %s", path)
             while not _try_lock(lock.fileno(), kind):
-                time.sleep(LOCK_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
         yield
 
 
@@ -148,3 +169,180 @@ def _unwritable(folder: Path, problem: OSError) -> OSError:
         f"the image cache cannot be kept in {folder} ({problem.strerror}); set "
         "DATALOADER.CACHE_DIR to a folder that can be written, or DATALOADER.CACHE to none",
     )
+
+
+def build_cache_file(
+    path: Path, key: CacheKey, items: Sequence[ImageItem], *, num_processes: int, timeout: float
+) -> None:
+    """Decodes and resizes all images into a new cache file that appears complete or not at all.
+
+    Args:
+        path: The file to make.
+        key: What the content is made of.
+        items: The images, N.
+        num_processes: Processes that decode, at least 1.
+        timeout: Seconds until an image that is not done is an error.
+
+    Raises:
+        UnreadableImageError: An image cannot be read, and the rule is not to skip it.
+        OSError: No space left, a folder that cannot be written, or a failing disk.
+        TimeoutError: Reading one image does not end.
+        ChildProcessError: A process died.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        _reserve(partial, key.count * key.image_bytes)
+        checksums, skipped = _decode_all(partial, key, items, num_processes, timeout)
+        _complete(partial, path, key, checksums, skipped)
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_space(path.parent, key) from problem
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def no_space(folder: Path, key: CacheKey) -> OSError:
+    """Makes the error of a folder without room for a cache."""
+    return OSError(
+        errno.ENOSPC,
+        f"the image cache needs {gigabytes(key):.2f} GB in {folder}, which has "
+        f"{shutil.disk_usage(folder).free / 1e9:.2f} GB free; make room, set DATALOADER.CACHE_DIR "
+        "to a folder on another disk, or set DATALOADER.CACHE to none",
+    )
+
+
+def gigabytes(key: CacheKey) -> float:
+    """Returns the size of a cache's pixels in 10^9 bytes."""
+    return key.count * key.image_bytes / 1e9
+
+
+def _reserve(partial: Path, size: int) -> None:
+    """Makes the file with all its room, so that a full disk is found before any work is done."""
+    if shutil.disk_usage(partial.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with open(partial, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _complete(
+    partial: Path, path: Path, key: CacheKey, checksums: list[int], skipped: dict[str, str]
+) -> None:
+    with open(partial, "r+b") as file:
+        write_description(file.fileno(), key, checksums, skipped)
+    os.replace(partial, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def _decode_all(
+    partial: Path, key: CacheKey, items: Sequence[ImageItem], num_processes: int, timeout: float
+) -> tuple[list[int], dict[str, str]]:
+    """Writes the pixels of all images; returns their checksums and the skipped files."""
+    num_processes = max(1, min(num_processes, len(items)))
+    checksums, skipped = [0] * len(items), {}
+    with (
+        _pool(num_processes, (str(partial), key, items)) as pool,
+        tqdm(desc="building the image cache", total=len(items), disable=None, leave=False) as bar,
+    ):
+        for index, future in _in_turn(pool, items, 4 * num_processes, timeout):
+            checksums[index], own_skipped = future.result()
+            skipped |= own_skipped
+            bar.update()
+    return checksums, skipped
+
+
+@contextmanager
+def _pool(num_processes: int, arguments: tuple) -> Iterator[ProcessPoolExecutor]:
+    """Processes started anew: they inherit neither threads nor a CUDA context.
+
+    Where something ends the work early they are killed: one may hang in a read.
+    """
+    added = {name: value for name, value in _KEEP_MEMORY.items() if name not in os.environ}
+    os.environ.update(added)
+    pool = ProcessPoolExecutor(
+        num_processes, multiprocessing.get_context("spawn"), _start_decoding, arguments
+    )
+    try:
+        yield pool
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for name in added:
+            del os.environ[name]
+
+
+def _in_turn(
+    pool: ProcessPoolExecutor, items: Sequence[ImageItem], in_flight: int, timeout: float
+) -> Iterator[tuple[int, Future]]:
+    """Has every image decoded, some at a time; yields its index when it is done.
+
+    Raises:
+        TimeoutError: none was done for longer than the timeout; names those in hand.
+        ChildProcessError: a process died.
+    """
+    try:
+        pool.submit(os.getpid).result()  # a process that starts has not begun to read
+    except BrokenProcessPool as problem:
+        raise _died(items[0].path) from problem
+    waiting = iter(range(len(items)))
+    left = {pool.submit(_decode_one, index): index for index in islice(waiting, in_flight)}
+    heard = time.monotonic()
+    while left:
+        ended, _ = wait(left, POLL_SECONDS, FIRST_COMPLETED)
+        in_hand = [items[index].path for future, index in left.items() if not future.done()]
+        if ended:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > timeout:
+            raise stalled_error(timeout, in_hand)
+        for future in ended:
+            if isinstance(future.exception(), BrokenProcessPool):
+                raise _died(items[left[future]].path)
+            yield left.pop(future), future
+        for index in islice(waiting, len(ended)):
+            left[pool.submit(_decode_one, index)] = index
+
+
+def _died(path: str) -> ChildProcessError:
+    return ChildProcessError(
+        f"a process that builds the image cache died at {path} or near it; start again, with a "
+        "smaller DATALOADER.NUM_WORKERS if memory is short"
+    )
+
+
+_reader: ImageReader | None = None  # of a decoding process
+_descriptor = -1
+
+
+def _start_decoding(partial: str, key: CacheKey, items: Sequence[ImageItem]) -> None:
+    """Makes a decoding process ready; it ends by itself when its parent is gone."""
+    global _reader, _descriptor
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _reader = ImageReader(
+        items,
+        height=key.height,
+        width=key.width,
+        interpolation=key.interpolation,
+        on_bad_image=key.on_bad_image,
+    )
+    _descriptor = os.open(partial, os.O_WRONLY)
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _decode_one(index: int) -> tuple[int, dict[str, str]]:
+    """Writes one image into the cache file; returns its checksum and what was skipped so far."""
+    assert _reader is not None
+    place = np.empty((_reader.height, _reader.width, 3), dtype=np.uint8)
+    _reader.read_into(index, place)
+    write_all(_descriptor, memoryview(place), index * place.nbytes)
+    return zlib.crc32(place), dict(_reader.skipped)

@@ -12,6 +12,8 @@ The EXIF orientation tag is not applied: the benchmarks' crops are stored uprigh
 numbers were made without it. Of a file with several frames, the first is read.
 """
 
+from os import PathLike
+
 import numpy as np
 from PIL import Image
 
@@ -23,6 +25,7 @@ INTERPOLATIONS = {
 }
 DIRECT_MODES = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV", "LAB", "LA", "RGBA"})
 PALETTE_MODES = frozenset({"P", "PA"})
+PIL_MODES = ("RGB", "L")  # of images in memory
 INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
@@ -62,6 +65,32 @@ def read_rgb(path: str) -> Image.Image:
             return _to_rgb(image)
     except Exception as problem:  # PIL's decoders raise whatever their format calls for
         raise UnreadableImageError(str(path), _reason(path, problem)) from problem
+
+
+def as_rgb(image: str | PathLike | Image.Image | np.ndarray) -> Image.Image:
+    """Returns a path, a PIL image (RGB or L) or an array (H, W, 3) uint8 as a PIL image in RGB.
+
+    Raises:
+        ValueError: an unreadable file, or a kind of image that has no rule.
+    """
+    if isinstance(image, str | PathLike):
+        return read_rgb(str(image))
+    if isinstance(image, Image.Image):
+        if image.mode not in PIL_MODES:
+            raise ValueError(
+                f"a PIL image of mode {image.mode!r}: expected one of {PIL_MODES}; give its path "
+                "instead, or convert it"
+            )
+        return image.convert("RGB")
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"an array {image.dtype} {image.shape}: expected uint8 (H, W, 3), RGB, 0..255"
+            )
+        return Image.fromarray(image)
+    raise ValueError(
+        f"an image of type {type(image).__name__}: expected a path, a PIL image or a uint8 array"
+    )
 
 
 def resize_rgb(image: Image.Image, height: int, width: int, interpolation: str) -> np.ndarray:

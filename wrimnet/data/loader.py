@@ -1,20 +1,48 @@
 """Training batches, prepared by a background thread."""
 
-import threading
-from collections.abc import Iterator
-from queue import Empty, Full, Queue
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wrimnet.data.reading import ReadingWatch
+from wrimnet.data.items import ImageItem
+from wrimnet.data.reading import Prefetcher, ReadingWatch
 from wrimnet.data.sampler import CrossModalitySampler, count_repeats
 from wrimnet.data.sources import ImageSource
-from wrimnet.data.train_set import TrainSet
 
-POLL_SECONDS = 0.2
+
+class TrainSet:
+    """Training images in dataset order.
+
+    Args:
+        items: All training images.
+
+    Attributes:
+        labels: Class of each image, (N,): identities in ascending order of pid are 0..C-1.
+        pids: Identity of each image as the dataset numbers it, (N,).
+        modality: Modality of each image, (N,).
+        camids: Camera of each image, (N,).
+        paths: File of each image.
+
+    Raises:
+        ValueError: If there is no image.
+    """
+
+    def __init__(self, items: Sequence[ImageItem]) -> None:
+        if not items:
+            raise ValueError("the training set has no image; check DATASETS.ROOT and the split")
+        self.items = list(items)
+        self.pids = np.array([item.pid for item in items], dtype=np.int64)
+        self.modality = np.array([item.modality for item in items], dtype=np.int64)
+        self.camids = np.array([item.camid for item in items], dtype=np.int64)
+        self.paths = [item.path for item in items]
+        identities, self.labels = np.unique(self.pids, return_inverse=True)
+        self.num_classes = len(identities)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 class TrainLoader:
@@ -48,7 +76,7 @@ class TrainLoader:
         self.dataset, self.sampler, self.source = dataset, sampler, source
         self.watch, self.device = watch, device
         self.prefetch, self.timeout = max(prefetch, 1), timeout
-        self._running: _Prefetcher | None = None
+        self._running: Prefetcher | None = None
 
     def iterate(self, start_iteration: int = 0) -> Iterator[dict[str, Any]]:
         """Yields the batches of iterations `start_iteration`, `start_iteration` + 1, ...
@@ -63,12 +91,25 @@ class TrainLoader:
             Exception: Whatever stopped the background thread, such as an unreadable image.
         """
         self._stop()
-        running = self._running = _Prefetcher(self, start_iteration)
+        running = self._running = Prefetcher(
+            self._load_from(start_iteration),
+            ahead=self.prefetch,
+            watch=self.watch,
+            timeout=self.timeout,
+            name="wrimnet-batches",
+        )
         try:
-            while True:
-                yield running.next_batch()
+            for batch, ready in running:
+                yield _received(batch, ready)
         finally:
-            running.stop()
+            running.close()
+
+    def _load_from(
+        self, iteration: int
+    ) -> Iterator[tuple[dict[str, Any], torch.cuda.Event | None]]:
+        while True:
+            yield _loaded(self, iteration)
+            iteration += 1
 
     def close(self) -> None:
         """Ends all threads and the source; the loader cannot be used afterwards."""
@@ -82,7 +123,7 @@ class TrainLoader:
 
     def _stop(self) -> None:
         if self._running is not None:
-            self._running.stop()
+            self._running.close()
             self._running = None
 
     def load(self, iteration: int) -> dict[str, Any]:
@@ -103,62 +144,6 @@ class TrainLoader:
     def _labels(self, indices: np.ndarray) -> Tensor:
         labels = torch.from_numpy(self.dataset.labels[indices])
         return labels.pin_memory() if self.device.type == "cuda" else labels
-
-
-class _Prefetcher:
-    """The background thread of one `iterate`, and the queue between it and the training."""
-
-    def __init__(self, loader: TrainLoader, start_iteration: int) -> None:
-        self._loader = loader
-        self._queue: Queue = Queue(maxsize=loader.prefetch)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._produce, args=(start_iteration,), daemon=True, name="wrimnet-batches"
-        )
-        self._thread.start()
-
-    def next_batch(self) -> dict[str, Any]:
-        """Waits for the next batch, for as long as the reading gets on."""
-        while True:
-            try:
-                batch, ready, error = self._queue.get(timeout=POLL_SECONDS)
-            except Empty:
-                self._check_alive()
-                continue
-            if error is not None:
-                raise error
-            return _received(batch, ready)
-
-    def stop(self) -> None:
-        """Asks the thread to end and waits for it, unless it is stuck in a read."""
-        self._stopping.set()
-        while self._thread.is_alive() and not self._loader.watch.stalled(self._loader.timeout):
-            self._thread.join(POLL_SECONDS)
-
-    def _check_alive(self) -> None:
-        stalled = self._loader.watch.stalled(self._loader.timeout)
-        if stalled:
-            raise TimeoutError(
-                f"reading has not ended within DATALOADER.TIMEOUT = {self._loader.timeout:g} s: "
-                f"{', '.join(stalled[:5])}; check the disk, or raise the timeout if it is slow"
-            )
-        if not self._thread.is_alive() and self._queue.empty():
-            raise RuntimeError("the loader was closed while a batch was waited for")
-
-    def _produce(self, iteration: int) -> None:
-        try:
-            while not self._stopping.is_set():
-                self._put((*_loaded(self._loader, iteration), None))
-                iteration += 1
-        except BaseException as error:  # raised again in next_batch
-            self._put((None, None, error))
-
-    def _put(self, entry: tuple) -> None:
-        while not self._stopping.is_set():
-            try:
-                return self._queue.put(entry, timeout=POLL_SECONDS)
-            except Full:
-                continue
 
 
 def _loaded(loader: TrainLoader, iteration: int) -> tuple[dict[str, Any], torch.cuda.Event | None]:

@@ -1,11 +1,12 @@
-"""Reading images in threads: who reads what since when, and what a bad image leads to."""
+"""Reading images in threads: who reads what since when, ahead of whoever needs it."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue, SimpleQueue
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -14,8 +15,17 @@ from wrimnet.data.items import ImageItem
 from wrimnet.modality import MODALITY_NAMES
 
 POLL_SECONDS = 0.2
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
+
+
+def stalled_error(timeout: float, what: Sequence[str]) -> TimeoutError:
+    """Makes the error of reads that do not end."""
+    return TimeoutError(
+        f"reading has not ended within DATALOADER.TIMEOUT = {timeout:g} s: {', '.join(what[:5])}; "
+        "check the disk, or raise the timeout if it is slow"
+    )
 
 
 class ReadingWatch:
@@ -130,6 +140,85 @@ class ImageReader:
             f"identity {item.pid} has no readable {MODALITY_NAMES[item.modality]} image left; "
             f"the last tried was {item.path}; repair the files or leave the identity out"
         )
+
+
+class Prefetcher(Generic[Result]):
+    """Works through an iterator in a background thread, a few results ahead.
+
+    The thread is a daemon: one that is stuck in a read of a dead disk does not keep the process
+    alive. What stops the iterator is raised where the result is asked for.
+
+    Args:
+        results: the iterator; only the thread touches it.
+        ahead: results held ready, at least 1.
+        watch: knows which files are being read.
+        timeout: seconds until a read that does not end is an error.
+        name: of the thread.
+    """
+
+    def __init__(
+        self,
+        results: Iterator[Result],
+        *,
+        ahead: int,
+        watch: ReadingWatch,
+        timeout: float,
+        name: str,
+    ) -> None:
+        self._results, self._watch, self._timeout = results, watch, timeout
+        self._queue: Queue = Queue(max(ahead, 1))
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._produce, daemon=True, name=name)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Result]:
+        return self
+
+    def __next__(self) -> Result:
+        """Waits for the next result, for as long as the reading gets on.
+
+        Raises:
+            TimeoutError: a file is in reading for longer than the timeout; names it.
+        """
+        while True:
+            try:
+                result, error = self._queue.get(timeout=POLL_SECONDS)
+            except Empty:
+                self._check_alive()
+                continue
+            if error is not None:
+                raise error
+            return result
+
+    def close(self) -> None:
+        """Asks the thread to end and waits for it, unless it is stuck in a read."""
+        self._stopping.set()
+        while self._thread.is_alive() and not self._watch.stalled(self._timeout):
+            self._thread.join(POLL_SECONDS)
+
+    def _check_alive(self) -> None:
+        stalled = self._watch.stalled(self._timeout)
+        if stalled:
+            raise stalled_error(self._timeout, stalled)
+        if not self._thread.is_alive() and self._queue.empty():
+            raise RuntimeError("the loader was closed while a batch was waited for")
+
+    def _produce(self) -> None:
+        try:
+            for result in self._results:
+                self._put((result, None))
+                if self._stopping.is_set():
+                    return
+            self._put((None, StopIteration()))
+        except BaseException as error:  # raised again in __next__
+            self._put((None, error))
+
+    def _put(self, entry: tuple) -> None:
+        while not self._stopping.is_set():
+            try:
+                return self._queue.put(entry, timeout=POLL_SECONDS)
+            except Full:
+                continue
 
 
 class ThreadPool:

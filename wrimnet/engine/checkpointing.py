@@ -1,18 +1,48 @@
-"""Checkpoints that are whole or absent: written beside, flushed, renamed; verified when read."""
+"""Checkpoints that are whole or absent, and the random generators in them."""
 
 import logging
-import zipfile
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from wrimnet import atomic_files
-from wrimnet.engine.weights import read_checkpoint
+from wrimnet.modeling.weights import read_checkpoint
+from wrimnet.run_folder import LAST, checkpoint_path, checkpoints
 
-LAST = "last_checkpoint"
-BEST = "model_best.pth"
-FINAL = "model_final.pth"
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy and PyTorch on all devices."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """Returns all generator states as tensors and plain values."""
+    version, python_state, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "python": [version, list(python_state), gauss],
+        "numpy": [name, keys.tolist(), position, has_gauss, cached],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Restores what :func:`random_state` returned; CUDA states only on as many devices."""
+    version, python_state, gauss = state["python"]
+    random.setstate((version, tuple(python_state), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
 # what a checkpoint holds: everything that shapes the iterations to come
 CONTENT = (
     "model",
@@ -49,7 +79,7 @@ class CheckpointStore:
         Raises:
             OSError: the file cannot be written; earlier checkpoints are untouched.
         """
-        path = self.folder / f"checkpoint_{iteration:08d}.pth"
+        path = checkpoint_path(self.folder, iteration)
         if not self.writes:
             return path
         write_atomically(path, lambda file: torch.save(state, file))
@@ -84,7 +114,6 @@ class CheckpointStore:
             raise FileNotFoundError(f"no checkpoint in {self.folder}; start without --resume")
         for path in candidates:
             try:
-                verify(path)
                 return path, _complete(read_checkpoint(path))
             except ValueError as error:
                 _logger().warning("checkpoint %s is damaged: %s", path, error)
@@ -119,7 +148,7 @@ class CheckpointStore:
         write_atomically(self.folder / LAST, lambda file: file.write(path.name.encode()))
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob("checkpoint_*.pth"), reverse=True)
+        return checkpoints(self.folder)
 
 
 def _complete(state: dict[str, Any]) -> dict[str, Any]:
@@ -127,17 +156,6 @@ def _complete(state: dict[str, Any]) -> dict[str, Any]:
     if missing:
         raise ValueError(f"it holds no {', '.join(missing)}; expected the checkpoint of a run")
     return state
-
-
-def verify(path: str | Path) -> None:
-    """Raises ValueError if ``path`` is no whole archive or a record's CRC-32 does not match."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except Exception as error:  # zipfile raises many types for damaged archives
-        raise ValueError(f"not a whole file ({error})") from error
-    if broken is not None:
-        raise ValueError(f"checksum of {broken} does not match")
 
 
 def write_atomically(path: Path, write: Any) -> None:

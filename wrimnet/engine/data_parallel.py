@@ -1,18 +1,190 @@
 """A model that trains on its share of each batch as if on the whole."""
 
 import warnings
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
+import torch
+import torch.distributed as dist
 from fastreid.config import CfgNode
 from fastreid.utils import comm
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from wrimnet.engine.distributed import mean_over_ranks
-from wrimnet.engine.synchronized_batch_norm import AllReduceBatchNorm, synchronize_batch_norm
-from wrimnet.engine.whole_batch import gather_whole_batch
+
+
+@torch.compiler.disable
+def gather_whole_batch(values: Tensor, num_visible: int) -> Tensor:
+    """Gathers what each process computed of its images, in the order of one process's batch.
+
+    With W processes, process r holding the rows x_r and L(x_1, ..., x_W) computed by each of them::
+
+        d L_r / d x_r := W * dL / d x_r
+
+    which is the sum over the processes of what each would send back to x_r, as all compute the same
+    L. The mean over the processes, which DistributedDataParallel takes of the parameters'
+    gradients, then is the gradient that one process with the whole batch has.
+
+    Args:
+        values: (B, ...) of this process, as many visible as infrared images, the visible ones
+            first; B is the same on all processes.
+        num_visible: B / 2.
+
+    Returns:
+        (W * B, ...): the visible images of all processes by rank, then the infrared ones.
+
+    Raises:
+        ValueError: this process's images are not half visible.
+    """
+    if 2 * num_visible != len(values):
+        raise ValueError(
+            f"{num_visible} of a process's {len(values)} images are visible; with several "
+            "processes expected half of them (CrossModalitySampler gives that)"
+        )
+    of_ranks = _Gather.apply(values)  # (W, B, ...)
+    visible, infrared = of_ranks[:, :num_visible], of_ranks[:, num_visible:]
+    return torch.cat((visible.flatten(0, 1), infrared.flatten(0, 1)))
+
+
+class _Gather(torch.autograd.Function):
+    """(B, ...) on each process -> (W, B, ...) on all."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        of_ranks = values.new_empty((dist.get_world_size(), *values.shape))
+        dist.all_gather(list(of_ranks.unbind(0)), values.contiguous())
+        return of_ranks
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient[dist.get_rank()] * dist.get_world_size()
+
+
+def load_whole_batch(load: Callable[[int], dict[str, Any]], iteration: int) -> dict[str, Any]:
+    """Loads the batch of all processes, in the order of one process's; all must call it.
+
+    Args:
+        load: makes this process's batch of an iteration.
+        iteration: counts from 0.
+    """
+    own = load(iteration)
+    if not dist.is_initialized():
+        return own
+    shares: list[dict[str, Any]] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(
+        shares,
+        {name: value.cpu() if torch.is_tensor(value) else value for name, value in own.items()},
+    )
+    return {name: _joined([share[name] for share in shares]) for name in own}
+
+
+def _joined(values: list[Any]) -> Any:
+    """The visible halves by rank, then the infrared ones; a number counts of this process."""
+    if not hasattr(values[0], "__len__"):
+        return values[0]
+    middle = len(values[0]) // 2
+    halves = [value[:middle] for value in values] + [value[middle:] for value in values]
+    return torch.cat(halves) if torch.is_tensor(values[0]) else [*chain(*halves)]
+
+
+class AllReduceBatchNorm(_BatchNorm):
+    """Batch normalisation over all processes, for CPU tensors, which nn.SyncBatchNorm refuses.
+
+    Statistics and gradients are those of one process with the whole batch; parameters and buffers
+    have the names of nn.BatchNorm2d. Every process must hold the same number of images.
+    """
+
+    def _check_input_dim(self, values: Tensor) -> None:
+        if values.dim() < 2:
+            raise ValueError(f"expected (B, C, ...), got {tuple(values.shape)}")
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalises (B, C, ...); in evaluation with the running statistics."""
+        if not self.training:
+            return super().forward(values)
+        self._check_input_dim(values)
+        normalized, mean, variance = _Normalize.apply(values, self.eps)
+        self._update(mean, variance, values.numel() // values.shape[1] * dist.get_world_size())
+        shape = (1, -1, *[1] * (values.dim() - 2))
+        return normalized * self.weight.view(shape) + self.bias.view(shape)
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+
+
+class _Normalize(torch.autograd.Function):
+    """X -> (x - mean) / sqrt(var + eps) over the rows of all processes, with its gradient.
+
+    ::
+
+        mean = E_r[mean_r],  var = E_r[var_r + (mean_r - mean)^2]            r: processes
+        dx   = (dy - E[dy] - y * E[dy * y]) / sqrt(var + eps)                E: all rows
+    """
+
+    @staticmethod
+    def forward(context: Any, values: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        variance, mean = torch.var_mean(values, _rows_of(values), correction=0)
+        own = torch.stack((mean, variance))
+        of_ranks = own.new_empty((dist.get_world_size(), *own.shape))
+        dist.all_gather(list(of_ranks.unbind(0)), own)
+        mean = of_ranks[:, 0].mean(0)
+        variance = (of_ranks[:, 1] + (of_ranks[:, 0] - mean).square()).mean(0)
+        scale = (variance + eps).rsqrt()
+        normalized = (values - _spread(mean, values)) * _spread(scale, values)
+        context.save_for_backward(normalized, scale)
+        context.mark_non_differentiable(mean, variance)
+        return normalized, mean, variance
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+        normalized, scale = context.saved_tensors
+        rows = _rows_of(gradient)
+        means = torch.stack((gradient.mean(rows), (gradient * normalized).mean(rows)))
+        dist.all_reduce(means)
+        of_gradient, of_product = means / dist.get_world_size()
+        centred = gradient - _spread(of_gradient, gradient)
+        centred = centred - normalized * _spread(of_product, gradient)
+        return centred * _spread(scale, gradient), None
+
+
+def _rows_of(values: Tensor) -> list[int]:
+    return [0, *range(2, values.dim())]
+
+
+def _spread(per_channel: Tensor, values: Tensor) -> Tensor:
+    return per_channel.view(1, -1, *[1] * (values.dim() - 2))
+
+
+def synchronize_batch_norm(model: nn.Module) -> nn.Module:
+    """Lets every batch normalisation of ``model`` use the images of all processes.
+
+    Parameters and buffers stay the same objects under the same names. On a GPU it is PyTorch's
+    SyncBatchNorm, on a CPU :class:`AllReduceBatchNorm`.
+    """
+    if next(model.parameters()).device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, _BatchNorm):
+                setattr(parent, name, _all_reduced(child))
+    return model
+
+
+def _all_reduced(norm: _BatchNorm) -> AllReduceBatchNorm:
+    replaced = AllReduceBatchNorm(norm.num_features, norm.eps, norm.momentum)
+    replaced.weight, replaced.bias = norm.weight, norm.bias
+    for name, buffer in norm.named_buffers(recurse=False):
+        setattr(replaced, name, buffer)
+    return replaced.train(norm.training)
+
 
 SYNCHRONIZED = (nn.SyncBatchNorm, AllReduceBatchNorm)
 

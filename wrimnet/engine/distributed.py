@@ -1,7 +1,10 @@
-"""From torchrun's environment to a process group, and its end when a process fails."""
+"""Several processes: a process group, what they agree on, how one failure ends all."""
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple
@@ -13,9 +16,191 @@ import torch.distributed as dist
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from fastreid.utils.comm import is_main_process
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
+from torch.distributed.run import main as torchrun
 
-from wrimnet.engine.attempt_store import store_of_attempt
-from wrimnet.engine.failures import told_to_all
+
+class Agreement:
+    """Answers alike on all processes whether any of them asked, without waiting for the device.
+
+    A process alone gets its own answer at once. With several, each call sends the answer off beside
+    the training and returns what was asked in the call before, which has arrived by then. All calls
+    must be made by all processes.
+
+    Args:
+        num_questions: asked in each call.
+        timeout_seconds: how long a process waits for the others.
+    """
+
+    def __init__(self, num_questions: int, timeout_seconds: float) -> None:
+        self._flags = torch.zeros(num_questions, dtype=torch.int32)
+        self._work: dist.Work | None = None
+        self._group: dist.ProcessGroup | None = None
+        if comm.get_world_size() > 1:
+            timeout = timedelta(seconds=timeout_seconds)
+            self._group = dist.new_group(backend="gloo", timeout=timeout)
+
+    def __call__(self, *asked: bool) -> list[bool]:
+        """Takes this process's answers; returns what the processes agreed on."""
+        own = torch.tensor(asked, dtype=torch.int32)
+        if self._group is None:
+            return own.bool().tolist()
+        agreed = self.finish()
+        self._flags = own
+        self._work = dist.all_reduce(own, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        return agreed
+
+    def finish(self) -> list[bool]:
+        """Waits for the answers that are under way and returns them."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return self._flags.bool().tolist()
+
+
+_POLL_SECONDS = 0.05
+
+
+def store_of_attempt(
+    store: dist.Store, rank: int, world_size: int, timeout: timedelta
+) -> dist.PrefixStore:
+    """Returns a part of the store that no earlier attempt has written to.
+
+    After a failure torchrun starts the processes again with the store they had, where the addresses
+    of the dead ones still stand; gloo would wait for them for ever. How often a process was started
+    again cannot name the attempt: machines count their own failures only. So the main process
+    draws a name, and hands it to whoever shows that it lives by a number of its own.
+
+    Args:
+        store: reached by all processes.
+        rank: of this process.
+        world_size: number of processes.
+        timeout: how long a process waits for the others.
+
+    Raises:
+        TimeoutError: not all processes came.
+    """
+    end = time.monotonic() + timeout.total_seconds()
+    name = _hand_out(store, world_size, end) if rank == 0 else _ask(store, rank, timeout)
+    return dist.PrefixStore(f"attempt {name}", store)
+
+
+def _hand_out(store: dist.Store, world_size: int, end: float) -> str:
+    name = uuid.uuid4().hex
+    missing = set(range(1, world_size))
+    while missing:
+        for rank in sorted(missing):
+            if store.check([f"asks {rank}"]):
+                store.set(f"answer {store.get(f'asks {rank}').decode()}", name)
+        missing = {rank for rank in missing if not store.check([f"{name} reached {rank}"])}
+        if missing and time.monotonic() > end:
+            raise TimeoutError(
+                f"the processes {sorted(missing)} of {world_size} did not come within "
+                "SOLVER.DISTRIBUTED.TIMEOUT_SECONDS"
+            )
+        time.sleep(_POLL_SECONDS)
+    return name
+
+
+def _ask(store: dist.Store, rank: int, timeout: timedelta) -> str:
+    own = uuid.uuid4().hex
+    store.set(f"asks {rank}", own)
+    store.wait([f"answer {own}"], timeout)
+    name = store.get(f"answer {own}").decode()
+    store.set(f"{name} reached {rank}", "1")
+    return name
+
+
+_KEY = "first failure"
+_PATIENCE = timedelta(seconds=2)
+
+_logger = logging.getLogger("fastreid.wrimnet.distributed")
+
+
+@contextmanager
+def told_to_all(store: dist.Store, rank: int, world_size: int) -> Iterator[None]:
+    """Logs an error that leaves the block, with the rank and with the error that came first.
+
+    Where another process fails, this one sees a broken connection only; the store that all reach
+    says why. torchrun ends the other processes as soon as one has ended with an error.
+
+    Args:
+        store: reached by all processes.
+        rank: of this one.
+        world_size: number of processes.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = f"rank {rank} of {world_size} failed: {type(error).__name__}: {error}"
+        reason = first_failure(store, rank, told) if _by_connection(error) else ""
+        if not reason:
+            tell(store, told)
+        _logger.error("%s%s", told, f"; {reason}" if reason else "")
+        get_error_handler().record_exception(error)
+        raise
+
+
+def tell(store: dist.Store, told: str) -> None:
+    """Leaves the sentence for the other processes."""
+    try:
+        store.set(_KEY, told)
+    except RuntimeError as error:  # the store's own process may be the one that ended
+        _logger.warning("the other processes could not be told: %s", error)
+
+
+def first_failure(store: dist.Store, rank: int, told: str) -> str:
+    """Returns what another process said before it ended."""
+    try:
+        store.wait([_KEY], _PATIENCE)
+        return f"before that, {store.get(_KEY).decode()}"
+    except RuntimeError:
+        return "another process was killed or hangs; torchrun's summary names the first to end"
+
+
+def _by_connection(error: Exception) -> bool:
+    """Whether a collective operation failed, and not the work of this process."""
+    text = str(error).lower()
+    words = ("connection", "timed out", "timeout", "peer", "socket", "nccl", "gloo")
+    return isinstance(error, RuntimeError) and any(word in text for word in words)
+
+
+def to_be_launched(num_processes: int, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process only starts the others.
+
+    Raises:
+        ValueError: fewer than one process, or another number than torchrun has started.
+    """
+    if num_processes < 1:
+        raise ValueError(f"--num-gpus {num_processes}: expected at least 1")
+    if "TORCHELASTIC_RUN_ID" not in environ:
+        return num_processes > 1
+    started = int(environ["LOCAL_WORLD_SIZE"])
+    if num_processes not in (1, started):
+        raise ValueError(
+            f"--num-gpus {num_processes} under torchrun with {started} processes; leave it out"
+        )
+    return False
+
+
+def launch(num_processes: int, command: Sequence[str]) -> int:
+    """Runs a program in several processes of this machine.
+
+    Args:
+        num_processes: one for each GPU.
+        command: the program and its arguments.
+
+    Returns:
+        0, or the exit code of the first process that failed; 1 if a signal ended it.
+    """
+    try:
+        torchrun(["--standalone", f"--nproc-per-node={num_processes}", *command])
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        print(error)
+        return max(failure.exitcode, 1)
+    return 0
+
 
 __all__ = [
     "Place",

@@ -1,19 +1,139 @@
-"""What happens around the iterations, in this order: evaluation, log, schedule, checkpoint."""
+"""What happens around the iterations: requests to stop, evaluation, log, schedule, checkpoint."""
 
+import datetime
 import logging
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
 
 import wrimnet.compat  # noqa: F401
 
+import torch
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
-from fastreid.utils.events import EventWriter
+from fastreid.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 
-from wrimnet.engine.agreement import Agreement
-from wrimnet.engine.signals import StopRequest
+from wrimnet.engine.distributed import Agreement
 
-_logger = logging.getLogger("fastreid.wrimnet.hooks")
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_logger = logging.getLogger("fastreid.wrimnet.signals")
+
+
+class StopRequest:
+    """Turns the first SIGTERM or SIGINT into a request, inside its ``with`` block.
+
+    Outside :meth:`deferred` there is nothing to save, and the first signal ends the program with
+    exit code 75. Inside, it is noted in ``requested`` and the program goes on until it asks. In
+    both cases the signals get their default action back, so that the second one ends the process
+    at once, whatever it is doing. Among several processes, where whoever started them may send each
+    signal twice, the second one is ignored; torchrun ends by force what has not ended 30 s later.
+
+    Args:
+        num_processes: that stop together.
+
+    Attributes:
+        requested: name of the signal that came, or "".
+    """
+
+    def __init__(self, num_processes: int = 1) -> None:
+        self.requested = ""
+        self._second = signal.SIG_DFL if num_processes == 1 else signal.SIG_IGN
+        self._deferred = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, action in self._before.items():
+            signal.signal(number, action)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Lets a signal wait until :meth:`stop` is called."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def stop(self, advice: str) -> None:
+        """Ends the program with exit code 75."""
+        by = self.requested or "a signal to another process"
+        _logger.warning("stopped by %s: %s; exit code %d", by, advice, EXIT_CODE)
+        raise SystemExit(EXIT_CODE)
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, self._second)
+        self.requested = signal.Signals(number).name
+        if not self._deferred:
+            self.stop("nothing was trained yet, nothing had to be saved")
+        _logger.warning(
+            "%s: saving at the end of this iteration; a second signal %s",
+            self.requested,
+            "ends the run at once" if self._second is signal.SIG_DFL else "changes nothing",
+        )
+
+
+class ProgressPrinter(EventWriter):
+    """Logs epoch, iteration, losses, learning rate, images/s, data wait, ETA and memory.
+
+    Args:
+        max_iter: iterations of the run.
+        iters_per_epoch: iterations of an epoch.
+    """
+
+    def __init__(self, max_iter: int, iters_per_epoch: int) -> None:
+        self._logger = logging.getLogger("fastreid.wrimnet.progress")
+        self._max_iter = max_iter
+        self._iters_per_epoch = iters_per_epoch
+
+    def write(self) -> None:
+        """Logs the newest values of the event storage."""
+        storage = get_event_storage()
+        latest = {name: value for name, (value, _) in storage.latest().items()}
+        done = storage.iter + 1
+        losses = [f"{n} {v:.4g}" for n, v in latest.items() if "loss" in n and "/" not in n]
+        left = int(latest["time"] * (self._max_iter - done))
+        self._logger.info(
+            "epoch %d/%d  iter %d/%d  %s  lr %.2e  %.1f img/s  data wait %.1f%%  eta %s%s",
+            storage.iter // self._iters_per_epoch,
+            self._max_iter // self._iters_per_epoch,
+            done,
+            self._max_iter,
+            "  ".join(losses),
+            latest["lr"],
+            latest["images_per_second"],
+            100 * latest["data_time"] / latest["time"],
+            datetime.timedelta(seconds=left),
+            _memory(),
+        )
+
+
+def _memory() -> str:
+    if not torch.cuda.is_available():
+        return ""
+    return f"  memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
+
+
+class FlushedTensorboardWriter(TensorboardXWriter):
+    """Brings each line to the file at once.
+
+    The stock writer keeps up to two minutes in memory; a killed run that goes on from a checkpoint
+    of those minutes would show a gap.
+    """
+
+    def write(self) -> None:
+        """Writes the newest values of the event storage."""
+        super().write()
+        self._writer.flush()
 
 
 class ScheduleHook(HookBase):

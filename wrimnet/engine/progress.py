@@ -1,15 +1,219 @@
-"""What happened since the last log line: losses, gradients, time, waiting, repeats, batches."""
+"""What happened since the last log line: losses, gradients, time, repeats; and what exploded."""
 
+import logging
+import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import wrimnet.compat  # noqa: F401
 
 import torch
-from torch import Tensor
+from fastreid.utils import comm
+from torch import Tensor, nn
 
-from wrimnet.engine.gradients import GradientWatch
-from wrimnet.engine.loss_window import LossWindow, first_non_finite, mean_of
-from wrimnet.engine.non_finite import NonFiniteError, TrainedBatch
+from wrimnet.engine.checkpointing import write_atomically
+
+_logger = logging.getLogger("fastreid.wrimnet.gradients")
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Returns the Euclidean norm of all gradients together, () on their device.
+
+    Nothing waits for the device.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+class GradientWatch:
+    """Warns of a norm above ``factor`` times the median of the norms before it.
+
+    Args:
+        factor: how many times the median is an explosion.
+        window: number of iterations the median is taken over.
+        least: no warning before so many iterations were seen.
+    """
+
+    def __init__(self, factor: float = 10.0, window: int = 100, least: int = 20) -> None:
+        self._factor, self._least = factor, least
+        self._norms: deque[float] = deque(maxlen=window)
+
+    def look(self, iterations: Sequence[int], norms: Sequence[float]) -> None:
+        """Takes the norms of these iterations, in order, and logs each explosion."""
+        for iteration, norm in zip(iterations, norms, strict=True):
+            self._compare(iteration, norm)
+            self._norms.append(norm)
+
+    def _compare(self, iteration: int, norm: float) -> None:
+        if len(self._norms) < self._least:
+            return
+        usual = median(self._norms)
+        if norm > self._factor * usual:
+            _logger.warning(
+                "exploding gradient: norm %.4g at iteration %d, %.1f times the median %.4g of the "
+                "%d iterations before; lower SOLVER.BASE_LR or set SOLVER.CLIP_GRADIENTS.ENABLED",
+                norm,
+                iteration,
+                norm / usual if usual else float("inf"),
+                usual,
+                len(self._norms),
+            )
+
+    def state_dict(self) -> list[float]:
+        """Returns the norms seen last."""
+        return list(self._norms)
+
+    def load_state_dict(self, norms: Sequence[float]) -> None:
+        """Takes over what :meth:`state_dict` returned."""
+        self._norms.clear()
+        self._norms.extend(norms)
+
+
+class LossWindow:
+    """Collects scalar tensors and brings them to the host in one transfer per log line.
+
+    Args:
+        share: makes of this process's values (iterations, names) those of the whole batch.
+    """
+
+    def __init__(self, share: Callable[[Tensor], Tensor]) -> None:
+        self._share = share
+        self._names: list[str] = []
+        self._rows: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the values are."""
+        return self._rows[-1].device
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Keeps the values of one iteration; the names are those of the first one."""
+        self._names = self._names or list(values)
+        self._rows.append(torch.stack([values[name].detach().float() for name in self._names]))
+
+    def rows(self) -> list[dict[str, float]]:
+        """Returns the values of each iteration, oldest first; waits for the device."""
+        if not self._rows:
+            return []
+        return [dict(zip(self._names, row, strict=True)) for row in self._table().tolist()]
+
+    def _table(self) -> Tensor:
+        """(iterations, names) of the whole batch, on the host; a resumed run's first rows are."""
+        rows = [row.to(self.device) for row in self._rows]
+        return self._share(torch.stack(rows)).cpu()
+
+    def clear(self) -> None:
+        """Empties the window."""
+        self._rows = []
+
+    def state_dict(self) -> dict[str, object]:
+        """Returns names and values (iterations, names), to go on within a log period."""
+        if not self._rows:
+            return {"names": self._names, "rows": torch.empty(0, len(self._names))}
+        return {"names": self._names, "rows": self._table()}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Takes over what :meth:`state_dict` returned."""
+        self._names = list(state["names"])
+        self._rows = list(state["rows"])
+
+
+def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Returns the mean of each value over the iterations."""
+    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in rows[0]}
+
+
+def first_non_finite(rows: list[dict[str, float]]) -> tuple[int, str] | None:
+    """Returns index of the iteration and name of the first value that is NaN or infinite."""
+    for index, row in enumerate(rows):
+        for name, value in row.items():
+            if not math.isfinite(value):
+                return index, name
+    return None
+
+
+class TrainedBatch(NamedTuple):
+    """What is remembered of a batch until its losses are known on the host."""
+
+    iteration: int
+    learning_rate: float
+    img_paths: list[str]
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss term or the gradient's norm is NaN or infinite.
+
+    Args:
+        term: its name.
+        value: NaN or infinite.
+        batch: the batch it happened on.
+    """
+
+    def __init__(self, term: str, value: float, batch: TrainedBatch) -> None:
+        super().__init__(
+            f"{term} became {value} at iteration {batch.iteration}, learning rate "
+            f"{batch.learning_rate:g}, on the images {batch.img_paths}"
+        )
+        self.term, self.value, self.batch = term, value, batch
+
+
+def with_replay(
+    error: NonFiniteError, folder: Path, load: Callable[[int], dict[str, Any]]
+) -> FloatingPointError:
+    """Saves the batch it happened on and returns the error that also names the file.
+
+    Args:
+        error: what went wrong.
+        folder: OUTPUT_DIR.
+        load: makes the batch of an iteration, as it is before augmentation.
+
+    Returns:
+        An error for the caller to raise; only the main process saves.
+    """
+    try:
+        batch = load(error.batch.iteration)
+        if not comm.is_main_process():
+            return error
+        path = save_replay(folder, error, batch)
+    except (OSError, ValueError) as problem:
+        return FloatingPointError(f"{error}; the batch could not be saved: {problem}")
+    return FloatingPointError(f"{error}; the batch is saved in {path}")
+
+
+def save_replay(folder: Path, error: NonFiniteError, batch: dict[str, Any]) -> Path:
+    """Saves a batch with what went wrong on it; ``torch.load(weights_only=True)`` reads it.
+
+    Args:
+        folder: OUTPUT_DIR.
+        error: what went wrong.
+        batch: of the same iteration, as the loader makes it; before augmentation.
+
+    Returns:
+        ``replay_XXXXXXXX.pth`` with XXXXXXXX the iteration.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = folder / f"replay_{error.batch.iteration:08d}.pth"
+    content = {
+        **{name: _on_host(value) for name, value in batch.items()},
+        "term": error.term,
+        "value": error.value,
+        "learning_rate": error.batch.learning_rate,
+    }
+    write_atomically(path, lambda file: torch.save(content, file))
+    return path
+
+
+def _on_host(value: Any) -> Any:
+    return value.cpu() if torch.is_tensor(value) else value
 
 
 class Progress:

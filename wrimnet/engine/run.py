@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,20 +12,120 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.engine import default_setup
 from fastreid.utils import comm
-from torch import nn
 
-from wrimnet.engine.acceleration import setup_pytorch
-from wrimnet.engine.check_run import check_protocols, check_run, check_writable
-from wrimnet.engine.checkpointing import CheckpointStore
+from wrimnet.config import check_batch, config_hash
+from wrimnet.data.build import build_number
+from wrimnet.data.protocols import dataset_protocols
+from wrimnet.engine.checkpointing import CheckpointStore, seed_everything
+from wrimnet.engine.data_parallel import build_shared_model
 from wrimnet.engine.distributed import main_process_first, was_restarted
-from wrimnet.engine.random_state import seed_everything
-from wrimnet.engine.signals import StopRequest
+from wrimnet.engine.hooks import StopRequest
+from wrimnet.engine.step import setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
-from wrimnet.engine.weights import load_weights, read_checkpoint
-from wrimnet.evaluation.expected import check_expected
-from wrimnet.evaluation.results import EvaluationReport, read_metrics_of_results
+from wrimnet.evaluation.galleries import check_draw
+from wrimnet.evaluation.results import (
+    EvaluationReport,
+    check_entry,
+    check_expected,
+    mean_metrics,
+)
+from wrimnet.modeling.trained_model import build_trained_model, build_without_pretrained
+from wrimnet.modeling.weights import read_checkpoint
+from wrimnet.registries import only_dataset
+from wrimnet.run_folder import TRACES, read_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
+
+
+def check_run(cfg: CfgNode, *, resume: bool) -> None:
+    """Raises for the first rule that a training run would break.
+
+    Raises:
+        KeyError, ValueError, FileNotFoundError, OSError: see the rules below.
+    """
+    check_protocols(cfg)
+    check_batch(cfg, comm.get_world_size())
+    check_output_dir(cfg, resume=resume)
+    if not (resume and CheckpointStore(cfg.OUTPUT_DIR).has_checkpoint()):
+        check_start(cfg)
+
+
+def check_protocols(cfg: CfgNode) -> None:
+    """Refuses protocols, draws and expected results that are not of the dataset.
+
+    Raises:
+        KeyError, ValueError: of the wrong name.
+        FileNotFoundError: TEST.PERM_FILE does not exist.
+    """
+    protocols = dataset_protocols(only_dataset(cfg.DATASETS.NAMES), tuple(cfg.TEST.PROTOCOLS))
+    for protocol in protocols:
+        check_draw(protocol, cfg.TEST.GALLERY_DRAW)
+    official, path = cfg.TEST.GALLERY_DRAW == "official", cfg.TEST.PERM_FILE
+    if official and path and not Path(path).is_file():
+        raise FileNotFoundError(f"TEST.PERM_FILE = {path!r} does not exist")
+    run = [protocol.name for protocol in protocols]
+    for entry in cfg.TEST.EXPECTED_RESULTS:
+        check_entry(entry, run)
+
+
+def check_start(cfg: CfgNode) -> None:
+    """Refuses a start from a file that does not exist.
+
+    Raises:
+        FileNotFoundError: MODEL.WEIGHTS or MODEL.BACKBONE.PRETRAIN_PATH does not exist.
+    """
+    if cfg.MODEL.WEIGHTS:
+        name, path = "MODEL.WEIGHTS", cfg.MODEL.WEIGHTS
+    elif cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
+        name, path = "MODEL.BACKBONE.PRETRAIN_PATH", cfg.MODEL.BACKBONE.PRETRAIN_PATH
+    else:
+        return
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{name} = {path!r} does not exist")
+
+
+def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
+    """Refuses a folder that holds another run, or that cannot be written.
+
+    Raises:
+        ValueError: it holds a run and ``resume`` is off, or a run of another configuration.
+        OSError: it is no folder or cannot be written.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    check_writable(folder)
+    store = CheckpointStore(folder)
+    traces = [name for name in TRACES if (folder / name).exists()]
+    if not resume and (traces or store.has_checkpoint()):
+        raise ValueError(
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} holds an earlier run; add --resume to go on with "
+            "it, or choose another OUTPUT_DIR"
+        )
+    if store.has_checkpoint():
+        check_same_config(cfg, store.find_newest()[1]["config_hash"])
+
+
+def check_same_config(cfg: CfgNode, found: str) -> None:
+    """Raises ValueError if ``found``, the hash in a checkpoint, is not that of ``cfg``."""
+    wanted = config_hash(cfg)
+    if found != wanted:
+        raise ValueError(
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} holds a run of another configuration ({found}, this "
+            f"one is {wanted}); its config.yaml says which. Choose another OUTPUT_DIR"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Makes ``folder``; raises OSError if that fails or nothing can be written to it."""
+    probe = folder / f".probe.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"1")
+    except OSError as error:
+        raise OSError(
+            f"OUTPUT_DIR = {str(folder)!r} cannot be written ({error.strerror}); make room or "
+            "choose another OUTPUT_DIR"
+        ) from error
+    probe.unlink()
 
 
 def train(cfg: CfgNode, args: argparse.Namespace) -> int:
@@ -38,7 +139,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
         0, or 1 if the results are not those of TEST.EXPECTED_RESULTS.
 
     Raises:
-        SystemExit: code 75 after SIGTERM or SIGINT, see :mod:`wrimnet.engine.signals`.
+        SystemExit: code 75 after SIGTERM or SIGINT, see :mod:`wrimnet.engine.hooks`.
     """
     resume = was_restarted() or args.resume
     with main_process_first():
@@ -51,18 +152,19 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
         report = trainer.train()
         if report is None:
             _logger.info("nothing left to train")
-            return check_metrics(cfg, read_metrics_of_results(build_output_dir(cfg)))
+            return check_metrics(cfg, mean_metrics(read_results(build_output_dir(cfg))))
         return check_results(cfg, report)
 
 
 def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     """Evaluates MODEL.WEIGHTS; returns as :func:`train`."""
     check_protocols(cfg)
-    check_weights(cfg)
+    weights = check_weights(cfg)
     if comm.is_main_process():
         check_writable(build_output_dir(cfg))
     setup_run(cfg, args)
-    report = WRIMTrainer.test(cfg, *build_trained_model(cfg))
+    model = build_shared_model(cfg, build_trained_model(cfg))
+    report = WRIMTrainer.test(cfg, model, weights)
     if comm.is_main_process():
         report.write(build_output_dir(cfg))
     return check_results(cfg, report)
@@ -77,13 +179,6 @@ def build_trainer(cfg: CfgNode, *, resume: bool, request: StopRequest | None = N
     """Builds the trainer, without ImageNet weights where a checkpoint replaces them."""
     has_weights = cfg.MODEL.WEIGHTS or (resume and CheckpointStore(cfg.OUTPUT_DIR).has_checkpoint())
     return WRIMTrainer(build_without_pretrained(cfg) if has_weights else cfg, request)
-
-
-def build_trained_model(cfg: CfgNode) -> tuple[nn.Module, str]:
-    """Builds the model with MODEL.WEIGHTS in it; returns it and the path of the weights."""
-    model = WRIMTrainer.build_model(build_without_pretrained(cfg))
-    load_weights(model, cfg.MODEL.WEIGHTS, for_evaluation=True)
-    return model, cfg.MODEL.WEIGHTS
 
 
 def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -116,8 +211,8 @@ def setup_data_log() -> None:
     data_log.setLevel(logging.INFO)
 
 
-def check_weights(cfg: CfgNode) -> None:
-    """Refuses an evaluation without weights, or with weights that would leak.
+def check_weights(cfg: CfgNode) -> str:
+    """Returns MODEL.WEIGHTS; refuses an evaluation without it, or with weights that would leak.
 
     Raises:
         ValueError: MODEL.WEIGHTS is empty, no checkpoint, or of another RegDB split.
@@ -128,27 +223,22 @@ def check_weights(cfg: CfgNode) -> None:
     if not Path(cfg.MODEL.WEIGHTS).is_file():
         raise FileNotFoundError(f"MODEL.WEIGHTS = {cfg.MODEL.WEIGHTS!r} does not exist")
     check_trained_on(cfg, read_checkpoint(cfg.MODEL.WEIGHTS).get("trained_on"))
+    return cfg.MODEL.WEIGHTS
 
 
 def check_trained_on(cfg: CfgNode, trained_on: dict | None) -> None:
-    """Refuses to test a RegDB model on another split than its own: its identities would leak."""
-    if not trained_on or cfg.DATASETS.NAMES[0] != "RegDB" or trained_on["dataset"] != "RegDB":
+    """Refuses to test a model on another division than its own: its identities would leak."""
+    dataset = only_dataset(cfg.DATASETS.NAMES)
+    if not trained_on or trained_on["dataset"] != dataset.name:
         return
-    if trained_on["regdb_trial"] != cfg.DATASETS.REGDB_TRIAL:
-        raise ValueError(
-            f"the weights were trained on RegDB split {trained_on['regdb_trial']}; testing them on "
-            f"split {cfg.DATASETS.REGDB_TRIAL} would leak training identities. Set "
-            f"DATASETS.REGDB_TRIAL {trained_on['regdb_trial']}"
-        )
-
-
-def build_without_pretrained(cfg: CfgNode) -> CfgNode:
-    """Returns a copy that does not load ImageNet weights, for a model that gets its own."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
-    cfg.freeze()
-    return cfg
+    wanted = dataset.describe_number(build_number(cfg, dataset))
+    for name, number in wanted.items():
+        if trained_on.get(name) != number:
+            raise ValueError(
+                f"the weights were trained on {dataset.title} split {trained_on.get(name)}; "
+                f"testing them on split {number} would leak training identities. Set "
+                f"{dataset.number_key} {trained_on.get(name)}"
+            )
 
 
 def check_results(cfg: CfgNode, report: EvaluationReport) -> int:

@@ -1,8 +1,11 @@
-"""One training step on one batch: augmentation, forward, backward, update."""
+"""One training step on one batch, and PyTorch's switches for speed and repeatability."""
 
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -13,10 +16,115 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
-from wrimnet.engine.acceleration import build_acceleration
 from wrimnet.engine.data_parallel import share_gradients
-from wrimnet.engine.gradients import gradient_norm
-from wrimnet.engine.micro_batches import micro_batches
+from wrimnet.engine.progress import gradient_norm
+
+_logger = logging.getLogger("fastreid.wrimnet.acceleration")
+
+
+def setup_pytorch(cfg: CfgNode) -> None:
+    """Sets determinism and the number formats of float32 work.
+
+    Convolutions that stay in float32 may use TF32. Matrix products may not: with embeddings of unit
+    length, TF32 could shift the exponents of CMKIC, z_i.z_a / tau, by 2^-10 / 0.07 = 0.014, and the
+    products outside of bf16 are too small to matter for speed.
+    """
+    if cfg.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+    torch.use_deterministic_algorithms(cfg.DETERMINISTIC)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not cfg.DETERMINISTIC
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("highest")
+
+
+class CompiledTraining:
+    """Context in which those functions of a model run as compiled code that it names itself.
+
+    Shapes are static: one graph for the training batch. Outside of the context the model is as it
+    was, so that evaluation with its many shapes, copies and checkpoints know nothing of it.
+
+    Args:
+        model: :meth:`wrimnet.modeling.network.CrossModalityNetwork.compiled_functions` names them.
+        backend: of torch.compile.
+    """
+
+    def __init__(self, model: nn.Module, backend: str = "inductor") -> None:
+        self._compiled = [
+            (owner, name, torch.compile(getattr(owner, name), dynamic=False, backend=backend))
+            for owner, name in model.compiled_functions()
+        ]
+
+    def __enter__(self) -> None:
+        """Puts the compiled functions before those of the classes."""
+        for owner, name, function in self._compiled:
+            setattr(owner, name, function)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Lets the classes' functions show again."""
+        for owner, name, _ in self._compiled:
+            delattr(owner, name)
+
+
+def build_acceleration(cfg: CfgNode, model: nn.Module) -> AbstractContextManager[Any]:
+    """Returns the context of the training's forward pass that SOLVER.COMPILE asks for."""
+    if not cfg.SOLVER.COMPILE:
+        return nullcontext()
+    problem = compiler_problem(torch.device(cfg.MODEL.DEVICE))
+    if problem is None:
+        return CompiledTraining(model)
+    _logger.warning(
+        "SOLVER.COMPILE is on, but torch.compile does not work here; training runs uncompiled. "
+        "It needs a C++ compiler, and Triton for CUDA. It said: %s",
+        problem,
+    )
+    return nullcontext()
+
+
+def compiler_problem(device: torch.device, backend: str = "inductor") -> str | None:
+    """Compiles one operation; returns what the compiler complained about, None if it works."""
+    values = torch.ones(8, device=device, requires_grad=True)
+    try:
+        torch.compile(_square, dynamic=False, backend=backend)(values).sum().backward()
+    except (RuntimeError, ImportError, OSError) as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
+
+
+def _square(values: torch.Tensor) -> torch.Tensor:
+    return values * values
+
+
+_SHARED_OUT = ("images", "targets", "labels", "modality")
+
+
+def micro_batches(batch: dict[str, Any], num_parts: int) -> Iterator[dict[str, Any]]:
+    """Yields the parts of a batch, for gradients that are accumulated over them.
+
+    A batch of P identities with K images each and per modality becomes ``num_parts`` batches of
+    P / num_parts identities, visible images first. A loss that compares images sees only those of
+    its own part: fewer negatives, and easier hardest ones, than in the whole batch.
+
+    Args:
+        batch: what the model trains on; both halves hold the same identities in the same order.
+        num_parts: divides the number of identities.
+    """
+    if num_parts == 1:
+        yield batch
+        return
+    for part in range(num_parts):
+        yield {
+            name: _part_of(batch[name], part, num_parts) for name in _SHARED_OUT if name in batch
+        }
+
+
+def _part_of(values: Tensor, part: int, num_parts: int) -> Tensor:
+    """(2 x P x K, ...) -> (2 x P / num_parts x K, ...), in the memory format of the values."""
+    return torch.cat([half.chunk(num_parts)[part] for half in values.chunk(2)])
 
 
 class TrainingStep:

@@ -9,11 +9,9 @@ from typing import Any
 
 import wrimnet.compat
 
-import torch
 from fastreid.config import CfgNode
 from fastreid.engine import DefaultTrainer
 from fastreid.engine.train_loop import HookBase, TrainerBase
-from fastreid.modeling import build_model
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
 from torch import nn
@@ -22,28 +20,33 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
 from wrimnet.config import check_num_classes, config_hash
-from wrimnet.data.build import build_dataset
-from wrimnet.data.build_train import build_train_loader
+from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
-from wrimnet.engine.agreement import Agreement
-from wrimnet.engine.checkpointing import BEST, FINAL, CheckpointStore
-from wrimnet.engine.data_parallel import build_shared_model, share_statistics
-from wrimnet.engine.distributed import main_process_first, mean_over_ranks
-from wrimnet.engine.hooks import CheckpointHook, EvaluationHook, LogHook, ScheduleHook
-from wrimnet.engine.metrics_file import drop_lines_from
-from wrimnet.engine.non_finite import NonFiniteError, with_replay
-from wrimnet.engine.optimizer import build_optimizer
-from wrimnet.engine.progress import Progress
-from wrimnet.engine.progress_printer import ProgressPrinter
-from wrimnet.engine.random_state import random_state, restore_random_state
-from wrimnet.engine.schedule import build_lr_scheduler
-from wrimnet.engine.signals import StopRequest
+from wrimnet.engine.checkpointing import (
+    CheckpointStore,
+    random_state,
+    restore_random_state,
+)
+from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
+from wrimnet.engine.distributed import Agreement, main_process_first, mean_over_ranks
+from wrimnet.engine.hooks import (
+    CheckpointHook,
+    EvaluationHook,
+    FlushedTensorboardWriter,
+    LogHook,
+    ProgressPrinter,
+    ScheduleHook,
+    StopRequest,
+)
+from wrimnet.engine.progress import NonFiniteError, Progress, with_replay
+from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
-from wrimnet.engine.tensorboard_writer import FlushedTensorboardWriter
-from wrimnet.engine.weights import build_origin, load_weights
-from wrimnet.engine.whole_batch import load_whole_batch
-from wrimnet.evaluation.build import build_evaluator
+from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.results import EvaluationReport
+from wrimnet.modeling.trained_model import build_model
+from wrimnet.modeling.weights import load_weights
+from wrimnet.registries import only_dataset
+from wrimnet.run_folder import BEST, FINAL, METRICS, read_metrics, write_metrics
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
 
@@ -112,13 +115,8 @@ class WRIMTrainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """Builds the model by FastReID's registry, in the memory format of the configuration."""
-        model = build_model(cfg)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        _logger.info("%s with %.1f M parameters", type(model).__name__, parameters / 1e6)
-        if cfg.SOLVER.CHANNELS_LAST:
-            model.to(memory_format=torch.channels_last)
-        return build_shared_model(cfg, model)
+        """Builds the model by FastReID's registry, for its share of each batch."""
+        return build_shared_model(cfg, build_model(cfg))
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -154,7 +152,7 @@ class WRIMTrainer(DefaultTrainer):
             return []
         return [
             ProgressPrinter(self.max_iter, self.iters_per_epoch),
-            JSONWriter(str(self.output_dir / "metrics.json")),
+            JSONWriter(str(self.output_dir / METRICS)),
             FlushedTensorboardWriter(str(self.output_dir), purge_step=self.start_iter),
         ]
 
@@ -284,7 +282,14 @@ class WRIMTrainer(DefaultTrainer):
             elif self._initial_weights:
                 load_weights(self.model, self._initial_weights, for_evaluation=False)
         if comm.is_main_process():
-            drop_lines_from(self.output_dir / "metrics.json", self.start_iter)
+            self.drop_lines_to_come()
+
+    def drop_lines_to_come(self) -> None:
+        """Removes the lines of metrics.json that a resumed run writes again."""
+        lines = read_metrics(self.output_dir)
+        if lines:
+            kept = [line for line in lines if line["iteration"] < self.start_iter]
+            write_metrics(self.output_dir, kept)
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -294,3 +299,13 @@ class WRIMTrainer(DefaultTrainer):
         self.best = state["best"]
         self.start_iter = self.iter = state["iteration"]
         restore_random_state(state["random"])
+
+
+def build_origin(cfg: CfgNode) -> dict[str, Any]:
+    """Returns what a model of ``cfg`` is trained on, for its checkpoints."""
+    dataset = only_dataset(cfg.DATASETS.NAMES)
+    return {
+        "dataset": dataset.name,
+        "split": cfg.DATASETS.SPLIT,
+        **dataset.describe_number(build_number(cfg, dataset)),
+    }

@@ -1,42 +1,37 @@
-"""Embeddings of a list of images, each image read and embedded once."""
+"""Embeddings of a list of images, each image read and embedded once, by one process or several."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import wrimnet.compat  # noqa: F401
 
 import numpy as np
 import torch
+import torch.distributed as dist
+from fastreid.config import CfgNode
+from fastreid.utils import comm
 from torch import Tensor
+from tqdm import tqdm
 
-from wrimnet.data.items import ImageItem
-from wrimnet.data.reading import ImageReader
-from wrimnet.evaluation.image_batches import read_batches
-from wrimnet.evaluation.progress import ProgressLine
+from wrimnet.data.images import as_rgb, resize_rgb
+from wrimnet.data.reading import Prefetcher, ReadingWatch, ThreadPool
+from wrimnet.modeling.embedding import embed_parts, join_parts
 
 PRECISIONS = ("fp32", "bf16")
+BATCHES_AHEAD = 2
+_JOINED_ROWS = 4096  # joined together, in float64
+Parts = dict[str, np.ndarray]
 
 
-def extract_embeddings(
-    model: Any,
-    items: Sequence[ImageItem],
-    *,
-    height: int,
-    width: int,
-    interpolation: str,
-    batch_size: int,
-    num_workers: int,
-    timeout: float = 30.0,
-    flip: bool,
-    device: str,
-    precision: str = "fp32",
-) -> dict[str, np.ndarray]:
-    """Embeds images with ``model.embed_parts(images, modality)``, one modality at a time.
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """How images are read, brought to the input size and embedded.
 
-    Args:
-        model: its training mode is restored afterwards.
-        items: N images.
-        height: pixels.
-        width: pixels.
+    Attributes:
+        height: of the input, pixels.
+        width: of the input, pixels.
         interpolation: PIL filter of the resize.
         batch_size: images embedded together.
         num_workers: threads that read and resize.
@@ -44,74 +39,222 @@ def extract_embeddings(
         flip: average each part with that of the mirrored image.
         device: where the model is.
         precision: "fp32" or "bf16" of the forward pass.
-
-    Returns:
-        For each part a float32 array (N, D_part), rows in the order of ``items``.
-
-    Raises:
-        ValueError: no image, an unknown precision, an unreadable file, or embeddings with NaN.
-        TimeoutError: a file is in reading for longer than the timeout.
     """
-    if not items:
-        raise ValueError("no image to embed: the list of test images is empty")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}, expected one of {PRECISIONS}")
-    reader = ImageReader(
-        items, height=height, width=width, interpolation=interpolation, on_bad_image="error"
+
+    height: int
+    width: int
+    interpolation: str
+    batch_size: int
+    num_workers: int
+    timeout: float = 30.0
+    flip: bool = False
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}, expected one of {PRECISIONS}")
+
+    def read(self, image: Any) -> np.ndarray:
+        """Reads a path, a PIL image or an array and resizes it, (H, W, 3) uint8."""
+        return resize_rgb(as_rgb(image), self.height, self.width, self.interpolation)
+
+    def __call__(self, model: Any, images: Sequence[Any], modalities: Sequence[int]) -> Parts:
+        """Embeds images with ``model.embed_parts``, one modality at a time.
+
+        Args:
+            model: its training mode is restored afterwards.
+            images: N paths, PIL images or arrays.
+            modalities: of each.
+
+        Returns:
+            For each part a float32 array (N, D_part), rows in the order of the images.
+
+        Raises:
+            ValueError: no image, an unreadable one, or embeddings with NaN.
+            TimeoutError: a file is in reading for longer than the timeout.
+        """
+        if len(images) == 0:
+            raise ValueError("no image to embed: the list is empty")
+        parts: Parts = {}
+        training = model.training
+        model.eval()
+        try:
+            with tqdm(
+                desc="embedding", total=len(images), unit=" images", disable=None, leave=False
+            ) as bar:
+                for rows, batch in self._read_batches(images, modalities):
+                    embedded = self._embed(model, batch, modalities[rows[0]])
+                    _store(parts, embedded, rows, images)
+                    bar.update(len(rows))
+        finally:
+            model.train(training)
+        return parts
+
+    @torch.inference_mode()
+    def _embed(self, model: Any, batch: Tensor, modality: int) -> dict[str, Tensor]:
+        on_device = batch.to(self.device, non_blocking=True)
+        options = {"flip": self.flip, "precision": self.precision}
+        return {n: p.cpu() for n, p in embed_parts(model, on_device, modality, **options).items()}
+
+    def _read_batches(
+        self, images: Sequence[Any], modalities: Sequence[int]
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Yields rows and images (B, H, W, 3) uint8 of each batch, read a little ahead."""
+        watch, pool = ReadingWatch(), ThreadPool(self.num_workers)
+
+        def read_into(row: int, place: np.ndarray) -> None:
+            place[...] = self.read(images[row])
+
+        def batches() -> Iterator[tuple[list[int], Tensor]]:
+            for rows in batch_rows(modalities, self.batch_size):
+                batch = np.empty((len(rows), self.height, self.width, 3), np.uint8)
+                jobs = [
+                    partial(watch.reading, _name(images[row], row), partial(read_into, row, place))
+                    for row, place in zip(rows, batch, strict=True)
+                ]
+                pool.run(jobs)
+                yield rows, torch.from_numpy(batch)
+
+        ahead = Prefetcher(
+            batches(),
+            ahead=BATCHES_AHEAD,
+            watch=watch,
+            timeout=self.timeout,
+            name="wrimnet-test-images",
+        )
+        try:
+            yield from ahead
+        finally:
+            pool.close()
+            ahead.close()
+
+
+def build_extraction(cfg: CfgNode) -> Extraction:
+    """Builds the extraction of INPUT.SIZE_TEST, TEST.FLIP and SOLVER.PRECISION."""
+    height, width = cfg.INPUT.SIZE_TEST
+    return Extraction(
+        height=height,
+        width=width,
+        interpolation=cfg.INPUT.INTERPOLATION,
+        batch_size=cfg.TEST.IMS_PER_BATCH,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        timeout=cfg.DATALOADER.TIMEOUT,
+        flip=cfg.TEST.FLIP.ENABLED,
+        device=cfg.MODEL.DEVICE,
+        precision=cfg.SOLVER.PRECISION,
     )
-    batches = list(batch_rows(items, batch_size))
-    parts: dict[str, np.ndarray] = {}
-    training = model.training
-    model.eval()
-    try:
-        with ProgressLine("embedding", len(items), "images") as progress:
-            for rows, images in read_batches(
-                reader, batches, num_workers=num_workers, timeout=timeout
-            ):
-                embedded = _embed(model, images, items[rows[0]].modality, flip, device, precision)
-                _store(parts, embedded, rows, items)
-                progress.advance(len(rows))
-    finally:
-        model.train(training)
-    return parts
 
 
-def batch_rows(items: Sequence[ImageItem], batch_size: int) -> Iterator[list[int]]:
+def batch_rows(modalities: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     """Yields the rows of each batch: one modality each, all full but a modality's last."""
-    for modality in sorted({item.modality for item in items}):
-        rows = [row for row, item in enumerate(items) if item.modality == modality]
+    for modality in sorted(set(modalities)):
+        rows = [row for row, own in enumerate(modalities) if own == modality]
         for start in range(0, len(rows), batch_size):
             yield rows[start : start + batch_size]
 
 
-@torch.inference_mode()
-def _embed(
-    model: Any, images: Tensor, modality: int, flip: bool, device: str, precision: str
-) -> dict[str, Tensor]:
-    images = images.to(device, non_blocking=True)
-    kind = torch.device(device).type
-    half = torch.autocast(kind, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-    with half:
-        parts = model.embed_parts(images, modality)
-        if flip:
-            mirrored = model.embed_parts(images.flip(2), modality)
-            parts = {name: (part + mirrored[name]) / 2 for name, part in parts.items()}
-    return {name: part.float().cpu() for name, part in parts.items()}
+def join_arrays(parts: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """Joins groups (N, D_part) to embeddings of unit length, (N, D) float32.
+
+    Raises:
+        ValueError: a row has no length.
+    """
+    tensors = {name: torch.from_numpy(np.asarray(parts[name], np.float32)) for name in names}
+    count = len(tensors[names[0]])
+    blocks = [
+        join_parts(
+            {name: part[start : start + _JOINED_ROWS] for name, part in tensors.items()}, names
+        )
+        for start in range(0, count, _JOINED_ROWS)
+    ]
+    joined = torch.cat(blocks)
+    lost = ~joined.isfinite().all(dim=1)
+    if lost.any():
+        raise ValueError(
+            f"the embedding {'+'.join(names)} of row {int(lost.nonzero()[0])} has no length; "
+            f"{int(lost.sum())} of {count} cannot be scaled to unit length"
+        )
+    return joined.numpy()
+
+
+def extract_by_all(
+    extract: Callable[[Any, Sequence[Any], Sequence[int]], Parts],
+    model: Any,
+    images: Sequence[Any],
+    modalities: Sequence[int],
+    batch_size: int,
+) -> Parts:
+    """Embeds images, whole batches dealt out to the processes in turn.
+
+    Every batch holds the images that it would hold with one process, so the embeddings are the
+    same to the last bit; every image is embedded once.
+
+    Args:
+        extract: embeds images of given modalities in batches of ``batch_size``.
+        model: passed to it.
+        images: N images, the same list on every process.
+        modalities: of each.
+        batch_size: images embedded together.
+
+    Returns:
+        For each part (N, D_part) on the main process, rows in the order of the images; on the
+        others the rows of their own.
+    """
+    if comm.get_world_size() == 1:
+        return extract(model, images, modalities)
+    rows = rows_of_process(modalities, batch_size, comm.get_rank(), comm.get_world_size())
+    chosen = ([of[row] for row in rows] for of in (images, modalities))
+    own = extract(model, *chosen) if rows else {}
+    shares: list[Any] = [None] * comm.get_world_size()
+    dist.gather_object((rows, own), shares if comm.is_main_process() else None, dst=0)
+    return _gathered(shares, len(images)) if comm.is_main_process() else own
+
+
+def rows_of_process(
+    modalities: Sequence[int], batch_size: int, rank: int, world_size: int
+) -> list[int]:
+    """Returns the rows of every ``world_size``-th batch, beginning with the ``rank``-th.
+
+    Only the last batch of a modality is not full, so the rows fall into the same batches again.
+    """
+    batches = list(batch_rows(modalities, batch_size))
+    return [row for batch in batches[rank::world_size] for row in batch]
+
+
+def from_main_process(value: Any) -> Any:
+    """Returns the main process's value to all processes."""
+    if comm.get_world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def _gathered(shares: Sequence[tuple[list[int], Parts]], count: int) -> Parts:
+    whole: Parts = {}
+    for rows, parts in shares:
+        for name, part in parts.items():
+            if name not in whole:
+                whole[name] = np.empty((count, part.shape[1]), part.dtype)
+            whole[name][rows] = part
+    return whole
 
 
 def _store(
-    parts: dict[str, np.ndarray],
-    embedded: dict[str, Tensor],
-    rows: list[int],
-    items: Sequence[ImageItem],
+    parts: Parts, embedded: Mapping[str, Tensor], rows: list[int], images: Sequence[Any]
 ) -> None:
     for name, part in embedded.items():
         if not part.isfinite().all():
             bad = rows[int((~part.isfinite()).any(dim=1).nonzero()[0])]
             raise ValueError(
-                f"the {name} embedding of {items[bad].relpath} holds NaN or infinity; "
+                f"the {name} embedding of {_name(images[bad], bad)} holds NaN or infinity; "
                 "check the weights, or evaluate in fp32"
             )
         if name not in parts:
-            parts[name] = np.empty((len(items), part.shape[1]), dtype=np.float32)
+            parts[name] = np.empty((len(images), part.shape[1]), dtype=np.float32)
         parts[name][rows] = part.numpy()
+
+
+def _name(image: Any, row: int) -> str:
+    return str(image) if isinstance(image, str) else f"image {row}"

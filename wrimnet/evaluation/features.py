@@ -6,21 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wrimnet.data.datasets import llcm, regdb, sysu_mm01
 from wrimnet.data.items import ImageItem
-from wrimnet.evaluation.galleries import build_trials
-from wrimnet.evaluation.permutations import OfficialPermutations
-from wrimnet.evaluation.protocols import Protocol
+from wrimnet.data.protocols import Protocol
+from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
 from wrimnet.evaluation.results import ProtocolResult
 from wrimnet.evaluation.scoring import Scoring, score_trials
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
+from wrimnet.registries import find_dataset
 
-PARSE_RELPATH = {
-    "LLCM": llcm.parse_relpath,
-    "RegDB": regdb.parse_relpath,
-    "SYSU_MM01": sysu_mm01.parse_relpath,
-}
 _DISTANCE_ARRAYS = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
 
 
@@ -69,7 +63,8 @@ def parse_items(relpaths: Sequence[str], dataset: str) -> list[ImageItem]:
     if len(set(relpaths)) < len(relpaths):
         twice = next(path for path in relpaths if relpaths.count(path) > 1)
         raise ValueError(f"{twice!r} comes more than once among the paths; keep one feature each")
-    return [ImageItem(path, *PARSE_RELPATH[dataset](path), path) for path in relpaths]
+    parse_relpath = find_dataset(dataset).parse_relpath
+    return [ImageItem(path, *parse_relpath(path), path) for path in relpaths]
 
 
 def evaluate_features(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import wrimnet
+from wrimnet.version import __version__
 
 
 def describe_code() -> dict[str, str | None]:
@@ -18,7 +18,7 @@ def describe_code() -> dict[str, str | None]:
     A commit with changed files is marked "+changes".
     """
     return {
-        "wrimnet": wrimnet.__version__,
+        "wrimnet": __version__,
         "torch": torch.__version__,
         "commit": _commit(Path(__file__).parent),
     }
@@ -34,6 +34,17 @@ def describe_machine() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
+    }
+
+
+def describe_environment(device: str) -> dict[str, str]:
+    """Returns where a run takes place: code, machine, system and device."""
+    code = {name: value or "unknown" for name, value in describe_code().items()}
+    return {
+        **code,
+        **describe_machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "device": device,
     }
 
 

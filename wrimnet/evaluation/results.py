@@ -4,17 +4,18 @@ The report holds everything that its numbers depend on; each form is made from i
 """
 
 import csv
-import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from wrimnet.evaluation.protocols import Protocol
+from wrimnet.data.protocols import Protocol, all_protocols
 from wrimnet.metrics.ranking import RankingMetrics
+from wrimnet.run_folder import RESULTS, RESULTS_TABLE, write_json
+from wrimnet.tables import markdown_rows
 
 RANKS = (1, 5, 10, 20)
 METRIC_NAMES = (*(f"Rank-{rank}" for rank in RANKS), "mAP", "mINP")
@@ -126,21 +127,18 @@ class EvaluationReport:
             {**r.describe(), "parts": list(r.parts), "whole": r.whole, **r.numbers()}
             for r in self.results
         ]
-        content = json.dumps({"description": self.description, "results": results}, indent=1)
-        (folder / "results.json").write_text(content + "\n")
-        with open(folder / "results.csv", "w", newline="") as file:
+        write_json(folder / RESULTS, {"description": self.description, "results": results})
+        with open(folder / RESULTS_TABLE, "w", newline="") as file:
             csv.writer(file).writerows(self._rows())
 
     def _table(self, table: str) -> str:
         results = [result for result in self.results if result.protocol.table == table]
         heading = "" if table == "main" else f"Protocol of its own, not comparable ({table}):\n\n"
         rows = [
-            [r.protocol.name, "+".join(r.parts), *(_percent(r, name) for name in METRIC_NAMES)]
+            (r.protocol.name, "+".join(r.parts), *(_percent(r, name) for name in METRIC_NAMES))
             for r in results
         ]
-        header = ["protocol", "embedding", *METRIC_NAMES]
-        body = [header, ["---"] * 2 + ["---:"] * len(METRIC_NAMES), *rows]
-        return heading + "\n".join(f"| {' | '.join(row)} |" for row in body)
+        return heading + markdown_rows(("protocol", "embedding", *METRIC_NAMES), rows, num_words=2)
 
     def _rows(self) -> list[list[Any]]:
         rows: list[list[Any]] = [["protocol", "table", "draw", "parts", "whole", "trial",
@@ -156,18 +154,56 @@ class EvaluationReport:
         return rows
 
 
-def read_metrics_of_results(output_dir: str | Path) -> dict[str, dict[str, float]]:
-    """Returns the ``metrics`` of the report that was written to a folder.
+def mean_metrics(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Returns the ``metrics`` of the report whose results.json has this content."""
+    return {
+        entry["protocol"]: _named_metrics(entry["mean"])
+        for entry in content["results"]
+        if entry["whole"]
+    }
 
-    Raises:
-        FileNotFoundError: no results were written to it.
-    """
-    path = Path(output_dir) / "results.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; evaluate with --eval-only to write it")
-    results = json.loads(path.read_text())["results"]
-    metrics = [(entry["protocol"], entry["mean"]) for entry in results if entry["whole"]]
-    return {protocol: _named_metrics(mean) for protocol, mean in metrics}
+
+class ResultTable(NamedTuple):
+    """A table of results.json for people, with the lines that say how each row was measured."""
+
+    heading: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    lines: list[str]
+
+
+def result_tables(content: Mapping[str, Any]) -> list[ResultTable]:
+    """Writes the content of results.json as tables in percent, one per kind of protocol."""
+    header = ("protocol", "direction", "embedding", *METRIC_NAMES)
+    tables = []
+    for name in dict.fromkeys(result["table"] for result in content["results"]):
+        results = [result for result in content["results"] if result["table"] == name]
+        heading = "" if name == "main" else f"A protocol of its own, not comparable ({name})"
+        lines = dict.fromkeys(_protocol_line(result) for result in results)
+        tables.append(ResultTable(heading, header, [_result_row(r) for r in results], [*lines]))
+    return tables
+
+
+def _result_row(result: Mapping[str, Any]) -> tuple[str, ...]:
+    mean, std = (_named_metrics(result[name]) for name in ("mean", "std"))
+    spread = result["num_trials"] > 1
+    numbers = [
+        f"{100 * mean[name]:.2f}" + (f" ± {100 * std[name]:.2f}" if spread else "")
+        for name in METRIC_NAMES
+    ]
+    parts = "+".join(result["parts"]) + ("" if result["whole"] else " (alone)")
+    return (result["protocol"], result["direction"], parts, *numbers)
+
+
+def _protocol_line(result: Mapping[str, Any]) -> str:
+    queries, skipped = result["queries"], max(result["queries_skipped"])
+    draw = f"gallery draw {result['draw']}, {result['shots']} per identity and camera, "
+    return (
+        f"{result['protocol']}: {result['direction']}, {draw if result['draw'] else ''}"
+        f"{result['num_trials']} trials, camera rule {result['camera_rule']}, CMC counts "
+        f"{result['cmc']}, {_one_or_range(queries)} queries, at most {skipped} without a match. "
+        "Percent, mean ± standard deviation."
+    )
 
 
 def _named_metrics(mean: Mapping[str, Any]) -> dict[str, float]:
@@ -196,7 +232,7 @@ def _line(description: Mapping[str, Any], result: ProtocolResult) -> str:
 
 def _one_or_range(values: list[int]) -> str:
     low, high = min(values), max(values)
-    return str(low) if low == high else f"{low}..{high}"
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _plain(value: Any) -> str:
@@ -207,3 +243,64 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value in (None, "") else str(value)
+
+
+def check_expected(
+    metrics: Mapping[str, Mapping[str, float]], expected: Sequence[Sequence[Any]]
+) -> list[str]:
+    """Lists the expectations that the results do not meet.
+
+    Args:
+        metrics: mean metrics per protocol, as fractions.
+        expected: entries [protocol, metric, value, tolerance], as fractions.
+
+    Returns:
+        One sentence per result outside its tolerance; empty if all hold.
+
+    Raises:
+        ValueError: an entry is malformed, or names a protocol that was not run.
+    """
+    failures = []
+    for entry in expected:
+        protocol, metric, value, tolerance = check_entry(entry, metrics)
+        found = metrics[protocol][metric]
+        off = abs(found - value) - tolerance
+        if not off <= 0:
+            failures.append(
+                f"{protocol} {metric} is {found:.6f}, expected {value:.6f} ± {tolerance:.6f}: "
+                f"{'below' if found < value else 'above'} the range by {off:.6f}"
+            )
+    return failures
+
+
+def check_entry(entry: Sequence[Any], protocols: Collection[str]) -> tuple[str, str, float, float]:
+    """Returns one entry of TEST.EXPECTED_RESULTS, its numbers as floats.
+
+    Args:
+        entry: [protocol, metric, value, tolerance], as fractions.
+        protocols: names of those that are run.
+
+    Raises:
+        ValueError: it is malformed, or names a protocol that is not run.
+    """
+    form = "[protocol, metric, value, tolerance] with value and tolerance as fractions"
+    if not isinstance(entry, (list, tuple)) or len(entry) != 4:
+        raise ValueError(f"TEST.EXPECTED_RESULTS entry {entry!r}: expected {form}")
+    protocol, metric, value, tolerance = entry
+    if not isinstance(protocol, str) or protocol not in all_protocols():
+        raise ValueError(
+            f"TEST.EXPECTED_RESULTS names {protocol!r}; choose from {list(all_protocols())}"
+        )
+    if not isinstance(metric, str) or metric not in METRIC_NAMES:
+        raise ValueError(f"TEST.EXPECTED_RESULTS names {metric!r}; choose from {METRIC_NAMES}")
+    if protocol not in protocols:
+        raise ValueError(
+            f"TEST.EXPECTED_RESULTS expects {protocol}, this run has {list(protocols)}; "
+            "add it to TEST.PROTOCOLS or remove the expectation"
+        )
+    if not all(type(number) in (int, float) for number in (value, tolerance)):
+        raise ValueError(f"TEST.EXPECTED_RESULTS entry {list(entry)}: expected {form}")
+    value, tolerance = float(value), float(tolerance)
+    if not (0 <= value <= 1 and 0 <= tolerance <= 1):
+        raise ValueError(f"TEST.EXPECTED_RESULTS entry {list(entry)}: expected {form}, in [0, 1]")
+    return protocol, metric, value, tolerance

@@ -1,89 +1,107 @@
 """What the tools that run experiments share: their options, and working through their runs."""
 
-import argparse
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from wrimnet.config import setup_cfg
-from wrimnet.experiments.invocation import called_as, seen_from_here
-from wrimnet.experiments.plans import DATASETS, Setting
-from wrimnet.experiments.queue_progress import QueueProgress
-from wrimnet.experiments.records import COST_FILE
-from wrimnet.experiments.run_queue import Failure, RunQueue
-from wrimnet.experiments.runs import Run, read_results
-from wrimnet.experiments.slots import Slot, make_slots, visible_gpus
+from wrimnet.command_line import add_config_options, add_several, called_as, seen_from_here
+from wrimnet.data.build import build_dataset_folder
+from wrimnet.experiments.plans import ExperimentRun, Setting
+from wrimnet.experiments.run_queue import (
+    Failure,
+    Slot,
+    make_slots,
+    visible_gpus,
+    work_through_queue,
+)
+from wrimnet.run_folder import COST, find_results
 
 INTERRUPTED = 130
+PROJECT = Path(__file__).resolve().parents[2]
+GENERATED = "Synthetic"  # the dataset that is drawn where it is missing
 
 
-def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of every tool that runs experiments."""
-    parser.add_argument(
-        "--overlay", action="append", default=[], metavar="FILE", help="YAML laid over every run"
+def add_experiment_options(parser: Any, *, dataset: str | None = None) -> None:
+    """Adds the options of every tool that runs experiments.
+
+    Args:
+        parser: of the tool.
+        dataset: the default of --dataset; None where it must be given.
+    """
+    parser.add_argument("--dataset", default=dataset, help="folder of configs/, such as LLCM")
+    add_config_options(parser)
+    add_several(
+        parser, "--gpus", nargs="*", help="GPUs to use; default: all visible, none given: CPU"
     )
-    parser.add_argument(
-        "--overrides", nargs="*", default=[], metavar="KEY VALUE", help="keys laid over every run"
-    )
-    parser.add_argument("--gpus", nargs="*", help="GPUs to use; default: all visible, none: CPU")
     parser.add_argument("--jobs", type=int, help="runs at once; default: one per GPU, on CPU one")
     parser.add_argument("--threads", type=int, help="CPU threads of a run; default: cores / jobs")
-    parser.add_argument("--out", type=Path, help="folder of the runs")
-    parser.add_argument("--traceback", action="store_true", help="show the stack of an error")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs")
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the choice of the dataset and of the seeds."""
-    parser.add_argument("--dataset", required=True, choices=DATASETS, help="folder of configs/")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="runs of each kind")
-
-
-def make_setting(args: argparse.Namespace, *, dataset: str, project: Path, place: str) -> Setting:
+def make_setting(args: Any, place: str) -> Setting:
     """Returns what all runs share.
 
     Args:
         args: of the command line.
-        dataset: one of ``DATASETS``.
-        project: folder with ``configs`` and ``tools``.
-        place: folder of the runs if --out does not name one.
+        place: folder of the runs if --out does not name one; {dataset} stands for its name.
+
+    Raises:
+        ValueError: neither --dataset nor --config-file.
+        FileNotFoundError: there are no such configurations.
     """
+    if not (args.dataset or args.config_file):
+        raise ValueError("which dataset? give --dataset, a folder of configs/, or --config-file")
+    configs = PROJECT / "configs" / (args.dataset or "")
+    if args.config_file:
+        configs = Path(args.config_file).parent
+    elif not (configs / "wrim.yml").is_file():
+        configs = _spelt_otherwise(configs)
     return Setting(
-        dataset=dataset,
-        configs=seen_from_here(project / "configs"),
-        folder=args.out or Path(place),
+        configs=seen_from_here(configs),
+        ablations=seen_from_here(PROJECT / "configs" / "ablation"),
+        folder=args.out or Path(place.format(dataset=configs.name)),
         overlays=tuple(args.overlay),
         overrides=(*args.overrides, *(("MODEL.DEVICE", "cpu") if args.gpus == [] else ())),
         command=called_as(),
     )
 
 
-def setup_dataset(args: argparse.Namespace, *, project: Path) -> Setting:
-    """Returns the setting of --dataset; draws the Synthetic dataset if it is not there."""
-    place = f"logs/experiments/{args.dataset}"
-    setting = make_setting(args, dataset=args.dataset, project=project, place=place)
-    if setting.dataset != "Synthetic":
-        return setting
-    cfg = setup_cfg(setting.config_file(), setting.overlays, setting.overrides)
-    root = Path(cfg.DATASETS.ROOT)
-    if not (root / "LLCM").exists():
-        workers = str(os.cpu_count() or 1)
-        words = ["--layout", "llcm", "--out", str(root), "--workers", workers]
-        tool = project / "tools" / "make_synthetic.py"
+def _spelt_otherwise(configs: Path) -> Path:
+    """The folder of configurations whose name is spelt as people do: "SYSU-MM01", "llcm"."""
+    wanted = configs.name.lower().replace("-", "").replace("_", "")
+    known = sorted(path.parent for path in configs.parent.glob("*/wrim.yml"))
+    for folder in known:
+        if wanted in (folder.name.lower(), f"{folder.name.lower()}mm01"):
+            return folder
+    raise FileNotFoundError(
+        f"--dataset {configs.name}: there is no {configs / 'wrim.yml'}; there are "
+        f"{', '.join(folder.name for folder in known)}, or name a file by --config-file"
+    )
+
+
+def draw_if_missing(setting: Setting) -> None:
+    """Draws the generated dataset if it is asked for and not there."""
+    if setting.dataset != GENERATED:
+        return
+    folder = build_dataset_folder(setting.setup())
+    if not folder.exists():
+        out, workers = str(folder.parent), str(os.cpu_count() or 1)
+        words = ["--layout", "llcm", "--out", out, "--workers", workers]
+        tool = PROJECT / "tools" / "make_synthetic.py"
         subprocess.run([sys.executable, str(tool), *words], check=True)
-    return setting
 
 
-def work_through(runs: Sequence[Run], args: argparse.Namespace, *, tools: Path, costs: bool) -> int:
+def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> int:
     """Runs what is not done, measures what each network costs, tells what failed.
 
     Args:
         runs: what to run.
         args: of the command line.
-        tools: folder of ``train_net.py`` and ``measure_cost.py``.
         costs: whether to measure.
 
     Returns:
@@ -91,31 +109,31 @@ def work_through(runs: Sequence[Run], args: argparse.Namespace, *, tools: Path, 
     """
     gpus = visible_gpus(torch.cuda.device_count()) if args.gpus is None else args.gpus
     slots = make_slots(gpus, args.jobs, args.threads)
-    train = (sys.executable, str(tools / "train_net.py"))
+    train = (sys.executable, str(PROJECT / "tools" / "train_net.py"))
     try:
-        failures = RunQueue(runs, command=train, slots=slots, progress=QueueProgress()).work()
+        failures = work_through_queue(runs, command=train, slots=slots)
         if costs:
-            measure_costs(runs, tools / "measure_cost.py", slots[0])
+            measure_costs(runs, PROJECT / "tools" / "measure_cost.py", slots[0])
     except KeyboardInterrupt:
         print("interrupted; the same call goes on from here", file=sys.stderr)
         return INTERRUPTED
     return tell_failures(failures)
 
 
-def measure_costs(runs: Sequence[Run], tool: Path, slot: Slot) -> None:
+def measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> None:
     """Measures each network once, alone on the machine, on the first finished run that has it."""
-    first: dict[str, Run] = {}
+    first: dict[str, ExperimentRun] = {}
     measured = set()
     for run in runs:
         network = run.name.rpartition("/")[0]
-        if (run.folder / COST_FILE).exists():
+        if (run.folder / COST).exists():
             measured.add(network)
-        elif read_results(run.folder):
+        elif find_results(run.folder):
             first.setdefault(network, run)
     folders = [str(run.folder) for network, run in first.items() if network not in measured]
     if folders:
         threads = slot.environment["OMP_NUM_THREADS"]
-        words = [sys.executable, str(tool), "--threads", threads, *folders]
+        words = [sys.executable, str(tool), *folders, "--threads", threads]
         subprocess.run(words, env={**os.environ, **slot.environment}, check=True)
 
 

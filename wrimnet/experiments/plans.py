@@ -1,16 +1,90 @@
-"""Which runs an experiment consists of: tables, sweeps and RegDB's splits."""
+"""Which runs an experiment consists of: the paper's rows, sweeps, a dataset's divisions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from wrimnet.experiments.rows import BY_NAME, FULL, Row
-from wrimnet.experiments.run_building import build_run
-from wrimnet.experiments.runs import Run
+import wrimnet.compat  # noqa: F401
 
-DATASETS = ("LLCM", "RegDB", "SYSU", "Synthetic")  # folders of configs/
-REGDB_SPLITS = tuple(range(1, 11))
+from fastreid.config import CfgNode
+
+from wrimnet.config import config_hash, setup_cfg
+from wrimnet.config.setup import all_keys
+from wrimnet.config.tree import get_key
+from wrimnet.data.build import build_dataset_folder
+from wrimnet.data.datasets.base import SYNTHETIC_MARK
+from wrimnet.registries import only_dataset
+from wrimnet.run_folder import RECORD, find_results, read_json, write_json
+
+FULL = "s1_blocks1234"  # WRIM-Net itself, in every table
+TABLES = {
+    "S1": "MIIM after which Blocks",
+    "S2": "separate or shared MIIMs",
+    "S3": "fusion of MIIM",
+    "S4": "auxiliary information",
+    "losses": "loss terms",
+}
+
+
+class Row(NamedTuple):
+    """One row of a table.
+
+    Args:
+        name: folder of its runs; stem of its overlay in ``configs/ablation``.
+        tables: where it stands.
+        label: as printed.
+        rank1: the paper's Rank-1 on LLCM in percent, direction as printed; None for no number.
+        mean_average_precision: the paper's mAP, likewise.
+        config: file in the dataset's folder of ``configs``.
+        has_overlay: whether the row is an overlay; the baseline is a configuration of its own.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    label: str
+    rank1: float | None = None
+    mean_average_precision: float | None = None
+    config: str = "wrim.yml"
+    has_overlay: bool = True
+
+
+ROWS = (
+    Row("s1_none", ("S1",), "no MIIM", 54.83, 61.27),
+    Row("s1_block1", ("S1",), "Block 1", 56.68, 62.83),
+    Row("s1_block2", ("S1",), "Block 2", 57.34, 63.53),
+    Row("s1_block3", ("S1",), "Block 3", 55.26, 61.98),
+    Row("s1_block4", ("S1",), "Block 4", 55.03, 61.76),
+    Row("s1_blocks12", ("S1",), "Blocks 1+2", 57.82, 64.03),
+    Row("s1_blocks34", ("S1",), "Blocks 3+4", 56.16, 62.72),
+    Row("s2_shared", ("S2",), "all shared", 57.63, 64.15),
+    Row("s2_separate", ("S2",), "all separate", 57.12, 63.53),
+    Row("s3_multiply", ("S3",), "multiply, no sigmoid", 56.08, 62.98),
+    Row("s3_add", ("S3",), "add", 56.74, 63.55),
+    Row("s4_no_auxiliary", ("S4",), "no auxiliary information", 57.32, 63.43),
+    Row("baseline", ("losses",), "baseline", config="baseline.yml", has_overlay=False),
+    Row("no_cmkic", ("losses",), "no CMKIC"),
+    Row("no_triplet", ("losses",), "no triplet"),
+    Row("no_stripes", ("losses",), "no stripes at the main level"),
+    Row("lambdas_exchanged", ("losses",), "lambda1 and lambda2 exchanged"),
+    Row(FULL, tuple(TABLES), "WRIM-Net", 58.38, 64.75),
+)
+BY_NAME = {row.name: row for row in ROWS}
+
+
+def rows_of(table: str) -> list[Row]:
+    """Returns the rows of a table, WRIM-Net last, or every row once for "all".
+
+    Raises:
+        KeyError: there is no such table.
+    """
+    if table == "all":
+        return list(ROWS)
+    if table not in TABLES:
+        raise KeyError(f"there is no table {table!r}; choose one of {', '.join(TABLES)} or all")
+    return [row for row in ROWS if table in row.tables]
+
+
 # METHOD section 7: the figure's own values are not legible
 FIGURE_S1 = {
     "MODEL.WRIM.CMKIC.WEIGHT": ("0.1", "0.3", "0.5", "0.7", "0.9"),
@@ -18,28 +92,84 @@ FIGURE_S1 = {
 }
 
 
+class ExperimentRun(NamedTuple):
+    """One training run of an experiment.
+
+    Args:
+        name: unique within the experiment, such as "s1_none/seed0"; its place below the folder.
+        folder: OUTPUT_DIR.
+        arguments: command line of ``train_net.py``.
+        config: hash of its configuration, which its results must carry.
+        about: what the reports need to know of it.
+    """
+
+    name: str
+    folder: Path
+    arguments: tuple[str, ...]
+    config: str
+    about: Mapping[str, Any]
+
+
+def is_done(run: ExperimentRun) -> bool:
+    """Whether the run has complete results of its configuration.
+
+    Raises:
+        ValueError: its folder holds the results of another configuration.
+    """
+    results = find_results(run.folder)
+    if results is None:
+        return False
+    found = results["description"]["config"]
+    if found != run.config:
+        raise ValueError(
+            f"{run.folder} holds results of another configuration ({found}, this one is "
+            f"{run.config}), so the settings have changed since; choose another --out"
+        )
+    return True
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Returns the record of a run, {} where there is none."""
+    return read_json(folder / RECORD) or {}
+
+
+def write_record(run: ExperimentRun, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Writes what the run is and how long each attempt at it took."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_json(run.folder / RECORD, {**run.about, "attempts": list(attempts)})
+
+
 class Setting(NamedTuple):
     """What all runs of an experiment share.
 
     Args:
-        dataset: one of ``DATASETS``.
-        configs: folder of the configurations.
+        configs: folder of the dataset's configurations, such as ``configs/LLCM``.
+        ablations: folder of the rows' overlays.
         folder: gets one folder per run.
         overlays: laid over the dataset's configuration, before a row's own.
         overrides: ``KEY VALUE`` words laid over everything.
         command: how the experiment was called, for the reports.
     """
 
-    dataset: str
     configs: Path
+    ablations: Path
     folder: Path
     overlays: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     command: str = ""
 
+    @property
+    def dataset(self) -> str:
+        """What tables call it."""
+        return self.configs.name
+
     def config_file(self, name: str = "wrim.yml") -> str:
         """Path of one of the dataset's configurations."""
-        return str(self.configs / self.dataset / name)
+        return str(self.configs / name)
+
+    def setup(self, name: str = "wrim.yml") -> CfgNode:
+        """The configuration that the runs start from."""
+        return setup_cfg(self.config_file(name), self.overlays, self.overrides)
 
     def about(self, kind: str, seed: int) -> dict[str, object]:
         """What the record of every run says."""
@@ -52,13 +182,13 @@ class Setting(NamedTuple):
         }
 
 
-def plan_rows(setting: Setting, rows: Sequence[Row], seeds: Sequence[int]) -> list[Run]:
+def plan_rows(setting: Setting, rows: Sequence[Row], seeds: Sequence[int]) -> list[ExperimentRun]:
     """Returns the runs of some rows; all rows of one seed before the next."""
     return [_row_run(setting, row, seed) for seed in seeds for row in rows]
 
 
-def _row_run(setting: Setting, row: Row, seed: int) -> Run:
-    overlay = [str(setting.configs / "ablation" / f"{row.name}.yml")] if row.has_overlay else []
+def _row_run(setting: Setting, row: Row, seed: int) -> ExperimentRun:
+    overlay = [str(setting.ablations / f"{row.name}.yml")] if row.has_overlay else []
     return build_run(
         f"{row.name}/seed{seed}",
         setting.folder,
@@ -71,7 +201,7 @@ def _row_run(setting: Setting, row: Row, seed: int) -> Run:
 
 def plan_sweep(
     setting: Setting, key: str, values: Sequence[str], seeds: Sequence[int]
-) -> list[Run]:
+) -> list[ExperimentRun]:
     """Returns the runs of a key's values; at its value in WRIM-Net that row's run stands in.
 
     Raises:
@@ -82,7 +212,7 @@ def plan_sweep(
     return [_sweep_run(setting, key, value, seed) for seed in seeds for value in values]
 
 
-def _sweep_run(setting: Setting, key: str, value: str, seed: int) -> Run:
+def _sweep_run(setting: Setting, key: str, value: str, seed: int) -> ExperimentRun:
     full = _row_run(setting, BY_NAME[FULL], seed)
     run = build_run(
         f"{key}={path_word(value)}/seed{seed}",
@@ -95,27 +225,90 @@ def _sweep_run(setting: Setting, key: str, value: str, seed: int) -> Run:
     return full if run.config == full.config else run
 
 
-def plan_splits(setting: Setting, config_name: str, splits: Sequence[int], seed: int) -> list[Run]:
-    """Returns one run per RegDB split.
+def plan_splits(
+    setting: Setting, config_name: str, splits: Sequence[int], seed: int
+) -> list[ExperimentRun]:
+    """Returns one run per division of a dataset that has several; () for all of them.
 
     Raises:
-        ValueError: no such split, or one that stands twice.
+        ValueError: a single division, no such one, or one that stands twice.
     """
-    if len(set(splits)) < len(splits) or not set(splits) <= set(REGDB_SPLITS):
-        raise ValueError(f"--splits {list(splits)}: expected some of 1 to 10, each once")
-    return [_split_run(setting, config_name, split, seed) for split in splits]
+    dataset = only_dataset(setting.setup(config_name).DATASETS.NAMES)
+    if not dataset.number_key:
+        raise ValueError(f"{dataset.title} has one division into training and test; train it once")
+    splits, known = splits or dataset.numbers, dataset.numbers
+    if len(set(splits)) < len(splits) or not set(splits) <= set(known):
+        raise ValueError(
+            f"--splits {list(splits)}: expected some of {known[0]} to {known[-1]}, each once"
+        )
+    return [_split_run(setting, config_name, dataset, split, seed) for split in splits]
 
 
-def _split_run(setting: Setting, config_name: str, split: int, seed: int) -> Run:
-    words = (*setting.overrides, "DATASETS.REGDB_TRIAL", str(split), "SEED", str(seed))
+def _split_run(
+    setting: Setting, config_name: str, dataset: Any, split: int, seed: int
+) -> ExperimentRun:
     return build_run(
         f"split{split}",
         setting.folder,
         config_file=setting.config_file(config_name),
         overlays=setting.overlays,
-        options=words,
-        about={**setting.about("split", seed), "split": split},
+        options=(*setting.overrides, dataset.number_key, str(split), "SEED", str(seed)),
+        about={
+            **setting.about("split", seed),
+            "split": split,
+            "split_key": dataset.number_key,
+            "described_as": next(iter(dataset.describe_number(split))),
+        },
     )
+
+
+def build_run(
+    name: str,
+    folder: str | Path,
+    *,
+    config_file: str,
+    overlays: Sequence[str],
+    options: Sequence[str],
+    about: Mapping[str, Any],
+) -> ExperimentRun:
+    """Checks the configuration of a run and describes it.
+
+    Args:
+        name: see :class:`ExperimentRun`.
+        folder: of the whole experiment.
+        config_file: YAML file.
+        overlays: YAML files laid over it, in order.
+        options: ``KEY VALUE`` words laid over everything.
+        about: see :class:`ExperimentRun`; the configuration is added.
+
+    Raises:
+        KeyError, ValueError, FileNotFoundError: the configuration is wrong; before any run starts.
+    """
+    place = Path(folder, *name.split("/"))
+    words = (*options, "OUTPUT_DIR", str(place))
+    cfg = setup_cfg(config_file, overlays, words)
+    overlay_words = [word for overlay in overlays for word in ("--overlay", overlay)]
+    return ExperimentRun(
+        name=name,
+        folder=place,
+        arguments=("--config-file", config_file, *overlay_words, *words),
+        config=config_hash(cfg),
+        about={
+            "name": name,
+            **about,
+            "config_file": config_file,
+            "overlays": list(overlays),
+            "options": list(options),
+            "config": config_hash(cfg),
+            "settings": {key.name: get_key(cfg, key.name) for key in all_keys(cfg)},
+            "generated_data": build_generator_description(cfg),
+        },
+    )
+
+
+def build_generator_description(cfg: CfgNode) -> dict[str, Any] | None:
+    """Returns what a generated dataset says of itself; None for a real one."""
+    return read_json(build_dataset_folder(cfg) / SYNTHETIC_MARK)
 
 
 def path_word(value: str) -> str:

@@ -1,14 +1,10 @@
 """What run folders say: the record of each run, its results, its cost. Files only."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wrimnet.experiments.runs import RECORD_FILE, read_results
-
-COST_FILE = "cost.json"
-METRICS = ("Rank-1", "mAP")
+from wrimnet.run_folder import COST, RECORD, find_results, read_json
 
 
 class Record(NamedTuple):
@@ -49,22 +45,20 @@ def read_records(places: Sequence[str | Path]) -> list[Record]:
     for place in places:
         if not Path(place).is_dir():
             raise FileNotFoundError(f"{place} is no folder; give folders of run_ablations.py")
-        folders |= {path.parent for path in Path(place).rglob(RECORD_FILE)}
+        folders |= {path.parent for path in Path(place).rglob(RECORD)}
     if not folders:
-        raise FileNotFoundError(f"no run below {', '.join(map(str, places))}: no {RECORD_FILE}")
+        raise FileNotFoundError(f"no run below {', '.join(map(str, places))}: no {RECORD}")
     return [_read_record(folder) for folder in sorted(folders)]
 
 
 def _read_record(folder: Path) -> Record:
-    about = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-    results, cost = read_results(folder), folder / COST_FILE
+    about, results = read_json(folder / RECORD), find_results(folder)
     if results is not None and results["description"]["config"] != about["config"]:
         raise ValueError(
             f"{folder} holds results of configuration {results['description']['config']}, its run "
             f"is one of {about['config']}; it was written to by hand, remove it"
         )
-    content = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else None
-    return Record(folder, about, results, content)
+    return Record(folder, about, results, read_json(folder / COST))
 
 
 def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> None:
@@ -72,7 +66,7 @@ def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> N
 
     Args:
         records: of one table; those without results are not looked at.
-        but: names of facts that may differ, such as "regdb_trial".
+        but: names of facts that may differ.
 
     Raises:
         ValueError: two runs differ in a protocol, the data, or the overrides; both are named.
@@ -101,7 +95,6 @@ _DESCRIBED = (
     "query_expansion",
     "input",
     "precision",
-    "regdb_trial",
 )
 _OF_A_PROTOCOL = ("table", "draw", "shots", "num_trials", "camera_rule", "cmc", "queries")
 
@@ -109,7 +102,9 @@ _OF_A_PROTOCOL = ("table", "draw", "shots", "num_trials", "camera_rule", "cmc", 
 def _facts(record: Record, but: set[str]) -> dict[str, Any]:
     """Everything that two runs of one table must have in common."""
     assert record.results is not None
-    facts = {name: record.results["description"].get(name) for name in _DESCRIBED}
+    description = record.results["description"]
+    facts = {name: description.get(name) for name in _DESCRIBED}
+    facts |= {name: n for name, n in description.items() if name.endswith("_trial")}
     facts |= {name: record.about.get(name) for name in ("dataset", "overrides", "generated_data")}
     facts["protocols"] = sorted(record.whole)
     for protocol, entry in record.whole.items():

@@ -12,12 +12,14 @@ from wrimnet.experiments.row_report import (
     RowRuns,
     difference_table,
     make_report,
+    make_sweep,
     result_table,
+    sweep_table,
+    swept_keys,
     tables_of,
 )
 from wrimnet.experiments.split_report import split_table
-from wrimnet.experiments.sweep_report import make_sweep, sweep_table, swept_keys
-from wrimnet.experiments.tables import Table, latex, markdown
+from wrimnet.tables import Table, latex, markdown
 
 LEGEND = (
     "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: row minus "

@@ -1,12 +1,84 @@
-"""The paper's tables from run folders: ours beside the printed number, difference, sign, cost."""
+"""The paper's tables, sweeps and divisions from run folders, ours beside the printed."""
 
+import math
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from wrimnet.experiments.records import METRICS, Record, check_comparable
-from wrimnet.experiments.rows import BY_NAME, FULL, TABLES, Row, rows_of
-from wrimnet.experiments.spread import Difference, Summary, difference, summarise
-from wrimnet.experiments.tables import MISSING, Table
+from wrimnet.experiments.plans import BY_NAME, FULL, TABLES, Row, rows_of
+from wrimnet.experiments.records import Record, check_comparable
+from wrimnet.tables import METRICS, MISSING, Table
+
+
+class Summary(NamedTuple):
+    """Several runs' values of one metric.
+
+    Args:
+        values: one per run, in percent.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Arithmetic mean."""
+        return statistics.fmean(self.values)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (divisor n - 1); None for one run."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+class Difference(NamedTuple):
+    """A row minus WRIM-Net.
+
+    Args:
+        value: difference of the means, in percentage points.
+        spread: sqrt(s_row^2 + s_full^2), the deviation of the difference of two single runs; None
+            where either has one run.
+    """
+
+    value: float
+    spread: float | None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the difference is larger than its spread."""
+        return self.spread is not None and abs(self.value) > self.spread
+
+    def verdict(self, printed: float | None) -> str:
+        """Compares the sign with the paper's.
+
+        Args:
+            printed: the paper's difference, None where it prints none.
+
+        Returns:
+            "not shown", "same sign", "other sign", "lower" or "higher".
+        """
+        if not self.shown:
+            return "not shown"
+        if not printed:
+            return "lower" if self.value < 0 else "higher"
+        return (
+            "same sign"
+            if math.copysign(1, self.value) == math.copysign(1, printed)
+            else ("other sign")
+        )
+
+
+def difference(row: Summary, full: Summary) -> Difference:
+    """Returns ``row`` minus ``full``."""
+    spread = None
+    if row.std is not None and full.std is not None:
+        spread = math.hypot(row.std, full.std)
+    return Difference(row.mean - full.mean, spread)
+
+
+def summarise(values: Sequence[float]) -> Summary | None:
+    """Returns the summary of some values, None for none."""
+    return Summary(tuple(values)) if values else None
+
 
 Column = tuple[str, str]  # protocol, metric
 COSTS = (
@@ -207,3 +279,65 @@ def difference_text(ours: Difference, printed: float | None) -> str:
     """Writes "-2.31 ± 1.40, same sign"."""
     spread = "" if ours.spread is None else f" ± {ours.spread:.2f}"
     return f"{ours.value:+.2f}{spread}, {ours.verdict(printed)}"
+
+
+def swept_keys(records: Iterable[Record]) -> list[str]:
+    """Names the keys that some run was made for."""
+    return list(dict.fromkeys(r.about["key"] for r in records if r.about["kind"] == "sweep"))
+
+
+def make_sweep(key: str, records: Sequence[Record]) -> Report:
+    """Gathers the runs of a key's values; WRIM-Net's own runs are the paper's setting.
+
+    Of WRIM-Net's runs only those with a seed of the other values' count: a mean over three seeds
+    would not compare with single runs.
+
+    Args:
+        key: a swept key.
+        records: of any runs.
+
+    Raises:
+        KeyError: no run was made for this key.
+        ValueError: runs that must not share a table.
+    """
+    own = [record for record in records if record.about.get("key") == key]
+    if not own:
+        raise KeyError(f"no run of a sweep over {key}; there are sweeps over {swept_keys(records)}")
+    seeds = {record.about["seed"] for record in own}
+    full = [r for r in records if r.about.get("row") == FULL and r.about["seed"] in seeds]
+    points: dict[str, list[Record]] = {}
+    for record in sorted((*own, *full), key=lambda record: _order(value_of(record, key))):
+        points.setdefault(str(value_of(record, key)), []).append(record)
+    rows = [RowRuns(_label(text, runs), by_seed(runs), {}) for text, runs in points.items()]
+    return gather(f"Sweep over {key}", rows, [*own, *full])
+
+
+def sweep_table(report: Report) -> Table:
+    """The sweep as a table; the figure of the paper has no legible values to put beside it."""
+    table = result_table(report)
+    kept = [index for index, name in enumerate(table.header) if not name.startswith("paper ")]
+    return Table(
+        table.title,
+        ("value", *(table.header[index] for index in kept[1:])),
+        tuple(tuple(row[index] for index in kept) for row in table.rows),
+        table.notes,
+    )
+
+
+def value_of(record: Record, key: str) -> Any:
+    """Returns the value that a key has in a run."""
+    return record.about["settings"][key]
+
+
+def is_paper_setting(row: RowRuns) -> bool:
+    """Whether the point is WRIM-Net as configured for the dataset."""
+    return any(record.about.get("row") == FULL for record in row.records)
+
+
+def _label(text: str, records: Sequence[Record]) -> str:
+    is_full = any(record.about.get("row") == FULL for record in records)
+    return f"{text} (WRIM-Net)" if is_full else text
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, str | list), str(value) if isinstance(value, str | list) else value

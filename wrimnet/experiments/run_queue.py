@@ -1,106 +1,200 @@
 """Works through a list of runs, several at a time, and survives those that fail."""
 
+import fcntl
+import os
 import signal
+import subprocess
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from wrimnet.experiments.attempt import Attempt, RunIsBusyError
-from wrimnet.experiments.queue_progress import QueueProgress
-from wrimnet.experiments.runs import CONSOLE_LOG, Run, is_done, read_record, write_record
-from wrimnet.experiments.slots import Slot
+from tqdm import tqdm
 
-_POLL_SECONDS = 0.1
+from wrimnet.experiments.plans import ExperimentRun, is_done, read_record, write_record
+from wrimnet.run_folder import CONSOLE, checkpoints
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Slot(NamedTuple):
+    """Room for one run; the environment variables bind it to its device and its threads."""
+
+    name: str
+    environment: Mapping[str, str]
+
+
+def make_slots(
+    gpus: Sequence[str], jobs: int | None, threads: int | None, *, cores: int | None = None
+) -> list[Slot]:
+    """Returns one slot per run that may run at once.
+
+    Args:
+        gpus: names of GPUs as CUDA_VISIBLE_DEVICES takes them; empty for the CPU.
+        jobs: runs at once; None for one per GPU, or one on the CPU. More than there are GPUs share
+            them in turn.
+        threads: CPU threads of a run; None divides the cores evenly.
+        cores: of this machine; None asks it.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    jobs = max(1, len(gpus)) if jobs is None else jobs
+    threads = max(1, (cores or os.cpu_count() or 1) // max(1, jobs)) if threads is None else threads
+    if jobs < 1 or threads < 1:
+        raise ValueError(f"--jobs {jobs} --threads {threads}: expected at least 1 of each")
+    environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    if not gpus:
+        return [Slot(f"cpu:{number}", environment) for number in range(jobs)]
+    chosen = [gpus[number % len(gpus)] for number in range(jobs)]
+    return [Slot(f"gpu:{gpu}", {**environment, "CUDA_VISIBLE_DEVICES": gpu}) for gpu in chosen]
+
+
+def visible_gpus(num_devices: int) -> list[str]:
+    """Names the GPUs that this process sees, as a child's CUDA_VISIBLE_DEVICES takes them."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return (names or [str(number) for number in range(num_devices)])[:num_devices]
+
+
+_LOCK_FILE = ".lock"
+_SECONDS_TO_STOP, _POLL_SECONDS = 20.0, 0.1
+_TAIL_BYTES = 4096
 
 
 class Failure(NamedTuple):
     """A run that did not complete, why, and where its log is."""
 
-    run: Run
+    run: ExperimentRun
     reason: str
     log: Path
 
 
-class RunQueue:
-    """Runs what is not yet done.
+def work_through_queue(
+    runs: Sequence[ExperimentRun], *, command: Sequence[str], slots: Sequence[Slot]
+) -> list[Failure]:
+    """Runs what is not yet done; an interruption ends the active runs.
 
     Args:
         runs: in the order in which they start.
         command: interpreter and ``train_net.py``.
         slots: places for the runs that run at once.
-        progress: is told what happens.
+
+    Returns:
+        The runs that failed.
 
     Raises:
         ValueError: two runs share a folder, or a folder holds results of another configuration.
     """
-
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        *,
-        command: Sequence[str],
-        slots: Sequence[Slot],
-        progress: QueueProgress,
-    ) -> None:
-        _check_folders(runs)
-        self._command, self._progress = tuple(command), progress
-        self._free, self._active = deque(slots), []
-        self._failures: list[Failure] = []
-        done = {run.name for run in runs if is_done(run)}
-        self._waiting = deque(run for run in runs if run.name not in done)
-        for run in self._waiting:  # a report can then say what is missing
-            write_record(run, read_record(run.folder).get("attempts", []))
-        progress.begin(runs, done, len(slots))
-
-    def work(self) -> list[Failure]:
-        """Runs everything; returns the runs that failed. An interruption ends the active ones."""
-        try:
-            with _termination_interrupts():
-                while self._waiting or self._active:
-                    self._start()
-                    self._collect()
-                    self._progress.show(self._active)
-                    time.sleep(_POLL_SECONDS)
-        finally:
-            for attempt in self._active:
-                attempt.stop()
-        return self._failures
-
-    def _start(self) -> None:
-        while self._waiting and self._free:
-            run, slot = self._waiting.popleft(), self._free.popleft()
-            try:
-                self._active.append(Attempt(run, slot, self._command))
-            except (RunIsBusyError, OSError) as error:
-                self._free.append(slot)
-                self._fail(run, str(error))
-            else:
-                self._progress.started(run, slot)
-
-    def _collect(self) -> None:
-        for attempt in [attempt for attempt in self._active if attempt.poll()]:
-            self._active.remove(attempt)
-            self._free.append(attempt.slot)
-            reason = attempt.close()
-            if reason is not None:
-                self._fail(attempt.run, reason)
-            else:
-                self._progress.finished(attempt.run, attempt.seconds)
-
-    def _fail(self, run: Run, reason: str) -> None:
-        self._failures.append(Failure(run, reason, run.folder / CONSOLE_LOG))
-        self._progress.failed(run, reason)
-
-
-def _check_folders(runs: Sequence[Run]) -> None:
     folders = [run.folder for run in runs]
     twice = sorted({str(folder) for folder in folders if folders.count(folder) > 1})
     if twice:
         raise ValueError(f"two runs would share a folder: {', '.join(twice)}")
+    waiting = [run for run in runs if not is_done(run)]
+    for run in waiting:  # a report can then say what is missing
+        write_record(run, read_record(run.folder).get("attempts", []))
+    tqdm.write(
+        f"{len(runs)} runs, {len(runs) - len(waiting)} of them done already, {len(slots)} at a time"
+    )
+    bar = tqdm(total=len(runs), initial=len(runs) - len(waiting), unit=" runs", disable=None)
+    with bar, _termination_interrupts():
+        return _work(waiting, tuple(command), slots, bar)
+
+
+def _work(
+    runs: Sequence[ExperimentRun], command: tuple[str, ...], slots: Sequence[Slot], bar: tqdm
+) -> list[Failure]:
+    free: SimpleQueue[Slot] = SimpleQueue()
+    for slot in slots:
+        free.put(slot)
+    stopping, failures = Event(), []
+    with ThreadPoolExecutor(len(slots)) as pool:
+        attempts = {pool.submit(_attempt, run, free, command, stopping): run for run in runs}
+        try:
+            for ended in as_completed(attempts):
+                run, reason = attempts[ended], ended.result()
+                if reason:
+                    failures.append(Failure(run, reason, run.folder / CONSOLE))
+                    tqdm.write(f"{run.name} FAILED: {reason}")
+                bar.update()
+        except BaseException:
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failures
+
+
+def _attempt(
+    run: ExperimentRun, free: "SimpleQueue[Slot]", command: tuple[str, ...], stopping: Event
+) -> str | None:
+    """Starts a run where it stopped and waits for its end; returns why it failed, or None.
+
+    The process inherits the lock of its folder, so that the folder stays locked as long as it
+    lives, even if the process that started it was killed.
+    """
+    slot = free.get()
+    try:
+        with (run.folder / _LOCK_FILE).open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            tqdm.write(f"{run.name} starts on {slot.name}")
+            return _run_process(run, slot, command, lock.fileno(), stopping)
+    except BlockingIOError:
+        return f"another process works in {run.folder}; let it end, or end it, and call again"
+    except OSError as error:
+        return str(error)
+    finally:
+        free.put(slot)
+
+
+def _run_process(
+    run: ExperimentRun, slot: Slot, command: tuple[str, ...], lock: int, stopping: Event
+) -> str | None:
+    earlier, began = read_record(run.folder).get("attempts", []), time.monotonic()
+    resume = ["--resume"] if checkpoints(run.folder) else []
+    with (run.folder / CONSOLE).open("ab") as log:
+        offset = log.tell()
+        process = subprocess.Popen(
+            [*command, *resume, *run.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **slot.environment},
+            pass_fds=(lock,),
+        )
+    while process.poll() is None and not stopping.wait(_POLL_SECONDS):
+        pass
+    code, seconds = _ended(process), time.monotonic() - began
+    write_record(run, [*earlier, {"seconds": round(seconds, 1), "exit_code": code}])
+    if code != 0:
+        return f"exit code {code}: {last_line(run.folder / CONSOLE, offset)}"
+    tqdm.write(f"{run.name} done in {timedelta(seconds=round(seconds))}")
+    return None if is_done(run) else "ended without complete results"
+
+
+def _ended(process: subprocess.Popen) -> int:
+    """Ends a process, by force if it does not follow; returns its exit code."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        return process.wait(_SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def last_line(log: Path, offset: int = 0) -> str:
+    """Returns the last line with words in it of a log, "" where there is none."""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(offset, size - _TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 @contextmanager

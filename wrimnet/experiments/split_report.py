@@ -1,13 +1,13 @@
-"""Mean and deviation over RegDB's splits, one model each."""
+"""Mean and deviation over the divisions of a dataset, one model each."""
 
 from collections.abc import Sequence
 
-from wrimnet.experiments.records import METRICS, Record, check_comparable
-from wrimnet.experiments.row_report import summary_text
-from wrimnet.experiments.spread import Summary
-from wrimnet.experiments.tables import MISSING, Table
+from wrimnet.experiments.records import Record, check_comparable
+from wrimnet.experiments.row_report import Summary, summary_text
+from wrimnet.tables import METRICS, MISSING, Table
 
-_MAY_DIFFER = ("regdb_trial", "queries", "generated_data")
+_MAY_DIFFER = ("queries", "generated_data")
+_REGDB = {"described_as": "regdb_trial", "split_key": "DATASETS.REGDB_TRIAL"}
 
 
 def split_table(records: Sequence[Record], splits: Sequence[int]) -> Table:
@@ -15,14 +15,15 @@ def split_table(records: Sequence[Record], splits: Sequence[int]) -> Table:
 
     Args:
         records: of runs of ``run_splits.py``.
-        splits: which make up the mean; 1 to 10 in the published protocol.
+        splits: which make up the mean; all of them in a published protocol.
 
     Raises:
         ValueError: runs that must not be averaged: of other settings, two of one split, or a
             model that was tested on another split than its own.
     """
     found = _by_split(records)
-    check_comparable(found.values(), but=_MAY_DIFFER)
+    described = {_named(record, "described_as") for record in found.values()}
+    check_comparable(found.values(), but=(*_MAY_DIFFER, *described))
     check_settings(list(found.values()))
     protocols = dict.fromkeys(name for record in found.values() for name in record.whole)
     columns = [(protocol, metric) for protocol in protocols for metric in METRICS]
@@ -39,7 +40,7 @@ def split_table(records: Sequence[Record], splits: Sequence[int]) -> Table:
     )
     header = ("split", *(f"{protocol} {metric}" for protocol, metric in columns))
     return Table(
-        f"RegDB, one model per split, {len(splits)} splits",
+        f"{records[0].about['dataset']}, one model per split, {len(splits)} splits",
         header,
         (*rows, ("mean ± standard deviation (n - 1)", *mean)),
         (f"No mean: split {', '.join(map(str, lacking))} missing.",) if lacking else (),
@@ -54,18 +55,23 @@ def _by_split(records: Sequence[Record]) -> dict[int, Record]:
         split = record.about["split"]
         if split in found:
             raise ValueError(f"{found[split].folder} and {record.folder} are both split {split}")
-        if record.results and record.results["description"].get("regdb_trial") != split:
-            tested = record.results["description"].get("regdb_trial")
+        named = _named(record, "described_as")
+        if record.results and (tested := record.results["description"].get(named)) != split:
             raise ValueError(f"{record.folder} was trained on split {split}, tested on {tested}")
         found[split] = record
     return found
+
+
+def _named(record: Record, name: str) -> str:
+    """What the run calls its division; older runs are RegDB's and do not say."""
+    return str(record.about.get(name, _REGDB[name]))
 
 
 def check_settings(records: Sequence[Record]) -> None:
     """Raises ValueError if two splits were run with other settings than the split itself."""
     for record in records[1:]:
         ours, theirs = records[0].about["settings"], record.about["settings"]
-        for name in ours.keys() - {"DATASETS.REGDB_TRIAL", "OUTPUT_DIR"}:
+        for name in ours.keys() - {_named(record, "split_key"), "OUTPUT_DIR"}:
             if ours[name] != theirs.get(name):
                 raise ValueError(
                     f"{records[0].folder} and {record.folder} cannot be averaged: {name} is "

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from wrimnet.analysis.figure_files import add_axes, new_figure
-from wrimnet.experiments.records import METRICS
-from wrimnet.experiments.row_report import Report, RowRuns
-from wrimnet.experiments.sweep_report import is_paper_setting, value_of
+from wrimnet.experiments.row_report import Report, RowRuns, is_paper_setting, value_of
+from wrimnet.tables import METRICS
+from wrimnet.visualization.drawing import add_axes, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

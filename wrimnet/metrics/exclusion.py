@@ -10,8 +10,22 @@ import torch
 from torch import Tensor
 
 CameraRule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+CAMERA_RULES: dict[str, CameraRule] = {}
 
 
+def register_camera_rule(rule: CameraRule) -> CameraRule:
+    """Lets protocols name a rule, as a decorator.
+
+    Raises:
+        ValueError: there is a rule of that name.
+    """
+    if rule.__name__ in CAMERA_RULES:
+        raise ValueError(f"there is a camera rule {rule.__name__!r} already; rename yours")
+    CAMERA_RULES[rule.__name__] = rule
+    return rule
+
+
+@register_camera_rule
 def none(
     query_pids: Tensor, query_camids: Tensor, gallery_pids: Tensor, gallery_camids: Tensor
 ) -> Tensor:
@@ -20,6 +34,7 @@ def none(
     return nothing.expand(len(query_pids), len(gallery_pids))
 
 
+@register_camera_rule
 def sysu_cam3_never_sees_cam2(
     query_pids: Tensor, query_camids: Tensor, gallery_pids: Tensor, gallery_camids: Tensor
 ) -> Tensor:
@@ -27,18 +42,13 @@ def sysu_cam3_never_sees_cam2(
     return (query_camids == 3)[:, None] & (gallery_camids == 2)
 
 
+@register_camera_rule
 def llcm_same_identity_same_camera(
     query_pids: Tensor, query_camids: Tensor, gallery_pids: Tensor, gallery_camids: Tensor
 ) -> Tensor:
     """Removes the query's own identity where its own camera saw it."""
     same_identity = query_pids[:, None] == gallery_pids
     return same_identity & (query_camids[:, None] == gallery_camids)
-
-
-CAMERA_RULES: dict[str, CameraRule] = {
-    rule.__name__: rule
-    for rule in (none, sysu_cam3_never_sees_cam2, llcm_same_identity_same_camera)
-}
 
 
 def camera_rule(name: str) -> CameraRule:

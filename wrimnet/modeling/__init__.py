@@ -1,1 +1,1 @@
-"""What FastReID's registries see: the backbone builder, the head and the meta-architecture."""
+"""The networks: WRIM-Net, its backbone and head, their weights."""

@@ -1,22 +1,30 @@
-"""What the three datasets share: splits, identities held out, query and gallery, summaries."""
+"""What the datasets share: splits, identities held out, query and gallery, counts, summaries.
+
+A dataset of one's own is one file: a subclass of :class:`CrossModalityDataset`, registered in
+FastReID's DATASET_REGISTRY, in a module that PLUGINS names. Training, the doctor, the evaluation of
+foreign features, the ablations and the report find everything they need on the class.
+"""
 
 import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 from tabulate import tabulate
 
-from wrimnet.data.datasets.counts import count_differences, count_items
-from wrimnet.data.datasets.expected_counts import EXPECTED_COUNTS
-from wrimnet.data.datasets.layout import HELP, require_folder, stop
+from wrimnet.data.datasets.layout import HELP, OnProblem, require_folder, stop
 from wrimnet.data.items import ImageItem
+from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
+
+Counts = dict[str, Any]
 
 SPLITS = ("trainval", "train")
 SYNTHETIC_MARK = "synthetic.json"  # written by the generator of drawn data, read by nobody else
 HELD_OUT_SEED = 0
+KNOWN_COUNTS = ("train", "test", *MODALITY_NAMES, "cameras", "images", "identities")
 
 logger = logging.getLogger(__name__)
 
@@ -31,53 +39,95 @@ class CrossModalityDataset(ABC):
     Args:
         root: folder that holds the dataset's folder.
         split: "trainval" or "train".
+        number: which of `numbers`, where the dataset is divided in several ways.
         combineall: FastReID's switch for training on test data; refused.
 
     Attributes:
-        name: name in FastReID's registry.
+        name: name in FastReID's registry, the class's own.
+        title: what people call it.
+        aliases: other names that are accepted where a user types one.
+        folder_name: of its folder below the root.
+        protocols: all of them.
+        default_protocols: names of those that are run where none are named.
+        numbers: of its divisions into training and test, each with a model of its own.
+        number_key: configuration key that chooses among `numbers`; "" for a single one.
+        expected_counts: published sizes, in the shape that :func:`count_items` returns per split
+            ({"train": ..., "test": ...}), any part left out; None where nothing is published.
+        permutation_file: of an official gallery draw, below the folder; "" for none.
         folder: the dataset's folder on disk.
         train: training images, visible first.
         test: test images of both modalities, visible first.
 
     Raises:
-        ValueError: unknown split, combineall, malformed index file, unexpected folder, or an
-            identity in both training and test.
+        ValueError: unknown split or number, combineall, malformed index file, unexpected folder, or
+            an identity in both training and test.
         FileNotFoundError: a folder, an index file or an image it names does not exist.
     """
 
-    name: str
-    folder_name: str
+    name: ClassVar[str]
+    title: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    folder_name: ClassVar[str]
+    protocols: ClassVar[tuple[Protocol, ...]]
+    default_protocols: ClassVar[tuple[str, ...]]
+    numbers: ClassVar[tuple[int, ...]] = (1,)
+    number_key: ClassVar[str] = ""
+    expected_counts: ClassVar[Counts | None] = None
+    permutation_file: ClassVar[str] = ""
 
     def __init__(
-        self, root: str = "datasets", split: str = "trainval", combineall: bool = False
+        self,
+        root: str = "datasets",
+        split: str = "trainval",
+        number: int = 1,
+        combineall: bool = False,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is unknown; use one of {', '.join(SPLITS)}")
         if combineall:
             raise ValueError(f"combineall would train {self.name} on its test set; leave it off")
+        if number not in self.numbers:
+            first, last = self.numbers[0], self.numbers[-1]
+            raise ValueError(f"{self.name} has the trials {first} to {last}, got {number!r}")
+        self.number = number
         self.folder = os.path.join(root, self.folder_name)
         require_folder(self.folder, stop)
-        self.train = self._read_train()
+        self.train = self.read_train(self.folder, number, stop)
         if split == "train":
             self._hold_out()
         else:
-            self.test = self._read_test()
+            self.test = self.read_test(self.folder, number, stop)
             self._warn_of_unpublished_counts()
         self._check_disjoint()
 
+    @staticmethod
     @abstractmethod
-    def _read_train(self) -> list[ImageItem]:
-        """Reads the images published for training."""
+    def parse_relpath(relpath: str) -> tuple[int, int, int]:
+        """Returns (person, camid, modality) of an image from its path inside the dataset's folder.
 
+        A person's number is the same in training and in test.
+
+        Raises:
+            ValueError: the path is no image path of the dataset.
+        """
+
+    @staticmethod
     @abstractmethod
-    def _read_test(self) -> list[ImageItem]:
+    def read_train(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
+        """Reads the images published for training; ``on_problem`` is told of every deviation."""
+
+    @staticmethod
+    @abstractmethod
+    def read_test(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
         """Reads the images published for testing."""
 
-    @abstractmethod
-    def _identity(self, item: ImageItem) -> int:
-        """Returns what names a person across training and test."""
+    @classmethod
+    def describe_number(cls, number: int) -> dict[str, int]:
+        """What results and checkpoints say of the division: {} where there is a single one."""
+        return {f"{cls.name.lower()}_trial": number} if cls.number_key else {}
 
-    def _held_out_pids(self) -> set[int]:
+    def held_out_pids(self) -> set[int]:
+        """Identities that `split="train"` tests on."""
         return held_out_tenth({item.pid for item in self.train})
 
     @property
@@ -109,22 +159,24 @@ class CrossModalityDataset(ABC):
         logger.info("%s, test images:\n%s", self.name, _table(self.test))
 
     def _hold_out(self) -> None:
-        held_out = self._held_out_pids()
+        held_out = self.held_out_pids()
         self.test = [item for item in self.train if item.pid in held_out]
         self.train = [item for item in self.train if item.pid not in held_out]
 
     def _check_disjoint(self) -> None:
-        train = {self._identity(item) for item in self.train}
-        shared = sorted(train & {self._identity(item) for item in self.test})
-        if shared:
+        train, test = (
+            {self.parse_relpath(item.relpath)[0] for item in items}
+            for items in (self.train, self.test)
+        )
+        if train & test:
             raise ValueError(
-                f"identities {shared} of {self.folder} are in both training and test; take the "
-                f"index files as distributed; {HELP}"
+                f"identities {sorted(train & test)} of {self.folder} are in both training and "
+                f"test; take the index files as distributed; {HELP}"
             )
 
     def _warn_of_unpublished_counts(self) -> None:
         found = {"train": count_items(self.train), "test": count_items(self.test)}
-        differences = count_differences(found, EXPECTED_COUNTS[self.name])
+        differences = count_differences(found, self.expected_counts or {})
         if differences and not self.is_synthetic:
             logger.warning(
                 "%s differs from the published dataset (%s); run tools/check_dataset.py",
@@ -155,6 +207,72 @@ def held_out_tenth(pids: set[int]) -> set[int]:
         pids, key=lambda pid: hashlib.sha256(f"{HELD_OUT_SEED}/{pid}".encode()).digest()
     )
     return set(ranked[: max(2, len(pids) // 10)])
+
+
+def size_of(images: int, identities: int) -> Counts:
+    """A row of published counts."""
+    return {"images": images, "identities": identities}
+
+
+def count_items(items: Sequence[ImageItem]) -> Counts:
+    """Counts the images and identities of a split, per modality, per modality and camera.
+
+    Returns:
+        {"images": n, "identities": n, modality: {"images": n, "identities": n, "cameras": {camera:
+        {...}}}}, ready for JSON.
+    """
+    counts: Counts = _size(items)
+    for modality, name in enumerate(MODALITY_NAMES):
+        of_modality = [item for item in items if item.modality == modality]
+        camids = sorted({item.camid for item in of_modality})
+        counts[name] = _size(of_modality)
+        counts[name]["cameras"] = {
+            str(camid): _size(item for item in of_modality if item.camid == camid)
+            for camid in camids
+        }
+    return counts
+
+
+def count_differences(found: Counts, expected: Counts, prefix: str = "") -> list[str]:
+    """Names every expected count that was not found.
+
+    Args:
+        found: counts of the data on disk.
+        expected: what they should be; keys it leaves out are not compared.
+        prefix: words before each difference, such as the split's name.
+
+    Returns:
+        One line per difference: "train, visible, images: found 10, expected 12".
+    """
+    differences = []
+    for key, wanted in expected.items():
+        where = f"{prefix}, {key}" if prefix else key
+        if isinstance(wanted, dict):
+            differences += count_differences(found.get(key, {}), wanted, where)
+        elif found.get(key, 0) != wanted:
+            differences.append(f"{where}: found {found.get(key, 0)}, expected {wanted}")
+    return differences
+
+
+def check_counts(counts: Any, place: str = "counts") -> Counts:
+    """Returns expected counts read from elsewhere, if they have the shape of `count_items`.
+
+    Raises:
+        ValueError: a value is neither an integer nor a dict of such, or a key has no meaning.
+    """
+    if not isinstance(counts, dict):
+        raise ValueError(f"{place} is {counts!r}; expected a JSON object of counts")
+    for key, value in counts.items():
+        if key not in KNOWN_COUNTS and not key.isdecimal():
+            raise ValueError(f"{place} has the key {key!r}; expected {', '.join(KNOWN_COUNTS)}")
+        if not isinstance(value, int) or isinstance(value, bool):
+            check_counts(value, f"{place}, {key}")
+    return counts
+
+
+def _size(items: Iterable[ImageItem]) -> Counts:
+    pids = [item.pid for item in items]
+    return size_of(len(pids), len(set(pids)))
 
 
 def _table(items: Sequence[ImageItem]) -> str:

@@ -27,12 +27,14 @@ with it.
 import logging
 import os
 import re
+from dataclasses import replace
+from typing import ClassVar
 
 import wrimnet.compat  # noqa: F401
 
 from fastreid.data.datasets import DATASET_REGISTRY
 
-from wrimnet.data.datasets.base import CrossModalityDataset
+from wrimnet.data.datasets.base import Counts, CrossModalityDataset, size_of
 from wrimnet.data.datasets.layout import (
     HELP,
     OnProblem,
@@ -44,13 +46,12 @@ from wrimnet.data.datasets.layout import (
     read_identities,
     read_index,
     require_folder,
-    stop,
     subfolders,
 )
 from wrimnet.data.items import ImageItem
+from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, VISIBLE
 
-FOLDER = "LLCM"
 TRAIN_FOLDERS = {"vis": VISIBLE, "nir": INFRARED}
 TEST_FOLDERS = {"test_vis": VISIBLE, "test_nir": INFRARED}
 CAMERAS = {VISIBLE: (1, 2, 3, 4, 5, 6, 7, 8, 9), INFRARED: (1, 2, 4, 5, 6, 7, 8, 9)}
@@ -59,7 +60,7 @@ IDENTITY = "[0-9]{4}"
 logger = logging.getLogger(__name__)
 
 
-def parse_relpath(relpath: str) -> tuple[int, int, int]:
+def _parse_relpath(relpath: str) -> tuple[int, int, int]:
     """Returns (pid, camid, modality) of an image from its path inside the LLCM folder.
 
     Raises:
@@ -80,19 +81,19 @@ def parse_relpath(relpath: str) -> tuple[int, int, int]:
     return int(identity), int(camera[1]), modality
 
 
-def read_train(folder: str, on_problem: OnProblem) -> list[ImageItem]:
+def _read_train(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
     """Reads the training images in the order of the index files, visible first."""
     lines = []
     for top in TRAIN_FOLDERS:
         path = os.path.join(folder, "idx", f"train_{top}.txt")
-        listed = inside(read_index(path, on_problem), top, parse_relpath, on_problem)
+        listed = inside(read_index(path, on_problem), top, _parse_relpath, on_problem)
         if require_folder(os.path.join(folder, top), on_problem):
             lines += listed
-    check_labels(lines, lambda relpath: parse_relpath(relpath)[0], on_problem)
+    check_labels(lines, lambda relpath: _parse_relpath(relpath)[0], on_problem)
     return [_item(folder, line.relpath) for line in existing(folder, lines, on_problem)]
 
 
-def read_test(folder: str, on_problem: OnProblem) -> list[ImageItem]:
+def _read_test(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
     """Reads the test images of the listed identities by modality, identity, camera and name."""
     path = os.path.join(folder, "idx", "test_id.txt")
     listed = read_identities(path, on_problem)
@@ -132,21 +133,60 @@ def _camera_folders(folder: str, modality: int, on_problem: OnProblem) -> list[s
 
 
 def _item(folder: str, relpath: str) -> ImageItem:
-    return ImageItem(os.path.join(folder, relpath), *parse_relpath(relpath), relpath)
+    return ImageItem(os.path.join(folder, relpath), *_parse_relpath(relpath), relpath)
+
+
+_IR2VIS = Protocol(
+    name="llcm_ir2vis",
+    dataset="LLCM",
+    direction="infrared to visible",
+    query_modality=INFRARED,
+    gallery_modality=VISIBLE,
+    drawn_side="gallery",
+    shots=1,
+    camera_rule="llcm_same_identity_same_camera",
+)
 
 
 @DATASET_REGISTRY.register()
 class LLCM(CrossModalityDataset):
-    """LLCM as items; see the module's text for layout, counts and splits."""
+    """LLCM as items; see the module's text for layout, counts and splits.
 
-    name = "LLCM"
-    folder_name = FOLDER
+    Protocols: every image of one modality queries a gallery drawn from the other, ten draws. In
+    ``llcm_vis2ir_swapped`` the drawn infrared images are the queries and all visible images the
+    gallery, as some published test scripts have it; its numbers mean something else and its
+    ``table`` keeps them apart.
+    """
 
-    def _read_train(self) -> list[ImageItem]:
-        return read_train(self.folder, stop)
-
-    def _read_test(self) -> list[ImageItem]:
-        return read_test(self.folder, stop)
-
-    def _identity(self, item: ImageItem) -> int:
-        return item.pid
+    name = title = folder_name = "LLCM"
+    protocols = (
+        _IR2VIS,
+        replace(
+            _IR2VIS,
+            name="llcm_vis2ir",
+            direction="visible to infrared",
+            query_modality=VISIBLE,
+            gallery_modality=INFRARED,
+        ),
+        replace(
+            _IR2VIS,
+            name="llcm_vis2ir_swapped",
+            direction="drawn infrared to all visible (swapped)",
+            drawn_side="query",
+            table="swapped",
+        ),
+    )
+    default_protocols = ("llcm_ir2vis", "llcm_vis2ir")
+    # Their paper and index files. The paper prints 13,909 test images beside 46,767 in all and
+    # 30,921 for training; only 46,767 - 30,921 = 15,846 adds up.
+    expected_counts: ClassVar[Counts] = {
+        "train": {
+            **size_of(30_921, 713),
+            "visible": {"images": 16_946},
+            "infrared": {"images": 13_975},
+        },
+        "test": size_of(15_846, 351),
+    }
+    parse_relpath = staticmethod(_parse_relpath)
+    read_train = staticmethod(_read_train)
+    read_test = staticmethod(_read_test)

@@ -24,12 +24,15 @@ list pair, so either gives the same matches.
 
 import os
 import re
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
 
 import wrimnet.compat  # noqa: F401
 
 from fastreid.data.datasets import DATASET_REGISTRY
 
-from wrimnet.data.datasets.base import CrossModalityDataset
+from wrimnet.data.datasets.base import Counts, CrossModalityDataset, size_of
 from wrimnet.data.datasets.layout import (
     HELP,
     IndexLine,
@@ -39,18 +42,16 @@ from wrimnet.data.datasets.layout import (
     inside,
     read_index,
     require_folder,
-    stop,
 )
 from wrimnet.data.items import ImageItem
+from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, VISIBLE
 
-FOLDER = "RegDB"
 TOP_FOLDERS = {"Visible": VISIBLE, "Thermal": INFRARED}
 CAMERAS = {VISIBLE: 1, INFRARED: 2}
-TRIALS = range(1, 11)
 
 
-def parse_relpath(relpath: str) -> tuple[int, int, int]:
+def _parse_relpath(relpath: str) -> tuple[int, int, int]:
     """Returns (folder number, camid, modality) of an image from its path inside the RegDB folder.
 
     Raises:
@@ -65,62 +66,70 @@ def parse_relpath(relpath: str) -> tuple[int, int, int]:
     )
 
 
-def read_split(folder: str, split: str, trial: int, on_problem: OnProblem) -> list[ImageItem]:
+def read_split(split: str, folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
     """Reads a trial's images in the order of its index files, visible first.
 
     Args:
-        folder: the RegDB folder.
         split: "train" or "test".
-        trial: 1..10.
+        folder: the RegDB folder.
+        number: of the trial, 1..10.
         on_problem: told of everything missing or malformed.
     """
     lines = []
     for top in TOP_FOLDERS:
-        path = os.path.join(folder, "idx", f"{split}_{top.lower()}_{trial}.txt")
-        listed = inside(read_index(path, on_problem), top, parse_relpath, on_problem)
+        path = os.path.join(folder, "idx", f"{split}_{top.lower()}_{number}.txt")
+        listed = inside(read_index(path, on_problem), top, _parse_relpath, on_problem)
         if require_folder(os.path.join(folder, top), on_problem):
             lines += listed
-    check_labels(lines, lambda relpath: parse_relpath(relpath)[0], on_problem)
+    check_labels(lines, lambda relpath: _parse_relpath(relpath)[0], on_problem)
     return [_item(folder, line) for line in existing(folder, lines, on_problem)]
 
 
 def _item(folder: str, line: IndexLine) -> ImageItem:
-    _, camid, modality = parse_relpath(line.relpath)
+    _, camid, modality = _parse_relpath(line.relpath)
     path = os.path.join(folder, line.relpath)
     return ImageItem(path, line.label, camid, modality, line.relpath)
+
+
+_V2T = Protocol(
+    name="regdb_v2t",
+    dataset="RegDB",
+    direction="visible to thermal",
+    query_modality=VISIBLE,
+    gallery_modality=INFRARED,
+    unique_ids=False,
+)
 
 
 @DATASET_REGISTRY.register()
 class RegDB(CrossModalityDataset):
     """One trial of RegDB as items; see the module's text for layout, counts and splits.
 
-    Args:
-        root: folder that holds RegDB/.
-        split: "trainval" or "train".
-        trial: which of the ten divisions, 1..10.
-        combineall: FastReID's switch for training on test data; refused.
+    Protocols: every image of one modality queries every image of the other, one trial per model.
     """
 
-    name = "RegDB"
-    folder_name = FOLDER
-
-    def __init__(
-        self,
-        root: str = "datasets",
-        split: str = "trainval",
-        trial: int = 1,
-        combineall: bool = False,
-    ) -> None:
-        if trial not in TRIALS:
-            raise ValueError(f"RegDB has the trials 1 to 10, got {trial!r}")
-        self.trial = trial
-        super().__init__(root=root, split=split, combineall=combineall)
-
-    def _read_train(self) -> list[ImageItem]:
-        return read_split(self.folder, "train", self.trial, stop)
-
-    def _read_test(self) -> list[ImageItem]:
-        return read_split(self.folder, "test", self.trial, stop)
-
-    def _identity(self, item: ImageItem) -> int:
-        return parse_relpath(item.relpath)[0]
+    name = title = folder_name = "RegDB"
+    protocols = (
+        _V2T,
+        replace(
+            _V2T,
+            name="regdb_t2v",
+            direction="thermal to visible",
+            query_modality=INFRARED,
+            gallery_modality=VISIBLE,
+        ),
+    )
+    default_protocols = ("regdb_v2t", "regdb_t2v")
+    numbers = tuple(range(1, 11))
+    number_key = "DATASETS.REGDB_TRIAL"
+    expected_counts: ClassVar[Counts] = {  # its index files; the same for each trial
+        split: {
+            **size_of(4_120, 206),
+            "visible": size_of(2_060, 206),
+            "infrared": size_of(2_060, 206),
+        }
+        for split in ("train", "test")
+    }
+    parse_relpath = staticmethod(_parse_relpath)
+    read_train = staticmethod(partial(read_split, "train"))
+    read_test = staticmethod(partial(read_split, "test"))

@@ -25,12 +25,13 @@ pid is the identity's folder number.
 
 import os
 import re
+from typing import ClassVar
 
 import wrimnet.compat  # noqa: F401
 
 from fastreid.data.datasets import DATASET_REGISTRY
 
-from wrimnet.data.datasets.base import CrossModalityDataset
+from wrimnet.data.datasets.base import Counts, CrossModalityDataset, size_of
 from wrimnet.data.datasets.layout import (
     HELP,
     OnProblem,
@@ -41,9 +42,9 @@ from wrimnet.data.datasets.layout import (
     subfolders,
 )
 from wrimnet.data.items import ImageItem
+from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, VISIBLE
 
-FOLDER = "SYSU-MM01"
 MODALITY_OF_CAMERA = {
     1: VISIBLE,
     2: VISIBLE,
@@ -55,7 +56,7 @@ MODALITY_OF_CAMERA = {
 IDENTITY = "[0-9]{4}"
 
 
-def parse_relpath(relpath: str) -> tuple[int, int, int]:
+def _parse_relpath(relpath: str) -> tuple[int, int, int]:
     """Returns (pid, camid, modality) of an image from its path inside the SYSU-MM01 folder.
 
     Raises:
@@ -70,13 +71,13 @@ def parse_relpath(relpath: str) -> tuple[int, int, int]:
     raise ValueError(f"{relpath!r} is no SYSU-MM01 image path; expected cam1/0001/...; {HELP}")
 
 
-def read_train(folder: str, on_problem: OnProblem) -> list[ImageItem]:
+def _read_train(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
     """Reads the images of the identities of train_id.txt and val_id.txt."""
     pids = read_list(folder, "train", on_problem) + read_list(folder, "val", on_problem)
     return _read_images(folder, sorted(set(pids)), on_problem)
 
 
-def read_test(folder: str, on_problem: OnProblem) -> list[ImageItem]:
+def _read_test(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
     """Reads the images of the identities of test_id.txt."""
     return _read_images(folder, read_list(folder, "test", on_problem), on_problem)
 
@@ -108,24 +109,70 @@ def _relpaths(folder: str, camera: str, pids: set[int], on_problem: OnProblem) -
 
 
 def _item(folder: str, relpath: str) -> ImageItem:
-    return ImageItem(os.path.join(folder, relpath), *parse_relpath(relpath), relpath)
+    return ImageItem(os.path.join(folder, relpath), *_parse_relpath(relpath), relpath)
+
+
+def _protocol(name: str, cameras: tuple[int, ...], shots: int) -> Protocol:
+    return Protocol(
+        name=name,
+        dataset="SYSU_MM01",
+        direction="infrared to visible",
+        query_modality=INFRARED,
+        gallery_modality=VISIBLE,
+        drawn_side="gallery",
+        drawn_cameras=cameras,
+        shots=shots,
+        draws=("agw", "official"),
+        camera_rule="sysu_cam3_never_sees_cam2",
+    )
 
 
 @DATASET_REGISTRY.register()
 class SYSU_MM01(CrossModalityDataset):  # noqa: N801  (FastReID's name for it is taken: SYSU_mm)
-    """SYSU-MM01 as items; see the module's text for layout, counts and splits."""
+    """SYSU-MM01 as items; see the module's text for layout, counts and splits.
+
+    Protocols: infrared queries, visible gallery drawn per identity and camera, ten draws.
+    """
 
     name = "SYSU_MM01"
-    folder_name = FOLDER
+    title = folder_name = "SYSU-MM01"
+    aliases = ("SYSU",)
+    protocols = (
+        _protocol("sysu_all_single", (1, 2, 4, 5), 1),
+        _protocol("sysu_all_multi", (1, 2, 4, 5), 10),
+        _protocol("sysu_indoor_single", (1, 2), 1),
+        _protocol("sysu_indoor_multi", (1, 2), 10),
+    )
+    default_protocols = ("sysu_all_single", "sysu_indoor_single")
+    permutation_file = "exp/rand_perm_cam.mat"
+    # The official evaluation's rand_perm_cam.mat, which lists every image.
+    expected_counts: ClassVar[Counts] = {
+        "train": {
+            **size_of(34_167, 395),
+            "visible": size_of(22_258, 395),
+            "infrared": size_of(11_909, 395),
+        },
+        "test": {
+            **size_of(10_578, 96),
+            "visible": {
+                "images": 6_775,
+                "cameras": {
+                    "1": size_of(1_374, 56),
+                    "2": size_of(1_565, 56),
+                    "4": size_of(1_918, 94),
+                    "5": size_of(1_918, 95),
+                },
+            },
+            "infrared": {
+                "images": 3_803,
+                "cameras": {"3": size_of(1_883, 93), "6": size_of(1_920, 96)},
+            },
+        },
+    }
+    parse_relpath = staticmethod(_parse_relpath)
+    read_train = staticmethod(_read_train)
+    read_test = staticmethod(_read_test)
 
-    def _read_train(self) -> list[ImageItem]:
-        return read_train(self.folder, stop)
-
-    def _read_test(self) -> list[ImageItem]:
-        return read_test(self.folder, stop)
-
-    def _held_out_pids(self) -> set[int]:
+    def held_out_pids(self) -> set[int]:
+        """The dataset's own validation identities."""
         return set(read_list(self.folder, "val", stop))
-
-    def _identity(self, item: ImageItem) -> int:
-        return item.pid

@@ -1,0 +1,87 @@
+"""Exported files on a small stand-in for a model, and the model card."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from torch import nn
+
+from wrimnet.config import setup_cfg
+from wrimnet.inference.export import build_model_card, build_safetensors, export_onnx
+from wrimnet.modality import INFRARED, VISIBLE
+
+
+class TwoBranches(nn.Module):
+    """Means of each channel, turned round for infrared images."""
+
+    def embed_parts(self, images, modality):
+        means = images.mean(dim=(2, 3)) + 1
+        return {"global": means if modality == VISIBLE else means.flip(1), "stripes": means**2}
+
+
+def export(path, modality=VISIBLE, **metadata):
+    return export_onnx(
+        TwoBranches(), path, parts=("global",), modality=modality, size=(8, 4), metadata=metadata
+    )
+
+
+@pytest.fixture
+def packages():
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package, reason="export is an optional extra")
+
+
+def test_file_gives_what_its_modality_gives_for_any_batch(packages, tmp_path):
+    import onnx
+    import onnxruntime
+
+    for modality in (VISIBLE, INFRARED):
+        path = tmp_path / f"{modality}.onnx"
+        assert export(path, modality, config_hash="abc") < 1e-6
+        session = onnxruntime.InferenceSession(path)
+        for batch in (1, 4):
+            images = np.random.default_rng(batch).random((batch, 3, 8, 4), dtype=np.float32)
+            (found,) = session.run(["embeddings"], {"images": images})
+            means = images.mean(axis=(2, 3)) + 1
+            means = means if modality == VISIBLE else means[:, ::-1]
+            expected = means / np.linalg.norm(means, axis=1, keepdims=True)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+        model = onnx.load(path)
+        assert [(p.key, p.value) for p in model.metadata_props] == [("config_hash", "abc")]
+        assert {entry.version for entry in model.opset_import if not entry.domain} == {18}
+
+
+def test_a_network_that_differs_is_not_written(packages, tmp_path, monkeypatch):
+    monkeypatch.setattr("wrimnet.inference.export.largest_distance", lambda *arguments: 2e-4)
+    with pytest.raises(ValueError, match=r"differ by a cosine distance of 2\.00e-04"):
+        export(tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_missing_packages_are_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(ValueError, match=r"needs onnx: pip install 'wrimnet\[export\]'"):
+        export(tmp_path / "a.onnx")
+    with pytest.raises(ValueError, match=r"needs safetensors: pip install 'wrimnet\[export\]'"):
+        build_safetensors(None, None, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
+    cfg = setup_cfg(str(finished_run.run / "config.yaml"))
+    facts = {"model": "WRIMNet-50x", "embedding_size": "7168"}
+    card = build_model_card(cfg, facts, str(finished_run.run))
+    for text in ("# WRIMNet-50x, trained on LLCM (synthetic)", "embedding_size | 7168",
+                 "- llcm_ir2vis: infrared to visible, gallery draw agw", "2 trials",
+                 "`wrimnet.safetensors`: weights", "surveillance technology",
+                 "show no real person", "Apache License 2.0"):  # fmt: skip
+        assert text in card
+    assert "Not measured" not in card
+    content = json.loads((finished_run.run / "results.json").read_text())
+    content["description"]["synthetic"] = False
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    assert "show real persons" in build_model_card(cfg, facts, str(tmp_path))
+    unmeasured = build_model_card(cfg, facts, None)
+    assert "Not measured" in unmeasured and "show no real person" in unmeasured

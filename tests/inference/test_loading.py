@@ -1,0 +1,130 @@
+"""wrimnet.load: a trained model to call."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import wrimnet
+from wrimnet.config import config_hash, setup_cfg
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.evaluation.extraction import join_arrays
+from wrimnet.modality import INFRARED, VISIBLE, find_modality
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def embedder(finished_run):
+    run = finished_run.run
+    return wrimnet.load(run / "config.yaml", run / "model_final.pth", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def paths(finished_run):
+    return sorted(map(str, (finished_run.data / "test_vis" / "cam1").rglob("*.jpg")))
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, wrimnet; sys.exit('torch' in sys.modules or 'fastreid' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_embeddings_are_unit_float32_rows_of_the_documented_size(embedder, paths):
+    embeddings = embedder.embed(paths, "visible")
+    assert embeddings.shape == (len(paths), embedder.dim) == (6, 512 + 2 * 512 + 256)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+
+
+def test_embeddings_are_those_of_the_evaluation(embedder, finished_run):
+    cfg = setup_cfg(str(finished_run.run / "config.yaml"))
+    dataset = build_dataset(cfg)
+    parts = build_evaluator(cfg, dataset).extract(embedder.model)
+    expected = join_arrays(parts, embedder.model.embedding_parts)
+    np.testing.assert_allclose(embedder.embed_items(dataset.test), expected, atol=1e-6)
+
+
+def test_folder_of_a_run_is_its_configuration_and_its_weights(embedder, finished_run):
+    assert wrimnet.load(finished_run.run, device="cpu").facts == embedder.facts
+
+
+def test_paths_pictures_and_arrays_give_the_same(embedder, paths):
+    expected = embedder.embed(paths, INFRARED)
+    pictures = [Image.open(path).convert("RGB") for path in paths]
+    arrays = np.stack([np.asarray(picture) for picture in pictures])
+    np.testing.assert_array_equal(embedder.embed(pictures, "infrared"), expected)
+    np.testing.assert_array_equal(embedder.embed(arrays, "infrared"), expected)
+
+
+def test_batch_size_and_modality(embedder, finished_run, paths):
+    run = finished_run.run
+    options = ["TEST.IMS_PER_BATCH", "4"]
+    other = wrimnet.load(run / "config.yaml", run / "model_final.pth", options=options)
+    embeddings = embedder.embed(paths, VISIBLE)
+    np.testing.assert_allclose(other.embed(paths, VISIBLE), embeddings, atol=1e-5)
+    assert np.abs(embedder.embed(paths, INFRARED) - embeddings).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "the list is empty"),
+        ("a.jpg", "one image was given where several"),
+        (np.zeros((4, 4, 3), np.uint8), "one image was given where several"),
+        (["absent.jpg"], "absent.jpg: the file does not exist"),
+        ([np.zeros((4, 4, 3))], r"expected uint8 \(H, W, 3\)"),
+        ([Image.new("I;16", (4, 4))], "mode 'I;16'"),
+        ([3], "an image of type int"),
+    ],
+)
+def test_unusable_images_are_named(embedder, images, message):
+    with pytest.raises(ValueError, match=message):
+        embedder.embed(images, "visible")
+
+
+@pytest.mark.parametrize("modality", ["thermal", 2, None, ""])
+def test_unknown_modality_is_refused(modality):
+    with pytest.raises(ValueError, match=r"unknown modality .* visible or infrared"):
+        find_modality(modality)
+
+
+def test_missing_weights_are_named(finished_run):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pth does not exist"):
+        wrimnet.load(finished_run.run / "config.yaml", "absent.pth")
+
+
+def test_dumped_configuration_is_the_configuration(finished_run):
+    path = str(finished_run.run / "config.yaml")
+    cfg = setup_cfg(path)
+    assert setup_cfg(path).dump() == (finished_run.run / "config.yaml").read_text()
+    assert len(config_hash(cfg)) == 12
+
+
+def test_model_hash_follows_what_evaluation_uses_and_nothing_else(finished_run, tmp_path, embedder):
+    config = finished_run.run / "config.yaml"
+    state = torch.load(finished_run.run / "model_final.pth", weights_only=True)["model"]
+    bare = {name: t for name, t in state.items() if "classifiers" not in name}
+    torch.save(bare, tmp_path / "bare.pth")
+    changed = {**bare, "heads.main.necks.0.weight": bare["heads.main.necks.0.weight"] * 2}
+    torch.save(changed, tmp_path / "changed.pth")
+    other = [wrimnet.load(config, tmp_path / f"{n}.pth").facts for n in ("bare", "changed")]
+    resized = wrimnet.load(
+        config, tmp_path / "bare.pth", options=["INPUT.SIZE_TEST", "[48, 16]"]
+    ).facts
+    assert other[0].model_hash == embedder.facts.model_hash
+    assert len({other[0].model_hash, other[1].model_hash, resized.model_hash}) == 3
+
+
+def test_documented_example_runs(finished_run, monkeypatch, capsys):
+    text = (ROOT / "docs" / "python_interface.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(finished_run.workspace)
+    exec(compile(example, "python_interface.md", "exec"), {})
+    assert "(18, 1792)" in capsys.readouterr().out

@@ -1,0 +1,97 @@
+"""How options are spelt: flags and overrides in any order, files and runs named one way."""
+
+import pytest
+
+from wrimnet.command_line import (
+    add_config_options,
+    add_model_options,
+    add_several,
+    make_parser,
+    parse,
+    setup_model_cfg,
+)
+
+
+def read(*words):
+    """What a tool with a model and a few flags of its own makes of its words."""
+    parser = make_parser("A tool.")
+    add_model_options(parser)
+    add_several(parser, "--images", default=[])
+    add_several(parser, "--seeds", kind=int, default=[0])
+    parser.add_argument("--out")
+    return parse(parser, words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--run", "logs/a", "--out", "b", "SOLVER.MAX_EPOCH", "3", "SEED", "1"),
+        ("SOLVER.MAX_EPOCH", "3", "SEED", "1", "--run", "logs/a", "--out", "b"),
+        ("logs/a", "SOLVER.MAX_EPOCH", "3", "--out", "b", "SEED", "1"),
+        ("--out", "b", "logs/a", "SOLVER.MAX_EPOCH", "3", "SEED", "1"),
+    ],
+)
+def test_flags_and_overrides_come_in_any_order(words):
+    found = read(*words)
+    assert (found.run, found.out) == ("logs/a", "b")
+    assert found.overrides == ["SOLVER.MAX_EPOCH", "3", "SEED", "1"]
+
+
+def test_overrides_are_pairs_or_single_words():
+    assert read("--run", "a", "SEED=1", "OUTPUT_DIR=x y", "--out", "b").overrides == [
+        "SEED=1",
+        "OUTPUT_DIR=x y",
+    ]
+
+
+def test_overlays_add_up():
+    parser = make_parser("A tool.")
+    add_config_options(parser)
+    words = ("--overlay", "a.yml", "--config-file", "c.yml", "--overlay", "b.yml", "SEED=1")
+    found = parse(parser, words)
+    assert (found.config_file, found.overlay) == ("c.yml", ["a.yml", "b.yml"])
+
+
+def test_values_of_a_flag_end_where_overrides_begin(tmp_path, monkeypatch):
+    found = read("logs/a", "--seeds", "0", "1", "2", "SOLVER.MAX_EPOCH", "3", "--out", "b")
+    assert (found.run, found.seeds, found.out) == ("logs/a", [0, 1, 2], "b")
+    assert found.overrides == ["SOLVER.MAX_EPOCH", "3"]
+    assert read("--seeds", "4", "SEED=1").seeds == [4]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "IMG_1.JPG").write_bytes(b"")
+    found = read("--run", "a", "--images", "IMG_1.JPG", "SGD", "x.jpg", "SEED", "1")
+    assert found.images == ["IMG_1.JPG", "SGD", "x.jpg"]
+    assert found.overrides == ["SEED", "1"]
+
+
+def test_folder_whose_name_looks_like_a_key_is_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "RUN").mkdir()
+    assert read("RUN", "SEED", "1").run == "RUN"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--opts", "SEED", "1"), "unrecognized arguments: --opts"),
+        (("--run", "a", "seed", "1"), "'seed' is neither a flag nor KEY VALUE nor KEY=VALUE"),
+        (("--seeds", "one"), "argument --seeds: invalid literal"),
+        (("--seeds", "SEED", "1"), "argument --seeds: expected at least one value"),
+        (("--seeds",), "argument --seeds: expected at least one argument"),
+    ],
+)
+def test_mistakes_are_told(capsys, words, message):
+    with pytest.raises(SystemExit) as end:
+        read(*words)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):
+    run = str(finished_run.run)
+    cfg = setup_model_cfg(read(run, "SEED=3"))
+    assert (f"{run}/model_final.pth", 3) == (cfg.MODEL.WEIGHTS, cfg.SEED)
+    cfg = setup_model_cfg(read("--weights", "other.pth", run))
+    assert cfg.MODEL.WEIGHTS == "other.pth"
+    with pytest.raises(ValueError, match="which model"):
+        setup_model_cfg(read("--config-file", f"{run}/config.yaml"))

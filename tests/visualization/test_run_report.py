@@ -1,0 +1,81 @@
+"""The report at the end of training: made where it can be, never in the way."""
+
+import os
+import shutil
+
+from wrimnet.config import setup_cfg
+from wrimnet.evaluation.results import result_tables
+from wrimnet.run_folder import read_metrics, read_results
+from wrimnet.visualization import run_report
+from wrimnet.visualization.run_report import (
+    changed_keys,
+    group_curves,
+    is_outdated,
+    report_training,
+)
+
+
+def cfg_of(run, folder):
+    return setup_cfg(str(run / "config.yaml"), options=["OUTPUT_DIR", str(folder)])
+
+
+def test_report_after_training_records_the_environment(finished_run, tmp_path, monkeypatch):
+    folder = tmp_path / "wrim"
+    shutil.copytree(finished_run.run, folder, ignore=shutil.ignore_patterns("figures"))
+    monkeypatch.setattr(run_report, "read_figures", lambda cfg, run: ([], ["left out"]))
+    report_training(cfg_of(finished_run.run, folder))
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "left out" in page
+    assert "<td>cores</td>" in page and "<td>processor</td>" in page
+    assert (folder / "environment.json").is_file()
+
+
+def test_a_report_that_cannot_be_made_is_one_line_in_the_log(finished_run, tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(
+        run_report._logger, "warning", lambda text, *words: warnings.append(text % words)
+    )
+    report_training(cfg_of(finished_run.run, tmp_path))
+    (line,) = warnings
+    assert "no results.json in" in line
+    assert "training itself is complete" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_older_than_the_weights_are_outdated(tmp_path):
+    weights, listed = tmp_path / "model_final.pth", tmp_path / "figures.json"
+    for path in (weights, listed):
+        path.touch()
+    os.utime(listed, (1000, 1000))
+    os.utime(weights, (2000, 2000))
+    assert is_outdated(tmp_path, weights)
+    os.utime(listed, (3000, 3000))
+    assert not is_outdated(tmp_path, weights)
+
+
+def test_tables_hold_every_result_and_protocol(finished_run):
+    content = read_results(finished_run.run)
+    (table,) = result_tables(content)
+    assert content["description"]["synthetic"] is True
+    assert {row[0] for row in table.rows} == {"llcm_ir2vis", "llcm_vis2ir"}
+    assert [row[2] for row in table.rows[:2]] == ["global+stripes+auxiliary"] * 2
+    assert all(len(row) == len(table.header) for row in table.rows)
+    assert len(table.lines) == 2
+    assert "2 trials, camera rule llcm_same_identity_same_camera" in table.lines[0]
+
+
+def test_curves_are_grouped_and_keep_their_iterations(finished_run):
+    groups = group_curves(read_metrics(finished_run.run))
+    assert {name: sorted(curves) for name, curves in groups.items()} == {
+        "Losses": ["raw/cls", "total_loss"],
+        "Test metrics": ["llcm_ir2vis/mAP"],
+        "Speed and rate": ["lr"],
+    }
+    assert groups["Losses"]["total_loss"][0] == [0, 1, 2, 3]
+    assert groups["Test metrics"]["llcm_ir2vis/mAP"] == ([3], [0.25])
+
+
+def test_changed_keys_leave_out_what_stands_at_its_default(finished_run):
+    changed = {name: value for name, value, _ in changed_keys(cfg_of(finished_run.run, "x"))}
+    assert changed["INPUT.SIZE_TEST"] == "[32, 16]"
+    assert not {"SEED", "OUTPUT_DIR", "MODEL.WRIM.EMBEDDING_PARTS"} & changed.keys()

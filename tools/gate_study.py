@@ -1,0 +1,124 @@
+"""How much of MIIM's gates a trained network uses: their spread, and the results without parts."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wrimnet.evaluation.evaluator import Evaluator
+from wrimnet.visualization.gates import MIIMName, intercepted_gates, named_miims
+
+
+class Spread(NamedTuple):
+    """Mean and variance of gates g(n, c, p) over images n, channels c and positions p.
+
+    The three parts add up to the variance (law of total variance):
+
+        channels   Var_c( E_np g )             as a fixed weight of each channel would have it
+        images     E_c  Var_n( E_p g | c )     a weight of each channel, chosen for each image
+        positions  E_nc Var_p( g | n, c )      a map: the only part that tells places apart
+    """
+
+    mean: float
+    channels: float
+    images: float
+    positions: float
+
+    @property
+    def variance(self) -> float:
+        """Over everything."""
+        return self.channels + self.images + self.positions
+
+
+class GateSpread:
+    """Gathers gates batch by batch, in float64."""
+
+    def __init__(self) -> None:
+        self.num_images = 0
+        self._means = self._squared_means = self._squares = np.zeros(())  # each (C,) in the end
+
+    def add(self, gates: np.ndarray) -> None:
+        """Takes the gates of some images, (B, C, h, w), every time with the same C."""
+        wide = gates.astype(np.float64)
+        means = wide.mean(axis=(2, 3))  # (B, C)
+        self.num_images += len(means)
+        self._means = self._means + means.sum(axis=0)
+        self._squared_means = self._squared_means + (means**2).sum(axis=0)
+        self._squares = self._squares + (wide**2).mean(axis=(2, 3)).sum(axis=0)
+
+    def channel_means(self) -> np.ndarray:
+        """Returns each channel's mean over images and positions, (C,).
+
+        Raises:
+            ValueError: no gates were added.
+        """
+        if not self.num_images:
+            raise ValueError("no gates were added; what is their mean?")
+        return self._means / self.num_images
+
+    def spread(self) -> Spread:
+        """Returns mean and variance in its three parts.
+
+        Raises:
+            ValueError: no gates were added.
+        """
+        means = self.channel_means()
+        squared_means = self._squared_means / self.num_images
+        return Spread(
+            mean=float(means.mean()),
+            channels=float(means.var()),
+            images=float((squared_means - means**2).mean()),
+            positions=float((self._squares / self.num_images - squared_means).mean()),
+        )
+
+
+AS_TRAINED = "as trained"
+PER_IMAGE = "mean over the positions of each image"
+FIXED = "mean over all test images and positions"
+
+
+class GateStudy(NamedTuple):
+    """A model's gates on a test set.
+
+    Args:
+        spreads: of each MIIM.
+        metrics: by what the gates were replaced with, then by protocol and metric, in [0, 1].
+    """
+
+    spreads: dict[MIIMName, Spread]
+    metrics: dict[str, dict[str, Any]]
+
+
+def study_gates(model: nn.Module, evaluator: Evaluator) -> GateStudy:
+    """Tests a model as it is, with gates without places, and with gates that no image changes.
+
+    Args:
+        model: a WRIMNet in evaluation mode with at least one MIIM.
+        evaluator: of the test set.
+
+    Raises:
+        ValueError: the model has no MIIM.
+    """
+    miims = named_miims(model)
+    if not miims:
+        raise ValueError("the network has no MIIM, so there are no gates to study")
+    gathered = {name: GateSpread() for name in miims}
+
+    def gather(name: MIIMName, gates: Tensor) -> Tensor:
+        gathered[name].add(gates.float().cpu().numpy())
+        return gates
+
+    def per_image(_: MIIMName, gates: Tensor) -> Tensor:
+        return gates.mean(dim=(2, 3), keepdim=True)
+
+    def fixed(name: MIIMName, gates: Tensor) -> Tensor:
+        means = torch.from_numpy(gathered[name].channel_means()).to(gates)
+        return means[None, :, None, None]
+
+    metrics = {}
+    for words, change in ((AS_TRAINED, gather), (PER_IMAGE, per_image), (FIXED, fixed)):
+        with intercepted_gates(model, change):
+            metrics[words] = evaluator.run(model).metrics
+    spreads = {name: spread.spread() for name, spread in gathered.items()}
+    return GateStudy(spreads, metrics)

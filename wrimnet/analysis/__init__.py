@@ -1,1 +1,0 @@
-"""Arrays in, figure or table out."""

@@ -1,0 +1,66 @@
+"""The configuration tree: FastReID's with this project's keys, its leaves by dotted names."""
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.config import get_cfg as get_fastreid_cfg
+
+from wrimnet.config.keys import KEYS
+
+
+def get_cfg() -> CfgNode:
+    """Returns FastReID's defaults with every key of this project added."""
+    cfg = get_fastreid_cfg()
+    add_wrim_config(cfg)
+    return cfg
+
+
+def add_wrim_config(cfg: CfgNode) -> None:
+    """Adds the keys of :data:`KEYS` to ``cfg``, in place.
+
+    Keys that FastReID has already get this project's default. ``MODEL.DEVICE`` is set to the device
+    at hand, so that FastReID's own ``build_model(cfg)`` works without further setup.
+    """
+    for key in KEYS:
+        set_key(cfg, key.name, key.default)
+    cfg.MODEL.DEVICE = default_device()
+
+
+def default_device() -> str:
+    """Returns ``"cuda"`` where PyTorch sees a CUDA device, else ``"cpu"``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def available_devices() -> list[str]:
+    """Returns the names MODEL.DEVICE may have on this machine: cpu, cuda, cuda:0, cuda:1, ..."""
+    numbered = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu", "cuda", *numbered] if numbered else ["cpu"]
+
+
+def set_key(cfg: CfgNode, name: str, value: object) -> None:
+    """Sets the dotted key ``name``, creating the nodes on the way."""
+    *parents, leaf = name.split(".")
+    node = cfg
+    for parent in parents:
+        if parent not in node:
+            node[parent] = CfgNode()
+        node = node[parent]
+    node[leaf] = value
+
+
+def get_key(cfg: CfgNode, name: str) -> object:
+    """Returns the value at the dotted key ``name``; KeyError where there is none."""
+    node = cfg
+    for part in name.split("."):
+        node = node[part]
+    return node
+
+
+def leaf_names(cfg: CfgNode, prefix: str = "") -> list[str]:
+    """Returns the dotted names of all leaves of ``cfg``."""
+    names = []
+    for name, value in cfg.items():
+        is_node = isinstance(value, dict)
+        names += leaf_names(value, f"{prefix}{name}.") if is_node else [prefix + name]
+    return names

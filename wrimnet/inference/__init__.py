@@ -1,0 +1,1 @@
+"""A trained model as something to call, and in the formats of other programs."""

@@ -1,0 +1,192 @@
+"""A trained model to call: images in, embeddings out."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+import numpy as np
+from fastreid.config import CfgNode
+from PIL import Image
+from torch import nn
+
+from wrimnet.config import config_hash, setup_cfg
+from wrimnet.config.keys import IF_SET
+from wrimnet.config.setup import all_keys, plugin_keys
+from wrimnet.config.tree import get_key
+from wrimnet.data.items import ImageItem
+from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
+from wrimnet.modality import find_modality
+from wrimnet.modeling.trained_model import build_trained_model
+from wrimnet.modeling.weights import evaluation_weights
+from wrimnet.run_folder import CONFIG, FINAL
+
+# Beside the weights; the precision of the forward pass and the device are left out.
+_SHAPING_KEYS = (
+    "MODEL.META_ARCHITECTURE",
+    "MODEL.BACKBONE.NAME",
+    "MODEL.BACKBONE.DEPTH",
+    "MODEL.BACKBONE.LAST_STRIDE",
+    "MODEL.BACKBONE.MAX_POOL",
+    "MODEL.HEADS.NAME",
+    "MODEL.PIXEL_MEAN",
+    "MODEL.PIXEL_STD",
+    "MODEL.WRIM.MAIN.STRIPES",
+    "MODEL.WRIM.AUXILIARY.ENABLED",
+    "MODEL.WRIM.AUXILIARY.STRIPES",
+    "MODEL.WRIM.EMBEDDING_PARTS",
+    "INPUT.SIZE_TEST",
+    "INPUT.INTERPOLATION",
+    "TEST.FLIP.ENABLED",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """What identifies a model.
+
+    Attributes:
+        name: for titles, such as "WRIMNet-50x".
+        weights: file that the weights came from.
+        config_hash: of the configuration.
+        model_hash: of everything that shapes an embedding: two models with the same hash agree.
+    """
+
+    name: str
+    weights: str
+    config_hash: str
+    model_hash: str
+
+
+class Embedder:
+    """A trained model with its preprocessing; made by :func:`wrimnet.load`.
+
+    Args:
+        model: a :class:`wrimnet.modeling.network.CrossModalityNetwork`; put in evaluation mode.
+        extraction: how images are read and embedded.
+        facts: identify the model.
+    """
+
+    def __init__(self, *, model: nn.Module, extraction: Extraction, facts: ModelFacts) -> None:
+        self.model = model.eval()
+        self.parts = tuple(model.embedding_parts)
+        self.extraction = extraction
+        self.device = extraction.device
+        self.facts = facts
+
+    def __repr__(self) -> str:
+        size = f"{self.extraction.height}x{self.extraction.width}"
+        return (
+            f"Embedder({self.facts.name}, weights {self.facts.weights}, input {size}, D = "
+            f"{self.dim}, on {self.device}, model {self.facts.model_hash[:12]})"
+        )
+
+    @property
+    def dim(self) -> int:
+        """D, the length of an embedding."""
+        return sum(self.model.part_dims[name] for name in self.parts)
+
+    def embed(self, images: Any, modality: int | str) -> np.ndarray:
+        """Embeds images of one modality; a progress bar appears on a terminal.
+
+        Args:
+            images: N paths, PIL images or uint8 arrays (H, W, 3), or one array (N, H, W, 3).
+            modality: "visible" or "infrared", or their numbers in :mod:`wrimnet.modality`.
+
+        Returns:
+            (N, D) float32, rows of unit length, in the order of the images. The similarity of two
+            images, of the same or of different modality, is the dot product of their rows.
+
+        Raises:
+            ValueError: no image, an unreadable or unusable one, or an unknown modality.
+            TimeoutError: a file is in reading for longer than DATALOADER.TIMEOUT.
+        """
+        modality, images = find_modality(modality), _several(images)
+        return self._joined(images, [modality] * len(images))
+
+    def embed_items(self, items: Sequence[ImageItem]) -> np.ndarray:
+        """Embeds images of a dataset, of both modalities, (N, D), rows in their order."""
+        return self._joined([item.path for item in items], [item.modality for item in items])
+
+    def _joined(self, images: Sequence[Any], modalities: Sequence[int]) -> np.ndarray:
+        return join_arrays(self.extraction(self.model, images, modalities), self.parts)
+
+
+def _several(images: Any) -> Sequence[Any]:
+    """The images as a sequence of arrays, PIL images or paths; an array (N, H, W, 3) is one."""
+    single = isinstance(images, str | PathLike | Image.Image)
+    if single or (isinstance(images, np.ndarray) and images.ndim == 3):
+        raise ValueError("one image was given where several are expected; write embed([image])")
+    listed = images if isinstance(images, np.ndarray) else list(images)
+    if len(listed) == 0:
+        raise ValueError("no image to embed: the list is empty")
+    if isinstance(listed, np.ndarray):
+        return listed
+    return [str(image) if isinstance(image, PathLike) else image for image in listed]
+
+
+def load_embedder(
+    config: str | PathLike,
+    weights: str | PathLike | None = None,
+    *,
+    device: str = "auto",
+    options: Sequence[str] = (),
+) -> Embedder:
+    """Loads a trained model; documented in :func:`wrimnet.load`."""
+    if weights is None:
+        config, weights = Path(config, CONFIG), Path(config, FINAL)
+    names = ["MODEL.WEIGHTS", str(weights), "MODEL.DEVICE", device]
+    return build_embedder(setup_cfg(str(config), options=[*options, *names]))
+
+
+def build_embedder(cfg: CfgNode) -> Embedder:
+    """Builds the embedder of a configuration, with MODEL.WEIGHTS in the model.
+
+    Raises:
+        FileNotFoundError: no such weights.
+        ValueError: MODEL.WEIGHTS is empty or not of this model.
+    """
+    return build_embedder_of(cfg, build_trained_model(cfg), Path(cfg.MODEL.WEIGHTS).name)
+
+
+def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
+    """Builds the embedder of a model with its weights in it; ``weights`` says where from."""
+    return Embedder(
+        model=model,
+        extraction=build_extraction(cfg),
+        facts=ModelFacts(
+            name=_title(model),
+            weights=weights,
+            config_hash=config_hash(cfg),
+            model_hash=build_model_hash(cfg, model),
+        ),
+    )
+
+
+def _title(model: nn.Module) -> str:
+    """What people call a network: "WRIMNet-50x", or its class alone where no depth says more."""
+    depth = getattr(getattr(model, "backbone", None), "depth", "")
+    return f"{type(model).__name__}{f'-{depth}' if depth else ''}"
+
+
+def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:
+    """Returns 64 hex digits over the weights that evaluation uses and the keys that shape it."""
+    keys = all_keys(cfg)
+    names = sorted(key.name for key in keys if key.name.startswith("MODEL.WRIM.MIIM."))
+    settings = [[name, get_key(cfg, name)] for name in (*_SHAPING_KEYS, *names)]
+    younger = [key for key in keys if key.hashed == IF_SET] + plugin_keys(cfg.PLUGINS)
+    settings += [
+        [key.name, get_key(cfg, key.name)]
+        for key in younger
+        if key.name.startswith("MODEL.") and get_key(cfg, key.name) != key.default
+    ]
+    digest = hashlib.sha256(json.dumps(settings, default=list).encode())
+    for name, tensor in sorted(evaluation_weights(model).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,228 @@
+"""A trained model in the formats of other programs, with what one must know to use it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+import numpy as np
+import torch
+from fastreid.config import CfgNode
+from jinja2 import Environment, PackageLoader
+from torch import Tensor, nn
+
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.provenance import describe_code, file_sha256
+from wrimnet.evaluation.results import result_tables
+from wrimnet.inference.embedder import Embedder
+from wrimnet.modality import MODALITY_NAMES
+from wrimnet.modeling.embedding import join_parts
+from wrimnet.modeling.weights import evaluation_weights
+from wrimnet.run_folder import CONFIG, find_results
+from wrimnet.tables import markdown_rows
+
+OPSET = 18
+TOLERANCE = 1e-4
+INPUT, OUTPUT = "images", "embeddings"
+_CHECKED_BATCHES = (1, 3)
+
+
+class SingleModalityEmbedder(nn.Module):
+    """Pixels of one modality in, embeddings of unit length out: what a file holds.
+
+    Args:
+        model: has ``embed_parts(images, modality)``.
+        parts: groups that make up the embedding.
+        modality: of all images.
+    """
+
+    def __init__(self, model: nn.Module, parts: Sequence[str], modality: int) -> None:
+        super().__init__()
+        self.model = model
+        self.parts = tuple(parts)
+        self.modality = modality
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float32, RGB, 0..255, not normalised -> (B, D)."""
+        return join_parts(self.model.embed_parts(images, self.modality), self.parts)
+
+
+def export_onnx(
+    model: nn.Module,
+    path: Path,
+    *,
+    parts: Sequence[str],
+    modality: int,
+    size: tuple[int, int],
+    metadata: Mapping[str, str],
+) -> float:
+    """Writes one modality's network and compares it with PyTorch on random images.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        path: of the file.
+        parts: groups that make up the embedding.
+        modality: of the images.
+        size: H, W of the input.
+        metadata: written into the file.
+
+    Returns:
+        The largest cosine distance between the two programs' embeddings.
+
+    Raises:
+        ValueError: a package is missing, or the distance exceeds 1e-4; no file is left then.
+    """
+    onnx, runtime = _import_packages()
+    network = SingleModalityEmbedder(model, parts, modality).eval()
+    example = torch.from_numpy(_random_images(2, size, 0))
+    program = torch.onnx.export(
+        network,
+        (example,),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    proto = program.model_proto
+    for key, value in metadata.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.checker.check_model(proto)
+    content = proto.SerializeToString()
+    distance = largest_distance(network, runtime.InferenceSession(content), size)
+    if not distance <= TOLERANCE:
+        raise ValueError(
+            f"{path.name}: ONNX and PyTorch differ by a cosine distance of {distance:.2e}, more "
+            f"than {TOLERANCE:.0e}; the file is not written. Please report the configuration"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return distance
+
+
+def largest_distance(network: nn.Module, session: Any, size: tuple[int, int]) -> float:
+    """Returns the largest cosine distance over random images in batches of several sizes."""
+    distances = []
+    for seed, batch in enumerate(_CHECKED_BATCHES, start=1):
+        images = _random_images(batch, size, seed)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(images)).double().numpy()
+        found = session.run([OUTPUT], {INPUT: images})[0].astype(np.float64)
+        if found.shape != expected.shape:
+            raise ValueError(f"ONNX returned {found.shape}, PyTorch {expected.shape}")
+        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+        distances.append(np.max(1 - (found * expected).sum(axis=1) / lengths))
+    return float(max(distances))
+
+
+def _random_images(batch: int, size: tuple[int, int], seed: int) -> np.ndarray:
+    rng = np.random.Generator(np.random.Philox(seed))
+    return rng.integers(0, 256, (batch, 3, *size)).astype(np.float32)
+
+
+def _import_packages() -> tuple[ModuleType, ModuleType]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"export to ONNX needs {error.name}: pip install 'wrimnet[export]'"
+        ) from error
+    return onnx, onnxruntime
+
+
+def build_facts(cfg: CfgNode, embedder: Embedder) -> dict[str, str]:
+    """Returns what a user of an exported file must know, as text."""
+    extraction, code = embedder.extraction, describe_code()
+    return {
+        "model": embedder.facts.name,
+        "config_hash": embedder.facts.config_hash,
+        "model_hash": embedder.facts.model_hash,
+        "weights_sha256": file_sha256(cfg.MODEL.WEIGHTS),
+        "embedding_size": str(embedder.dim),
+        "embedding_parts": "+".join(embedder.parts),
+        "input_size": f"{extraction.height}x{extraction.width} (height x width)",
+        "resize": f"PIL {extraction.interpolation}, antialiased, aspect ratio not kept",
+        "pixel_mean": " ".join(map(str, cfg.MODEL.PIXEL_MEAN)),
+        "pixel_std": " ".join(map(str, cfg.MODEL.PIXEL_STD)),
+        "wrimnet": str(code["wrimnet"]),
+        "torch": str(code["torch"]),
+        "commit": str(code["commit"]),
+    }
+
+
+def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Path, float]:
+    """Writes one file per modality; returns each with its cosine distance to PyTorch.
+
+    The model goes to the CPU for it and back.
+    """
+    written = {}
+    embedder.model.cpu()
+    for modality, name in enumerate(MODALITY_NAMES):
+        metadata = {
+            **build_facts(cfg, embedder),
+            "modality": name,
+            "opset": str(OPSET),
+            "input": f"{INPUT}: float32 (batch, 3, height, width), RGB, 0..255",
+            "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), unit length",
+            "normalisation": "inside the graph: (pixel - pixel_mean) / pixel_std",
+        }
+        path = folder / f"wrimnet_{name}.onnx"
+        written[path] = export_onnx(
+            embedder.model,
+            path,
+            parts=embedder.parts,
+            modality=modality,
+            size=(embedder.extraction.height, embedder.extraction.width),
+            metadata=metadata,
+        )
+    embedder.model.to(embedder.device)
+    return written
+
+
+def build_safetensors(
+    cfg: CfgNode, embedder: Embedder, folder: Path, run: str | None = None
+) -> Path:
+    """Writes the weights that evaluation uses, the configuration and the model card.
+
+    Args:
+        cfg: the model's configuration, with MODEL.WEIGHTS.
+        embedder: the model.
+        folder: gets the three files.
+        run: folder whose results the card shows.
+
+    Raises:
+        ValueError: the package is missing.
+    """
+    try:
+        from safetensors.torch import save_file
+    except ModuleNotFoundError as error:
+        raise ValueError("export needs safetensors: pip install 'wrimnet[export]'") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    facts, path = build_facts(cfg, embedder), folder / "wrimnet.safetensors"
+    save_file(evaluation_weights(embedder.model), path, metadata=facts)
+    (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
+    (folder / "README.md").write_text(build_model_card(cfg, facts, run), encoding="utf-8")
+    return path
+
+
+def build_model_card(cfg: CfgNode, facts: Mapping[str, str], run: str | None) -> str:
+    """Returns the card in Markdown: what a published model must say about itself."""
+    content = find_results(run) if run else None
+    if content is None:
+        synthetic, results = build_dataset(cfg).is_synthetic, []
+    else:
+        synthetic, results = content["description"]["synthetic"], result_tables(content)
+    environment = Environment(loader=PackageLoader("wrimnet.inference", ""))  # Markdown, no HTML
+    return environment.get_template("model_card.md.j2").render(
+        dataset=f"{cfg.DATASETS.NAMES[0]}{' (synthetic)' if synthetic else ''}",
+        synthetic=synthetic,
+        facts=facts,
+        tables=[markdown_rows(table.header, table.rows, num_words=3) for table in results],
+        lines=[line for table in results for line in table.lines],
+    )

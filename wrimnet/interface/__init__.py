@@ -1,1 +1,0 @@
-"""A trained model as something to call: images in, embeddings out."""

@@ -1,0 +1,167 @@
+"""The total loss, as a list of terms in the order of the paper, whose last formula it is.
+
+    L = L_cls_P5 + L_tri_P5 + lambda1 L_CMKIC_P5 + lambda2 (L_cls_P4 + L_tri_P4)
+
+A term of one's own is appended by :func:`register_term`, from a module that PLUGINS names. It is
+then in the total, in the log as ``loss_NAME`` and ``raw/NAME``, and in the report of a value that
+is not finite. A term of weight 0 is neither computed nor logged.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from wrimnet.losses.classification import partitioned_classification_loss
+from wrimnet.losses.cmkic import Reduction, cmkic_loss
+from wrimnet.losses.pairs import check_cross_modality_pairs, check_identity_pairs
+from wrimnet.losses.triplet import triplet_loss
+
+
+class LossInputs(NamedTuple):
+    """What a term is computed from.
+
+    Where processes share a batch, ``output`` and ``targets`` are of this process's B images, and
+    ``gather`` makes of rows (B, ...) those of all N images of the batch, visible ones first.
+
+    Args:
+        output: of the network's head, such as :class:`wrimnet.modeling.aicl_head.HeadOutput`.
+        targets: (B,) classes.
+        pids: (N,) classes of the whole batch.
+        modality: (N,) VISIBLE or INFRARED, of the whole batch.
+        gather: (B, ...) -> (N, ...).
+    """
+
+    output: Any
+    targets: Tensor
+    pids: Tensor
+    modality: Tensor
+    gather: Callable[[Tensor], Tensor]
+
+
+def _no_check(labels: Tensor, modality: Tensor) -> None:
+    """Of a term that every batch of the sampler fits."""
+
+
+class LossTerm(NamedTuple):
+    """One term of the total.
+
+    Args:
+        name: in the log.
+        compute: (inputs, settings by name) -> scalar.
+        weights: configuration keys whose product is the weight.
+        settings: argument name -> configuration key.
+        check: refuses (labels (N,), modality (N,)), on the CPU, that the term cannot be computed
+            from.
+    """
+
+    name: str
+    compute: Callable[..., Tensor]
+    weights: tuple[str, ...]
+    settings: Mapping[str, str] = {}
+    check: Callable[[Tensor, Tensor], None] = _no_check
+
+
+def _classification(inputs: LossInputs, label_smoothing: float) -> Tensor:
+    return partitioned_classification_loss(
+        inputs.output.main.logits, inputs.targets, label_smoothing=label_smoothing
+    )
+
+
+def _triplet(inputs: LossInputs, margin: float) -> Tensor:
+    return triplet_loss(inputs.gather(inputs.output.main.pooled), inputs.pids, margin=margin)
+
+
+def _cmkic(inputs: LossInputs, top_k: int, temperature: float, reduction: Reduction) -> Tensor:
+    return cmkic_loss(
+        inputs.gather(inputs.output.contrastive),
+        inputs.pids,
+        inputs.modality,
+        top_k=top_k,
+        temperature=temperature,
+        reduction=reduction,
+    )
+
+
+def _auxiliary_classification(inputs: LossInputs, label_smoothing: float) -> Tensor:
+    return partitioned_classification_loss(
+        inputs.output.auxiliary.logits, inputs.targets, label_smoothing=label_smoothing
+    )
+
+
+def _auxiliary_triplet(inputs: LossInputs, margin: float) -> Tensor:
+    return triplet_loss(inputs.gather(inputs.output.auxiliary.pooled), inputs.pids, margin=margin)
+
+
+def _check_identity_pairs(labels: Tensor, modality: Tensor) -> None:
+    check_identity_pairs(labels)
+
+
+_WRIM = "MODEL.WRIM"
+_SMOOTHING = {"label_smoothing": f"{_WRIM}.CLASSIFICATION.LABEL_SMOOTHING"}
+_MARGIN = {"margin": f"{_WRIM}.TRIPLET.MARGIN"}
+_AUXILIARY = (f"{_WRIM}.AUXILIARY.ENABLED", f"{_WRIM}.AUXILIARY.WEIGHT")  # lambda2
+
+TERMS = [
+    LossTerm("cls", _classification, (f"{_WRIM}.CLASSIFICATION.WEIGHT",), _SMOOTHING),
+    LossTerm("tri", _triplet, (f"{_WRIM}.TRIPLET.WEIGHT",), _MARGIN, _check_identity_pairs),
+    LossTerm(
+        "cmkic",
+        _cmkic,
+        (f"{_WRIM}.CMKIC.WEIGHT",),  # lambda1
+        {
+            "top_k": f"{_WRIM}.CMKIC.TOP_K",
+            "temperature": f"{_WRIM}.CMKIC.TEMPERATURE",
+            "reduction": f"{_WRIM}.CMKIC.REDUCTION",
+        },
+        check_cross_modality_pairs,
+    ),
+    LossTerm(
+        "cls_aux",
+        _auxiliary_classification,
+        (*_AUXILIARY, f"{_WRIM}.CLASSIFICATION.WEIGHT"),
+        _SMOOTHING,
+    ),
+    LossTerm("tri_aux", _auxiliary_triplet, (*_AUXILIARY, f"{_WRIM}.TRIPLET.WEIGHT"), _MARGIN),
+]
+
+
+def register_term(term: LossTerm) -> None:
+    """Appends a term to the total of every network that is built from now on.
+
+    Raises:
+        ValueError: there is a term of that name.
+    """
+    if any(other.name == term.name for other in TERMS):
+        raise ValueError(f"there is a loss term {term.name!r} already; give yours another name")
+    TERMS.append(term)
+
+
+class WeightedTerm(NamedTuple):
+    """A term with its weight, above 0, and its settings, as a configuration has them."""
+
+    term: LossTerm
+    weight: float
+    settings: dict[str, Any]
+
+    def __call__(self, inputs: LossInputs) -> Tensor:
+        """Computes the term, without its weight."""
+        return self.term.compute(inputs, **self.settings)
+
+
+def weighted_terms(read: Callable[[str], Any]) -> dict[str, WeightedTerm]:
+    """Returns the terms that have a weight, by name, in the order of the total.
+
+    Args:
+        read: configuration key -> value; None where there is no such key, as for a term whose
+            plugin this configuration does not name.
+    """
+    found = {}
+    for term in TERMS:
+        weight = 1.0
+        for factor in map(read, term.weights):
+            weight *= factor or 0.0
+        if weight > 0:
+            settings = {argument: read(key) for argument, key in term.settings.items()}
+            found[term.name] = WeightedTerm(term, weight, settings)
+    return found

@@ -1,0 +1,185 @@
+"""AICL head: both levels, contrastive embedding, test embedding (METHOD section 4)."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode, configurable
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wrimnet.layers.partition import global_average_pool, partition_pool
+
+
+class LevelOutput(NamedTuple):
+    """What the head computes of one level.
+
+    Args:
+        pooled: (B, C), the global feature before the BN-neck.
+        necks: S + 1 tensors (B, C) after the BN-neck: the global feature, then the stripes.
+        logits: S + 1 tensors (B, num_classes); empty without classifiers or in evaluation.
+        contrastive: (B, E), projection of ``pooled``, or None without one.
+    """
+
+    pooled: Tensor
+    necks: list[Tensor]
+    logits: list[Tensor]
+    contrastive: Tensor | None
+
+
+class LevelHead(nn.Module):
+    """Pools a level's map and classifies the global feature and each stripe (METHOD section 4).
+
+    Args:
+        channels: C of the level's map.
+        num_stripes: horizontal stripes beside the global feature (N or M).
+        num_classes: training identities; 0 leaves the classifiers out.
+        contrastive_dim: outputs of the projection Linear-BN-ReLU-Linear; 0 leaves it out.
+    """
+
+    def __init__(
+        self, *, channels: int, num_stripes: int, num_classes: int, contrastive_dim: int
+    ) -> None:
+        super().__init__()
+        self.num_stripes = num_stripes
+        parts = range(num_stripes + 1)
+        self.necks = nn.ModuleList(_bn_neck(channels, trained=num_classes > 0) for _ in parts)
+        self.classifiers = nn.ModuleList(
+            _classifier(channels, num_classes) for _ in parts if num_classes
+        )
+        self.projection = _projection(channels, contrastive_dim) if contrastive_dim else None
+
+    def forward(self, features: Tensor) -> LevelOutput:
+        """Returns the :class:`LevelOutput` of ``features`` (B, C, H, W), in float32 or wider."""
+        pooled = global_average_pool(features)
+        parts = [pooled]
+        if self.num_stripes:
+            parts += partition_pool(features, self.num_stripes).unbind(1)
+        necks = [neck(part) for neck, part in zip(self.necks, parts, strict=True)]
+        logits = []
+        if self.training:
+            logits = [layer(neck) for layer, neck in zip(self.classifiers, necks, strict=False)]
+        project = self.training and self.projection is not None
+        return LevelOutput(pooled, necks, logits, self.projection(pooled) if project else None)
+
+
+def unit_features(features: list[Tensor]) -> Tensor:
+    """Concatenates features (B, C), each scaled to unit length, to (B, sum of C)."""
+    return torch.cat([F.normalize(feature, dim=1) for feature in features], dim=1)
+
+
+def _bn_neck(channels: int, *, trained: bool) -> nn.BatchNorm1d:
+    neck = nn.BatchNorm1d(channels)
+    neck.bias.requires_grad_(False)
+    neck.weight.requires_grad_(trained)  # without a classifier no loss reaches it
+    return neck
+
+
+def _classifier(channels: int, num_classes: int) -> nn.Linear:
+    classifier = nn.Linear(channels, num_classes, bias=False)
+    nn.init.normal_(classifier.weight, std=0.01)
+    return classifier
+
+
+def _projection(channels: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(channels, channels),
+        nn.BatchNorm1d(channels),
+        nn.ReLU(inplace=True),
+        nn.Linear(channels, outputs),
+    )
+
+
+RESNET50_LEVELS = {"main": 2048, "auxiliary": 1024}
+
+
+class HeadOutput(NamedTuple):
+    """Both levels' outputs (``auxiliary`` may be None) and z (B, E) or (B, 2E) of unit length."""
+
+    main: LevelOutput
+    auxiliary: LevelOutput | None
+    contrastive: Tensor | None
+
+
+@REID_HEADS_REGISTRY.register()
+class AICLHead(nn.Module):
+    """Auxiliary-information contrastive head over a dict of named levels.
+
+    Args:
+        main: head of the main level (f_g, f_1..f_N).
+        auxiliary: head of the auxiliary level (Q_g, Q_1..Q_M), or None (Table S4).
+        part_dims: length of each group of the test embedding: global, stripes, auxiliary.
+    """
+
+    @configurable
+    def __init__(
+        self, *, main: LevelHead, auxiliary: LevelHead | None, part_dims: dict[str, int]
+    ) -> None:
+        super().__init__()
+        self.main = main
+        self.auxiliary = auxiliary
+        self.part_dims = part_dims
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, channels: Mapping[str, int] = RESNET50_LEVELS
+    ) -> dict[str, Any]:
+        """Reads ``cfg.MODEL.WRIM``; ``channels`` are those of the backbone's levels."""
+        wrim, num_classes = cfg.MODEL.WRIM, cfg.MODEL.HEADS.NUM_CLASSES
+        contrastive_dim = wrim.CMKIC.EMBEDDING_DIM if wrim.CMKIC.WEIGHT > 0 else 0
+        classified = num_classes if wrim.CLASSIFICATION.WEIGHT > 0 else 0
+        main = LevelHead(
+            channels=channels["main"],
+            num_stripes=wrim.MAIN.STRIPES,
+            num_classes=classified,
+            contrastive_dim=contrastive_dim,
+        )
+        auxiliary = None
+        if wrim.AUXILIARY.ENABLED:
+            auxiliary = LevelHead(
+                channels=channels["auxiliary"],
+                num_stripes=wrim.AUXILIARY.STRIPES,
+                num_classes=classified if wrim.AUXILIARY.WEIGHT > 0 else 0,
+                contrastive_dim=contrastive_dim,
+            )
+        part_dims = {"global": channels["main"]}
+        if wrim.MAIN.STRIPES:
+            part_dims["stripes"] = channels["main"] * wrim.MAIN.STRIPES
+        if wrim.AUXILIARY.ENABLED:
+            part_dims["auxiliary"] = channels["auxiliary"] * (wrim.AUXILIARY.STRIPES + 1)
+        return {"main": main, "auxiliary": auxiliary, "part_dims": part_dims}
+
+    def forward(self, levels: dict[str, Tensor]) -> HeadOutput:
+        """Computes both levels.
+
+        Args:
+            levels: "main" and "auxiliary" feature maps (B, C, H, W).
+        """
+        main = self.main(levels["main"])
+        auxiliary = self.auxiliary(levels["auxiliary"]) if self.auxiliary is not None else None
+        return HeadOutput(main, auxiliary, _contrastive_embedding(main, auxiliary))
+
+    def parts(self, output: HeadOutput) -> dict[str, Tensor]:
+        """Groups the BN-neck features for testing.
+
+        Returns:
+            "global" f_g, "stripes" f_1..f_N and "auxiliary" Q_g, Q_1..Q_M as far as they exist,
+            each (B, part_dims[group]): its features scaled to unit length and concatenated.
+        """
+        groups = {"global": output.main.necks[:1], "stripes": output.main.necks[1:]}
+        if output.auxiliary is not None:
+            groups["auxiliary"] = output.auxiliary.necks
+        return {name: unit_features(features) for name, features in groups.items() if features}
+
+
+def _contrastive_embedding(main: LevelOutput, auxiliary: LevelOutput | None) -> Tensor | None:
+    """Z = L2norm(concat(L2norm(proj_main(f_g)), L2norm(proj_aux(Q_g)))) (METHOD section 4)."""
+    if main.contrastive is None:
+        return None
+    projections = [main.contrastive]
+    if auxiliary is not None:
+        projections.append(auxiliary.contrastive)
+    return F.normalize(unit_features(projections), dim=1)

@@ -1,0 +1,294 @@
+"""Backbones of other libraries, with MIIMs after their Blocks, as networks with two named levels.
+
+A backbone is a module ``(images (B, 3, H, W), number of visible ones) -> {"main": (B, C, h, w),
+"auxiliary": (B, C', h', w')}`` with ``level_channels``, the channels of each level. What FastReID's
+registry holds under MODEL.BACKBONE.NAME is one already, or a network of four Blocks, which
+:class:`StagedBackbone` makes one of.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+from torch import Tensor, nn
+from torchvision import models
+
+from wrimnet.config.keys import KEYS
+from wrimnet.layers.miim import MIIM
+from wrimnet.layers.per_modality import PerModality
+from wrimnet.modeling.weights import load_imagenet_weights, load_network_weights
+
+STAGES = ("layer1", "layer2", "layer3", "layer4")  # of every ResNet
+_CLASSIFIERS = ("fc", "classifier", "head", "heads")
+_PROBE = (1, 3, 96, 64)
+
+
+class StagedBackbone(nn.Module):
+    """A network of four Blocks, each followed by a MIIM where one is asked for.
+
+    Args:
+        network: (B, 3, H, W) -> anything; its Blocks give maps (B, C, h, w).
+        stages: names of its Blocks 1 to 4.
+
+    Attributes:
+        channels: of the maps after Blocks 1 to 4.
+        level_channels: "main" is Block 4, "auxiliary" Block 3.
+
+    Raises:
+        ValueError: no Block of that name, or one that gives no map.
+    """
+
+    def __init__(self, network: nn.Module, stages: Sequence[str] = STAGES) -> None:
+        super().__init__()
+        self.network = _without_classifier(network)
+        self.stages = tuple(stages)
+        self.miims = nn.ModuleDict()
+        self._num_visible = 0
+        self._maps: dict[int, Tensor] = {}
+        for stage, name in enumerate(self.stages, start=1):
+            last_of(_named_block(network, name)).register_forward_hook(partial(self._after, stage))
+        self.channels = self._probe_channels()
+        self.level_channels = {"main": self.channels[3], "auxiliary": self.channels[2]}
+
+    @property
+    def main_block(self) -> nn.Module:
+        """Where the features after Block 3 go in."""
+        block = self.network.get_submodule(self.stages[3])
+        return block[0] if isinstance(block, nn.Sequential) else block
+
+    def forward(self, images: Tensor, num_visible: int) -> dict[str, Tensor]:
+        """Computes the feature maps of the two levels; see :class:`WRIMResNet`."""
+        self._num_visible = num_visible
+        self.network(images)
+        maps, self._maps = self._maps, {}
+        return {"main": maps[4], "auxiliary": maps[3]}
+
+    def _after(self, stage: int, block: nn.Module, inputs: Any, features: Tensor) -> Tensor:
+        """What the network goes on with after a Block."""
+        features = run_miim(self.miims, stage, features, self._num_visible)
+        self._maps[stage] = features
+        return features
+
+    @torch.no_grad()
+    def _probe_channels(self) -> tuple[int, ...]:
+        training = self.network.training
+        self.network.eval()(torch.zeros(_PROBE))
+        self.network.train(training)
+        maps, self._maps = self._maps, {}
+        found = [maps.get(stage) for stage in range(1, 5)]
+        if any(value is None or value.ndim != 4 for value in found):
+            raise ValueError(
+                f"MODEL.BACKBONE.STAGES = {self.stages}: expected four Blocks that each give a map "
+                "(B, C, h, w); a network without maps, such as a transformer, needs a backbone of "
+                "your own"
+            )
+        return tuple(value.shape[1] for value in found)
+
+
+def _named_block(network: nn.Module, name: str) -> nn.Module:
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        names = [child for child, _ in network.named_children()]
+        raise ValueError(
+            f"MODEL.BACKBONE.STAGES names {name!r}, which the network does not have; it has {names}"
+        ) from None
+
+
+def last_of(block: nn.Module) -> nn.Module:
+    """The last module of a sequence: some networks call the parts, not the sequence."""
+    return block[-1] if isinstance(block, nn.Sequential) else block
+
+
+def run_miim(miims: nn.ModuleDict, stage: int, features: Tensor, num_visible: int) -> Tensor:
+    """Sends a Block's features through its MIIM, if it has one."""
+    if str(stage) not in miims:
+        return features
+    miim = miims[str(stage)]
+    return miim(features, num_visible) if isinstance(miim, PerModality) else miim(features)
+
+
+def build_miims(cfg: CfgNode, channels: Sequence[int]) -> nn.ModuleDict:
+    """Builds the MIIMs of ``cfg.MODEL.WRIM.MIIM``: one per modality or one for both, by Block.
+
+    Args:
+        cfg: the configuration.
+        channels: of the maps after Blocks 1 to 4.
+    """
+    miim, built = cfg.MODEL.WRIM.MIIM, nn.ModuleDict()
+    for stage in sorted((*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)):
+        build = partial(
+            MIIM,
+            channels=channels[stage - 1],
+            reduction=miim.REDUCTION[stage - 1],
+            stride=miim.STRIDE[stage - 1],
+            num_heads=miim.NUM_HEADS,
+            region_size=miim.REGION_SIZE,
+            fusion=miim.FUSION,
+            residual=miim.RESIDUAL,
+        )
+        built[str(stage)] = PerModality(build) if stage in miim.SEPARATE_STAGES else build()
+    return built
+
+
+def check_miim(cfg: CfgNode) -> None:
+    """Raises ValueError if the stage lists or the per-Block numbers of MIIM do not fit."""
+    miim = cfg.MODEL.WRIM.MIIM
+    stages = (*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)
+    if len(set(stages)) != len(stages):
+        raise ValueError(
+            f"MODEL.WRIM.MIIM.SEPARATE_STAGES = {miim.SEPARATE_STAGES} and SHARED_STAGES = "
+            f"{miim.SHARED_STAGES}: expected Blocks 1 to 4, each at most once"
+        )
+
+
+def build_level_backbone(cfg: CfgNode) -> nn.Module:
+    """Builds the backbone that MODEL.BACKBONE.NAME names, with two named levels.
+
+    One of FastReID's own ResNets (``build_resnet_backbone``, with IBN or SE layers) gets MIIMs
+    here; any other has to offer ``level_channels`` itself.
+
+    Raises:
+        ValueError: the backbone is neither, or does not know SOLVER.ACTIVATION_CHECKPOINTING.
+    """
+    build = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
+    backbone = _build_of_fastreid(cfg, build) if _is_of_fastreid(build) else build(cfg)
+    if not hasattr(backbone, "level_channels"):
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME = {cfg.MODEL.BACKBONE.NAME!r} gives a {type(backbone).__name__} "
+            "without level_channels; wrap it in wrimnet.modeling.backbones.StagedBackbone"
+        )
+    if cfg.SOLVER.ACTIVATION_CHECKPOINTING and not hasattr(backbone, "activation_checkpointing"):
+        raise ValueError(
+            f"SOLVER.ACTIVATION_CHECKPOINTING: {cfg.MODEL.BACKBONE.NAME} cannot recompute its "
+            "Blocks; turn it off, or use build_wrim_resnet_backbone"
+        )
+    return backbone
+
+
+def check_unread(cfg: CfgNode, *names: str) -> None:
+    """Raises ValueError if a key of MODEL.BACKBONE was set that the chosen backbone does not read.
+
+    Args:
+        cfg: the configuration.
+        names: the keys, below MODEL.BACKBONE.
+    """
+    for key in KEYS:
+        group, _, name = key.name.rpartition(".")
+        if group != "MODEL.BACKBONE" or name not in names:
+            continue
+        if cfg.MODEL.BACKBONE[name] != key.default:
+            raise ValueError(
+                f"{key.name} = {cfg.MODEL.BACKBONE[name]!r}: {cfg.MODEL.BACKBONE.NAME} does not "
+                "read it; leave it out or choose another MODEL.BACKBONE.NAME"
+            )
+
+
+def check_level_backbone(cfg: CfgNode) -> None:
+    """Raises ValueError if a key was set that a ResNet of FastReID does not read."""
+    if _is_of_fastreid(BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)):
+        check_unread(cfg, "ARCHITECTURE", "STAGES", "MAX_POOL")
+        check_miim(cfg)
+
+
+def _is_of_fastreid(build: Callable[[CfgNode], nn.Module]) -> bool:
+    return build.__module__.startswith("fastreid.")
+
+
+def _build_of_fastreid(cfg: CfgNode, build: Callable[[CfgNode], nn.Module]) -> StagedBackbone:
+    """FastReID's own loading of weights is not used: it leaves out silently what does not fit."""
+    without = cfg.clone()
+    without.defrost()
+    without.MODEL.BACKBONE.PRETRAIN = False
+    network, backbone = build(without), cfg.MODEL.BACKBONE
+    if backbone.PRETRAIN:
+        plain = not (backbone.WITH_IBN or backbone.WITH_SE)
+        if not plain and not backbone.PRETRAIN_PATH:
+            raise ValueError(
+                "MODEL.BACKBONE.PRETRAIN: ImageNet weights of a ResNet with IBN or SE layers are "
+                "not downloaded; name a file in PRETRAIN_PATH, or set PRETRAIN False"
+            )
+        load_imagenet_weights(network, depth=backbone.DEPTH, path=backbone.PRETRAIN_PATH)
+    return _build_staged(cfg, network, STAGES)
+
+
+def _build_staged(cfg: CfgNode, network: nn.Module, stages: Sequence[str]) -> StagedBackbone:
+    backbone = StagedBackbone(network, cfg.MODEL.BACKBONE.STAGES or stages)
+    if cfg.MODEL.BACKBONE.LAST_STRIDE == 1:
+        remove_stride(network.get_submodule(backbone.stages[3]))
+    backbone.miims = build_miims(cfg, backbone.channels)
+    return backbone
+
+
+def remove_stride(block: nn.Module) -> None:
+    """Lets the convolutions of a Block keep the size of the map."""
+    for module in block.modules():
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+
+
+@BACKBONE_REGISTRY.register()
+def build_torchvision_backbone(cfg: CfgNode) -> StagedBackbone:
+    """Builds torchvision's network MODEL.BACKBONE.ARCHITECTURE with MIIMs."""
+    backbone = cfg.MODEL.BACKBONE
+    try:
+        weights = "DEFAULT" if backbone.PRETRAIN and not backbone.PRETRAIN_PATH else None
+        network = models.get_model(backbone.ARCHITECTURE, weights=weights)
+    except ValueError as error:
+        raise ValueError(
+            f"MODEL.BACKBONE.ARCHITECTURE = {backbone.ARCHITECTURE!r}: {error}"
+        ) from None
+    except OSError as error:
+        raise FileNotFoundError(
+            f"the ImageNet weights of {backbone.ARCHITECTURE} cannot be downloaded ({error}); name "
+            "a local copy in MODEL.BACKBONE.PRETRAIN_PATH, or set MODEL.BACKBONE.PRETRAIN False"
+        ) from error
+    return _build_pretrained(cfg, network, STAGES)
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode) -> StagedBackbone:
+    """Builds timm's network MODEL.BACKBONE.ARCHITECTURE with MIIMs; timm is an extra."""
+    backbone = cfg.MODEL.BACKBONE
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise ValueError("build_timm_backbone needs timm: pip install 'wrimnet[timm]'") from error
+    try:
+        pretrained = backbone.PRETRAIN and not backbone.PRETRAIN_PATH
+        network = timm.create_model(backbone.ARCHITECTURE, pretrained=pretrained, num_classes=0)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"MODEL.BACKBONE.ARCHITECTURE = {backbone.ARCHITECTURE!r}: {error}"
+        ) from None
+    stages = [entry["module"] for entry in network.feature_info][-4:]
+    return _build_pretrained(cfg, network, stages)
+
+
+def _build_pretrained(cfg: CfgNode, network: nn.Module, stages: Sequence[str]) -> StagedBackbone:
+    staged = _build_staged(cfg, network, stages)
+    if cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
+        load_network_weights(staged.network, cfg.MODEL.BACKBONE.PRETRAIN_PATH, _CLASSIFIERS)
+    return staged
+
+
+def _without_classifier(network: nn.Module) -> nn.Module:
+    for name in _CLASSIFIERS:
+        if isinstance(getattr(network, name, None), nn.Module):
+            setattr(network, name, nn.Identity())
+    return network
+
+
+def check_staged_backbone(cfg: CfgNode) -> None:
+    """Raises ValueError if a key was set that networks of other libraries do not read."""
+    check_unread(cfg, "DEPTH", "MAX_POOL", "WITH_IBN", "WITH_SE")
+    check_miim(cfg)
+
+
+build_torchvision_backbone.check_config = check_staged_backbone
+build_timm_backbone.check_config = check_staged_backbone

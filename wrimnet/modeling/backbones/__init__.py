@@ -1,1 +1,0 @@
-"""ResNet with MIIMs and its ImageNet weights."""

@@ -1,0 +1,43 @@
+"""From images to an embedding: the one way, for evaluation, inference, figures and export."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def embed_parts(
+    model: Any, images: Tensor, modality: int, *, flip: bool = False, precision: str = "fp32"
+) -> dict[str, Tensor]:
+    """Embeds images of one modality, group by group.
+
+    Args:
+        model: a :class:`wrimnet.modeling.network.CrossModalityNetwork` in evaluation mode.
+        images: (B, H, W, 3) uint8 on the model's device.
+        modality: of all of them.
+        flip: average each group with that of the mirrored images.
+        precision: "fp32" or "bf16" of the forward pass.
+
+    Returns:
+        For each group float32 (B, D_group).
+    """
+    half = torch.autocast(images.device.type, dtype=torch.bfloat16)
+    with half if precision == "bf16" else nullcontext():
+        parts = model.embed_parts(images, modality)
+        if flip:
+            mirrored = model.embed_parts(images.flip(2), modality)
+            parts = {name: (part + mirrored[name]) / 2 for name, part in parts.items()}
+    return {name: part.float() for name, part in parts.items()}
+
+
+def join_parts(parts: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    """Concatenates groups (B, D_group) and scales each row to unit length, (B, D).
+
+    The length is summed, and the division done, in float64: rows that were joined on another device
+    or in another batch have the same bits.
+    """
+    joined = torch.cat([parts[name] for name in names], dim=1)
+    wide = joined.double()
+    return (wide / torch.linalg.vector_norm(wide, dim=1, keepdim=True)).to(joined.dtype)

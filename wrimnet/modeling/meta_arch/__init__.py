@@ -1,1 +1,0 @@
-"""WRIM-Net itself."""

@@ -1,0 +1,216 @@
+"""Files of weights: read without running code, checked against their checksums, loaded strictly."""
+
+import logging
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+_IMAGENET = {
+    "18x": models.ResNet18_Weights.IMAGENET1K_V1,
+    "34x": models.ResNet34_Weights.IMAGENET1K_V1,
+    "50x": models.ResNet50_Weights.IMAGENET1K_V1,
+    "101x": models.ResNet101_Weights.IMAGENET1K_V1,
+}
+_WRAPPERS = ("model", "state_dict")
+_COUNTER = "num_batches_tracked"
+
+_logger = logging.getLogger("fastreid.wrimnet.weights")
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """Reads a checkpoint file: the one reader, for every use.
+
+    A checkpoint is a zip archive whose records carry CRC-32 sums, which PyTorch does not compare;
+    they are compared here first. Anything that would run code is refused.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, no dictionary, or holding objects other than tensors and plain values.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"weights file {path} does not exist; check MODEL.WEIGHTS")
+    if Path(path).suffix == ".safetensors":
+        return _read_safetensors(path)
+    if zipfile.is_zipfile(path):  # files from before PyTorch 1.6 are none, and have no sums
+        verify(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for files that are no checkpoints
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"{path} is not a checkpoint that can be read safely (it is damaged, or holds "
+            f"objects that could run code): {type(error).__name__}: {reason}"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected a checkpoint")
+    return content
+
+
+def verify(path: str | Path) -> None:
+    """Raises ValueError if ``path`` is no whole archive or a record's CRC-32 does not match."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # zipfile raises many types for damaged archives
+        raise ValueError(f"{path} is not a whole file ({error})") from error
+    if broken is not None:
+        raise ValueError(f"{path} is damaged: the checksum of {broken} does not match")
+
+
+def _read_safetensors(path: str | Path) -> dict:
+    try:
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{path} needs safetensors: pip install 'wrimnet[export]', or give a .pth file"
+        ) from error
+    try:
+        return load_file(path)
+    except Exception as error:  # the library has an exception type of its own for broken files
+        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Reads a state dict, flat or under "model" or "state_dict"; errors of the reader."""
+    content: Any = read_checkpoint(path)
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
+        raise ValueError(
+            f"{path} holds no weights: expected a state dict, or one under {' or '.join(_WRAPPERS)}"
+        )
+    return content
+
+
+def load_weights(model: nn.Module, path: str, *, for_evaluation: bool) -> None:
+    """Fills ``model`` with the weights in ``path``.
+
+    Args:
+        model: network of the configuration at hand.
+        path: see :func:`read_state_dict`.
+        for_evaluation: leave out what only training uses (``model.training_only``), such as
+            classifiers: they depend on the number of training identities.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a file of weights, or of another architecture; lists the differences.
+    """
+    weights, expected = read_state_dict(path), model.state_dict()
+    if for_evaluation:
+        num_all = len(weights)
+        weights, expected = (without_training_only(model, d) for d in (weights, expected))
+        if len(weights) < num_all:
+            left_out = num_all - len(weights)
+            _logger.info("evaluation leaves out %d training-only tensors", left_out)
+    differences = _differences(weights, expected)
+    if differences:
+        raise ValueError(f"weights {path} are not of this model:\n" + "\n".join(differences))
+    model.load_state_dict(weights, strict=not for_evaluation)
+    _logger.info("loaded %d tensors from %s", len(weights), path)
+
+
+def without_training_only(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leaves out what an evaluation of the model does not use."""
+    words = getattr(model, "training_only", ())
+    return {n: tensor for n, tensor in tensors.items() if not any(word in n for word in words)}
+
+
+def evaluation_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Returns the state dict on the CPU without what only training uses, contiguous."""
+    tensors = without_training_only(model, model.state_dict())
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def load_imagenet_weights(resnet: nn.Module, *, depth: str, path: str) -> None:
+    """Fills ``resnet``, whose keys are torchvision's, with ImageNet weights.
+
+    Args:
+        resnet: network without any parameter of our own yet.
+        depth: "18x", "34x", "50x" or "101x"; which file to download when ``path`` is "".
+        path: local file.
+
+    Raises:
+        FileNotFoundError: no such file, or no network to download one.
+        ValueError: not a file of weights, or its keys or shapes are not the network's.
+    """
+    if path:
+        load_network_weights(resnet, path, ("fc.",))
+    else:
+        source = _IMAGENET[depth].url.rpartition("/")[2]
+        _fill(resnet, _download(depth), source, ("fc.",))
+
+
+def load_network_weights(network: nn.Module, path: str, classifiers: Sequence[str]) -> None:
+    """Fills a backbone's network from MODEL.BACKBONE.PRETRAIN_PATH; errors as above.
+
+    Args:
+        network: without its classifier.
+        path: local file.
+        classifiers: beginnings of the names that the file may have beside the network's.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"MODEL.BACKBONE.PRETRAIN_PATH = {path!r} does not exist; give a file with ImageNet "
+            "weights, or set MODEL.BACKBONE.PRETRAIN False to train from scratch"
+        )
+    _fill(network, read_state_dict(path), path, classifiers)
+
+
+def _fill(
+    network: nn.Module, weights: dict[str, Tensor], source: str, classifiers: Sequence[str]
+) -> None:
+    weights = {n: tensor for n, tensor in weights.items() if not n.startswith(tuple(classifiers))}
+    expected = network.state_dict()
+    if not any(name.endswith(_COUNTER) for name in weights):
+        # files from before PyTorch 0.4.1 have no counters of batches; PyTorch starts them at 0
+        weights |= {name: expected[name] for name in expected if name.endswith(_COUNTER)}
+    differences = _differences(weights, expected)
+    if differences:
+        raise ValueError(
+            f"ImageNet weights {source} do not fit the backbone:\n" + "\n".join(differences)
+        )
+    network.load_state_dict(weights)
+
+
+def _download(depth: str) -> dict[str, Tensor]:
+    weights, folder = _IMAGENET[depth], Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        return weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
+    except (URLError, OSError) as error:
+        raise FileNotFoundError(
+            f"cannot download {weights.url} ({error}); put that file into {folder}, or name a "
+            "local copy in MODEL.BACKBONE.PRETRAIN_PATH, or set MODEL.BACKBONE.PRETRAIN False"
+        ) from error
+    except Exception as error:  # torch raises many types for a wrong hash or a damaged file
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"what {weights.url} gave, or its copy in {folder}, is damaged ({reason}); remove the "
+            "copy and start again"
+        ) from error
+
+
+def _differences(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    missing = [f"  missing in the file: {name}" for name in expected if name not in weights]
+    foreign = [f"  not in the model: {name}" for name in weights if name not in expected]
+    of_another_kind = []
+    for name, tensor in expected.items():
+        if name in weights and weights[name].shape != tensor.shape:
+            found, wanted = tuple(weights[name].shape), tuple(tensor.shape)
+            of_another_kind.append(f"  {name}: {found} in the file, {wanted} in the model")
+        elif name in weights and weights[name].dtype != tensor.dtype:
+            found, wanted = weights[name].dtype, tensor.dtype
+            of_another_kind.append(f"  {name}: {found} in the file, {wanted} in the model")
+    return [line for lines in (missing, foreign, of_another_kind) for line in _shortened(lines)]
+
+
+def _shortened(lines: Sequence[str], most: int = 12) -> list[str]:
+    return [*lines[:most], *([f"  and {len(lines) - most} more"] if len(lines) > most else [])]

@@ -1,0 +1,209 @@
+"""The meta-architecture: backbone with MIIMs, AICL head, the total loss."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode, configurable
+from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from torch import Tensor, nn
+
+from wrimnet.config.check import check_fastreid_keys
+from wrimnet.losses.classification import check_targets
+from wrimnet.losses.total import LossInputs, WeightedTerm, weighted_terms
+from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.aicl_head import AICLHead, HeadOutput
+from wrimnet.modeling.backbones import build_level_backbone, check_level_backbone
+from wrimnet.modeling.embedding import join_parts
+from wrimnet.modeling.network import (
+    CrossModalityNetwork,
+    count_visible,
+    num_visible_of,
+    own_rows,
+)
+
+
+@META_ARCH_REGISTRY.register()
+class WRIMNet(CrossModalityNetwork):
+    """WRIM-Net: one forward for a batch whose visible images come first.
+
+    Args:
+        backbone: images and number of visible ones -> named levels.
+        heads: named levels -> :class:`HeadOutput`.
+        terms: of the total loss that have a weight, by name.
+        embedding_parts: groups of features in the test embedding.
+        pixel_mean: per RGB channel, pixel units.
+        pixel_std: per RGB channel, pixel units.
+    """
+
+    training_only = ("classifiers.", "projection.")
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        heads: AICLHead,
+        terms: Mapping[str, WeightedTerm],
+        embedding_parts: Sequence[str],
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+    ) -> None:
+        super().__init__(pixel_mean=pixel_mean, pixel_std=pixel_std)
+        self.backbone = backbone
+        self.heads = heads
+        self.terms = dict(terms)
+        self.embedding_parts = _existing_parts(embedding_parts, heads.part_dims)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Reads ``cfg.MODEL``; raises ValueError for a FastReID key that is not read."""
+        check_fastreid_keys(cfg)
+        backbone = build_level_backbone(cfg)
+        build_head = REID_HEADS_REGISTRY.get(cfg.MODEL.HEADS.NAME)
+        return {
+            "backbone": backbone,
+            "heads": build_head(cfg, channels=backbone.level_channels),
+            "terms": weighted_terms(partial(_read, cfg)),
+            "embedding_parts": cfg.MODEL.WRIM.EMBEDDING_PARTS,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+        }
+
+    @staticmethod
+    def check_config(cfg: CfgNode) -> None:
+        """Refuses a backbone's key that is not read."""
+        check_level_backbone(cfg)
+
+    @property
+    def part_dims(self) -> dict[str, int]:
+        """Length of each group of the test embedding."""
+        return self.heads.part_dims
+
+    def compiled_functions(self) -> list[tuple[nn.Module, str]]:
+        """The backbone with its MIIMs, and the loss terms."""
+        return [(self.backbone, "forward"), (self, "loss_terms")]
+
+    def explained_layer(self) -> nn.Module | None:
+        """Block 4: its input, the features after Block 3, feeds both levels."""
+        return getattr(self.backbone, "main_block", None)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor] | Tensor:
+        """Returns the weighted loss terms in training, the test embedding (B, D) in evaluation."""
+        num_visible = count_visible(batch["modality"])
+        if self.training:
+            self.check_labels(batch.get("labels", batch["targets"]), batch["modality"])
+        levels = self.backbone(self.preprocess_image(batch["images"]), num_visible)
+        output = self.compute_heads(levels)
+        if self.training:
+            return self.losses(output, batch["targets"], num_visible)
+        return join_parts(self.heads.parts(output), self.embedding_parts)
+
+    def compute_heads(self, levels: dict[str, Tensor]) -> HeadOutput:
+        """Runs the head outside autocast: pooled features, logits and losses stay float32."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.heads(levels)
+
+    def losses(self, output: HeadOutput, targets: Tensor, num_visible: int) -> dict[str, Tensor]:
+        """Computes the total, term by term; see :mod:`wrimnet.losses.total`.
+
+        Args:
+            output: of the head.
+            targets: (B,) labels of the training identities.
+            num_visible: the first so many samples are visible.
+
+        Returns:
+            Weighted terms, those of weight 0 left out; their sum is the objective. The raw ones
+            stay in ``raw_losses`` for logging.
+        """
+        raw = self.loss_terms(output, targets, num_visible)
+        self.raw_losses = {name: value.detach() for name, value in raw.items()}
+        return {f"loss_{name}": self.terms[name].weight * value for name, value in raw.items()}
+
+    def loss_terms(
+        self, output: HeadOutput, targets: Tensor, num_visible: int
+    ) -> dict[str, Tensor]:
+        """Computes the terms that have a weight, without it; reads no value on the host.
+
+        Where processes share a batch, a classification term is the mean over this process's images,
+        and the others, which compare images, are those of the whole batch.
+        """
+        pids = self.gather(targets, num_visible)
+        index = torch.arange(len(pids), device=pids.device)
+        visible = index < num_visible * len(pids) // len(targets)
+        inputs = LossInputs(
+            output=output,
+            targets=targets,
+            pids=pids,
+            modality=torch.where(visible, VISIBLE, INFRARED),
+            gather=lambda rows: self.gather(rows, num_visible),
+        )
+        return {name: term(inputs) for name, term in self.terms.items()}
+
+    def check_labels(self, labels: Tensor, modality: Tensor) -> None:
+        """Refuses labels that a loss term of the total cannot be computed from.
+
+        Args:
+            labels: (B,); on a GPU they are not looked at, which would make the host wait.
+            modality: (B,), on the CPU.
+
+        Raises:
+            ValueError: a label beyond the classes, or an image that lacks a pair; names the image.
+        """
+        if labels.device.type != "cpu":
+            return
+        if "cls" in self.terms:
+            self._check_classes(labels)
+        if self.gather is own_rows:  # else pairs may lie on two processes
+            for weighted in self.terms.values():
+                weighted.term.check(labels, modality)
+
+    def _check_classes(self, labels: Tensor) -> None:
+        classifiers = self.heads.main.classifiers
+        if not classifiers:
+            raise ValueError(
+                "MODEL.HEADS.NUM_CLASSES = 0: the network has no classifier to train; set it to "
+                "the number of training identities"
+            )
+        check_targets(labels, classifiers[0].out_features)
+
+    def embed_parts(self, images: Tensor, modality: int) -> dict[str, Tensor]:
+        """Embeds images of one modality, group by group, in evaluation mode.
+
+        Args:
+            images: as in :meth:`forward`.
+            modality: VISIBLE or INFRARED.
+
+        Returns:
+            As :meth:`AICLHead.parts`.
+        """
+        num_visible = num_visible_of(images, modality)
+        levels = self.backbone(self.preprocess_image(images), num_visible)
+        return self.heads.parts(self.compute_heads(levels))
+
+
+def _read(cfg: CfgNode, name: str) -> Any:
+    """The value of a dotted key, None where there is no such key."""
+    node = cfg
+    for part in name.split("."):
+        if part not in node:
+            return None
+        node = node[part]
+    return node
+
+
+def _existing_parts(names: Sequence[str], part_dims: dict[str, int]) -> tuple[str, ...]:
+    allowed = ("global", "stripes", "auxiliary")
+    unknown = [name for name in names if name not in allowed]
+    if unknown or not names:
+        raise ValueError(f"MODEL.WRIM.EMBEDDING_PARTS = {tuple(names)}: expected some of {allowed}")
+    existing = tuple(name for name in allowed if name in names and name in part_dims)
+    if not existing:
+        raise ValueError(
+            f"MODEL.WRIM.EMBEDDING_PARTS = {tuple(names)}: the network has only {list(part_dims)}"
+        )
+    return existing

@@ -1,0 +1,85 @@
+"""What YAML and the command line name, found in FastReID's registries."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.utils.registry import Registry
+
+
+def find_registered(registry: Registry, name: str, key: str) -> Any:
+    """Returns what is registered under a name.
+
+    Args:
+        registry: one of FastReID's.
+        name: as YAML has it.
+        key: the configuration key that holds the name.
+
+    Raises:
+        ValueError: nothing of that name; lists what there is and how one's own gets there.
+    """
+    if name not in registry._obj_map:
+        raise ValueError(
+            f"{key} = {name!r}: expected one of {', '.join(sorted(registry._obj_map))}; a module "
+            "of your own that registers another is named in PLUGINS"
+        )
+    return registry.get(name)
+
+
+def datasets() -> dict[str, Any]:
+    """Returns the cross-modality datasets that are registered, by name.
+
+    FastReID's own datasets have one modality; ours are told by the protocols they carry.
+
+    Raises:
+        KeyError: nothing has registered any.
+    """
+    found = {
+        name: dataset
+        for name, dataset in DATASET_REGISTRY._obj_map.items()
+        if getattr(dataset, "protocols", None)
+    }
+    if not found:
+        raise KeyError("no dataset is registered yet; import wrimnet.plugin first")
+    return found
+
+
+def find_dataset(name: str) -> Any:
+    """Returns a dataset's class by its name, title or alias, in any case, with any separator.
+
+    Raises:
+        KeyError: no dataset is called so.
+    """
+    wanted = _letters(name)
+    for found in datasets().values():
+        if wanted in map(_letters, (found.name, found.title, *found.aliases)):
+            return found
+    raise KeyError(f"dataset {name!r} is unknown; use one of {', '.join(titles())}")
+
+
+def titles() -> list[str]:
+    """Returns what people call the datasets."""
+    return [found.title for found in datasets().values()]
+
+
+def only_dataset(names: Sequence[str]) -> Any:
+    """Returns the class of the one dataset that DATASETS.NAMES names.
+
+    Raises:
+        ValueError: another number of names, or an unknown one.
+    """
+    try:
+        (name,) = names
+        return find_dataset(name)
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"DATASETS.NAMES = {tuple(names)}: expected exactly one of {', '.join(titles())}, such "
+            'as ("LLCM",)'
+        ) from None
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", str(name).lower())

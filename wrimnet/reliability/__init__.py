@@ -1,1 +1,0 @@
-"""The fault drill: real runs under kills, damaged files, full disks and hostile input."""

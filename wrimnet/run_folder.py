@@ -1,0 +1,100 @@
+"""The folder of a run: what its files are called, and how they are read."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wrimnet.atomic_files import write_file
+
+# written by training
+CONFIG, LOG, METRICS = "config.yaml", "log.txt", "metrics.json"
+RESULTS, RESULTS_TABLE = "results.json", "results.csv"
+LAST, BEST, FINAL = "last_checkpoint", "model_best.pth", "model_final.pth"
+ENVIRONMENT, FIGURES, FIGURE_LIST, REPORT = (
+    "environment.json",
+    "figures",
+    "figures.json",
+    "report.html",
+)
+# written by the tools that run experiments
+RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
+
+TRACES = (METRICS, BEST, FINAL)  # what a run leaves before or without a checkpoint
+_CHECKPOINT = re.compile(r"checkpoint_\d{8,}\.pth")
+
+
+def checkpoint_path(folder: Path, iteration: int) -> Path:
+    """Returns where the checkpoint after so many iterations lies."""
+    return folder / f"checkpoint_{iteration:08d}.pth"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Lists the full checkpoints of a run, newest first; a file of another name is none."""
+    found = [path for path in folder.glob("checkpoint_*.pth") if _CHECKPOINT.fullmatch(path.name)]
+    return sorted((path for path in found if path.is_file()), reverse=True)
+
+
+def find_results(folder: str | Path) -> dict[str, Any] | None:
+    """Returns the content of results.json, or None where there is none or only half a file."""
+    try:
+        content = json.loads(Path(folder, RESULTS).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return content if content.get("results") else None
+
+
+def read_results(folder: str | Path) -> dict[str, Any]:
+    """Returns the content of results.json.
+
+    Raises:
+        FileNotFoundError: the run has no results.
+    """
+    results = find_results(folder)
+    if results is None:
+        raise FileNotFoundError(
+            f"no {RESULTS} in {folder}; the run is not finished, or no run at all"
+        )
+    return results
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """Returns the lines of metrics.json, oldest first, none where there is no such file.
+
+    A half-written last line is left out.
+
+    Raises:
+        ValueError: a whole line is no JSON object of a logged iteration; names it.
+    """
+    path = Path(folder, METRICS)
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return [_parse(line, f"line {number} of {path}") for number, line in enumerate(whole, start=1)]
+
+
+def _parse(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+    except ValueError as error:  # of the JSON or of its UTF-8
+        raise ValueError(f"{place} is damaged ({error}); remove it to go on") from error
+    if not isinstance(content, dict) or not isinstance(content.get("iteration"), int):
+        raise ValueError(f"{place} is {content!r}, expected an object with an iteration")
+    return content
+
+
+def write_metrics(folder: str | Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Writes metrics.json anew."""
+    text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+    write_file(Path(folder, METRICS), lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> Any:
+    """Returns the content of a JSON file, None where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_file(path, lambda file: file.write(text.encode()))

@@ -1,0 +1,86 @@
+"""A table and the forms in which it is written."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tabulate import LATEX_ESCAPE_RULES, tabulate
+
+MISSING = "—"
+METRICS = ("Rank-1", "mAP")  # of a table that compares evaluations
+_LATEX_SIGNS = str.maketrans({"±": r"$\pm$", "—": "---"})
+
+
+class Table(NamedTuple):
+    """Text cells under a header.
+
+    Args:
+        title: what it shows.
+        header: one word per column.
+        rows: as long as the header each.
+        notes: sentences below it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def markdown(table: Table) -> str:
+    """Writes a table as Markdown, its title a heading; the first column is text."""
+    notes = [line for note in table.notes for line in ("", note)]
+    return "\n".join(
+        [f"### {table.title}", "", markdown_rows(table.header, table.rows), *notes, ""]
+    )
+
+
+def markdown_rows(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, num_words: int = 1
+) -> str:
+    """Writes rows as Markdown; the first ``num_words`` columns are text, the others numbers."""
+    alignment = ("left",) * num_words + ("right",) * (len(header) - num_words)
+    return tabulate(rows, header, "pipe", disable_numparse=True, colalign=alignment)
+
+
+def latex(table: Table) -> str:
+    """Writes a table for LaTeX with the package booktabs."""
+    alignment = ("left", *("right" for _ in table.header[1:]))
+    body = tabulate(
+        table.rows, table.header, "latex_booktabs", disable_numparse=True, colalign=alignment
+    )
+    notes = [rf"\par\footnotesize {_escaped(note)}" for note in table.notes]
+    head = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(table.title)}}}"]
+    text = "\n".join([*head, body, *notes, r"\end{table}", ""])
+    return text.translate(_LATEX_SIGNS)
+
+
+def comma_separated(table: Table) -> str:
+    """Writes a table as CSV."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
+    return file.getvalue()
+
+
+def metric_table(
+    title: str, corner: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> Table:
+    """Writes one row per evaluation, one column per protocol and metric, in percent.
+
+    Args:
+        title: of the table.
+        corner: header of the first column.
+        rows: by name, the metrics of each protocol in [0, 1]; the same protocols in each.
+    """
+    columns = [(name, metric) for name in next(iter(rows.values())) for metric in METRICS]
+    header = (corner, *(f"{protocol} {metric}" for protocol, metric in columns))
+    cells = tuple(
+        (name, *(f"{100 * metrics[protocol][metric]:.2f}" for protocol, metric in columns))
+        for name, metrics in rows.items()
+    )
+    return Table(title, header, cells)
+
+
+def _escaped(text: str) -> str:
+    return "".join(LATEX_ESCAPE_RULES.get(character, character) for character in text)

@@ -1,0 +1,121 @@
+"""Figures by matplotlib, an optional extra: the same bytes each time; maps over images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("png", "svg")
+_DPI = 110
+_STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.size": 9,
+    "svg.hashsalt": "wrimnet",  # else every file has identifiers of its own
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+class MatplotlibMissingError(ValueError):
+    """Matplotlib is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("figures need matplotlib: pip install 'wrimnet[viz]'")
+
+
+def import_matplotlib() -> Any:
+    """Returns the package.
+
+    Raises:
+        MatplotlibMissingError: it is not installed.
+    """
+    try:
+        import matplotlib
+        import matplotlib.figure
+    except ModuleNotFoundError as error:
+        raise MatplotlibMissingError from error
+    return matplotlib
+
+
+def new_figure(width: float, height: float, title: str, *, layout: str | None = None) -> "Figure":
+    """Makes an empty figure.
+
+    Args:
+        width: inches.
+        height: inches.
+        title: what is shown, then on a second line model, dataset and direction.
+        layout: "constrained" lets matplotlib place the axes.
+
+    Raises:
+        MatplotlibMissingError: matplotlib is not installed.
+    """
+    matplotlib = import_matplotlib()
+    with matplotlib.rc_context(_STYLE):
+        figure = matplotlib.figure.Figure(figsize=(width, height), layout=layout)
+        figure.set_facecolor("white")
+        heading = figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        if layout is None:
+            heading.set(y=1 - 0.08 / height, va="top")
+    return figure
+
+
+def add_axes(figure: "Figure", *shape: int, **options: Any) -> Any:
+    """Returns ``figure.subplots(...)`` in this project's style, always a 2-D array of axes."""
+    with import_matplotlib().rc_context(_STYLE):
+        return figure.subplots(*shape, squeeze=False, **options)
+
+
+def save_figure(figure: "Figure | Image.Image", folder: str | Path, name: str) -> list[Path]:
+    """Writes ``name.png`` and ``name.svg`` and returns their paths; no date enters the files.
+
+    A picture of photographs has no SVG.
+    """
+    paths = []
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    if isinstance(figure, Image.Image):
+        path = Path(folder, f"{name}.png")
+        figure.save(path)
+        return [path]
+    with import_matplotlib().rc_context(_STYLE):
+        for suffix in FORMATS:
+            path = Path(folder, f"{name}.{suffix}")
+            metadata = {"Date": None} if suffix == "svg" else {}
+            figure.savefig(path, dpi=_DPI, metadata=metadata)
+            paths.append(path)
+    return paths
+
+
+def enlarge_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Brings a map (h, w) to (height, width), each cell a sharp rectangle of its true extent."""
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.NEAREST))
+
+
+def smooth_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Brings a map (h, w) to (height, width) by bilinear interpolation between cell centres."""
+    image = Image.fromarray(values.astype(np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def grey_image(image: np.ndarray) -> np.ndarray:
+    """Returns an image (H, W, 3) without its colours, so that those of a map over it stand out."""
+    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+
+
+def show_image(axes: Any, image: np.ndarray) -> None:
+    """Draws an image (H, W, 3) uint8 without ticks and frame."""
+    axes.imshow(image)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def show_overlay(axes: Any, image: np.ndarray, layer: np.ndarray, **options: Any) -> None:
+    """Draws ``layer`` (H, W), half transparent, over the grey image."""
+    show_image(axes, grey_image(image))
+    axes.imshow(layer, alpha=0.55, **options)

@@ -1,0 +1,179 @@
+"""Embeddings in the plane by t-SNE, and the distances between the modalities."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
+from wrimnet.visualization.drawing import add_axes, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MARKERS = {VISIBLE: "o", INFRARED: "^"}
+_PERPLEXITY = 20.0
+
+
+def map_to_plane(embeddings: np.ndarray, *, seed: int) -> np.ndarray:
+    """Computes t-SNE from a PCA start, by the exact method, which has no random approximation.
+
+    Args:
+        embeddings: (N, D), N >= 4, unit length; distances are Euclidean, so cosine order holds.
+        seed: of scikit-learn's generator.
+
+    Returns:
+        (N, 2).
+
+    Raises:
+        ValueError: fewer than four embeddings, or scikit-learn is not installed.
+    """
+    if len(embeddings) < 4:
+        raise ValueError(f"t-SNE of {len(embeddings)} embeddings: expected at least 4")
+    try:
+        from sklearn.manifold import TSNE
+    except ModuleNotFoundError as error:
+        raise ValueError("t-SNE needs scikit-learn: pip install scikit-learn") from error
+    method = TSNE(
+        perplexity=min(_PERPLEXITY, (len(embeddings) - 1) / 3),
+        init="pca",
+        method="exact",
+        random_state=seed,
+    )
+    return method.fit_transform(embeddings.astype(np.float64))
+
+
+def draw_embedding_map(
+    title: str, panels: Mapping[str, np.ndarray], pids: np.ndarray, modality: np.ndarray
+) -> "Figure":
+    """Draws planes side by side, one per model.
+
+    Args:
+        title: of the figure.
+        panels: heading -> (N, 2) points.
+        pids: (N,) identities.
+        modality: (N,).
+    """
+    figure = new_figure(5.2 * len(panels), 5.6, title, layout="constrained")
+    colours = _identity_colours(pids)
+    for axes, (heading, points) in zip(add_axes(figure, 1, len(panels))[0], panels.items(),
+                                       strict=True):  # fmt: skip
+        for kind, marker in _MARKERS.items():
+            rows = modality == kind
+            axes.scatter(
+                *points[rows].T,
+                c=colours[rows],
+                marker=marker,
+                s=34,
+                edgecolors="#333333",
+                linewidths=0.4,
+                label=MODALITY_NAMES[kind],
+            )
+        axes.set(title=heading, xticks=[], yticks=[])
+        axes.set_box_aspect(1)
+    legend = figure.axes[0].legend(loc="best", fontsize=8)
+    for handle in legend.legend_handles:
+        handle.set_facecolor("white")
+    return figure
+
+
+def _identity_colours(pids: np.ndarray) -> np.ndarray:
+    """RGB (N, 3): each identity a hue of its own, neighbours apart in lightness."""
+    from matplotlib.colors import hsv_to_rgb
+
+    _, index = np.unique(pids, return_inverse=True)
+    hue = index / (index.max() + 1)
+    value = np.where(index % 2 == 0, 0.95, 0.65)
+    return hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.75), value], axis=1))
+
+
+NUM_BINS = 100
+_BLOCK = 1024
+
+
+class DistanceHistogram(NamedTuple):
+    """Shares of the pairs per bin of cosine distance.
+
+    Attributes:
+        edges: (bins + 1,).
+        same: (bins,) share of the pairs of one identity, sum 1.
+        different: (bins,) share of the pairs of two identities, sum 1.
+        num_same: pairs of one identity.
+        num_different: pairs of two.
+    """
+
+    edges: np.ndarray
+    same: np.ndarray
+    different: np.ndarray
+    num_same: int
+    num_different: int
+
+    @property
+    def overlap(self) -> float:
+        """Sum over the bins of the smaller share: 0 for separated, 1 for equal histograms."""
+        return float(np.minimum(self.same, self.different).sum())
+
+
+def count_distances(
+    embeddings: np.ndarray, pids: np.ndarray, modality: np.ndarray, *, num_bins: int = NUM_BINS
+) -> DistanceHistogram:
+    """Counts the cosine distances of all pairs of a visible and an infrared image.
+
+    Args:
+        embeddings: (N, D), rows of unit length.
+        pids: (N,) identities.
+        modality: (N,).
+        num_bins: bins between the smallest and the largest distance.
+
+    Raises:
+        ValueError: no pair of one identity, or none of two.
+    """
+    visible, infrared = modality == VISIBLE, modality == INFRARED
+    left, right = embeddings[infrared], embeddings[visible]
+    same_pid = lambda rows: pids[infrared][rows, None] == pids[visible]  # noqa: E731
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(left), _BLOCK)]
+    limits = [(d.min(), d.max()) for d in (1 - left[rows] @ right.T for rows in blocks) if d.size]
+    if not limits:
+        raise ValueError("distances across modalities need images of both; one has none")
+    low, high = min(limit[0] for limit in limits), max(limit[1] for limit in limits)
+    edges = np.linspace(low, max(high, low + 1e-6), num_bins + 1)
+    counts = np.zeros((2, num_bins), dtype=np.int64)
+    for rows in blocks:
+        dist, same = 1 - left[rows] @ right.T, same_pid(rows)
+        for kind, chosen in enumerate((same, ~same)):
+            counts[kind] += np.histogram(np.clip(dist[chosen], edges[0], edges[-1]), edges)[0]
+    num_same, num_different = (int(count) for count in counts.sum(axis=1))
+    if not (num_same and num_different):
+        raise ValueError(
+            f"{num_same} pairs of one identity and {num_different} of two across the modalities: "
+            "a histogram needs both"
+        )
+    return DistanceHistogram(
+        edges, counts[0] / num_same, counts[1] / num_different, num_same, num_different
+    )
+
+
+def draw_distance_histograms(title: str, panels: Mapping[str, DistanceHistogram]) -> "Figure":
+    """Draws the histograms side by side, one panel per model, each with its own axis."""
+    figure = new_figure(5.2 * len(panels), 3.9, title, layout="constrained")
+    for axes, (heading, histogram) in zip(add_axes(figure, 1, len(panels))[0], panels.items(),
+                                          strict=True):  # fmt: skip
+        for name, shares, count, colour in (
+            ("same identity", histogram.same, histogram.num_same, "#1a9641"),
+            ("different identities", histogram.different, histogram.num_different, "#d73027"),
+        ):
+            axes.stairs(
+                100 * shares,
+                histogram.edges,
+                fill=True,
+                alpha=0.5,
+                color=colour,
+                label=f"{name}, {count:,} pairs",
+            )
+        axes.set(
+            title=f"{heading}: overlap {100 * histogram.overlap:.1f} %",
+            xlabel="cosine distance, visible to infrared",
+            ylabel="share of pairs, % per bin",
+        )
+        axes.legend(fontsize=8)
+    return figure

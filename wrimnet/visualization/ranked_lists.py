@@ -1,0 +1,215 @@
+"""Ranked lists: which queries to show, what they found, and the sheet they are drawn on.
+
+The sheet is drawn with Pillow alone: the demo and the search have one without any extra installed.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from wrimnet.data.images import read_rgb
+from wrimnet.data.items import ImageItem
+from wrimnet.data.randomness import generator
+from wrimnet.evaluation.evaluator import ProtocolRun
+from wrimnet.evaluation.scoring import item_labels
+from wrimnet.metrics.exclusion import camera_rule
+from wrimnet.metrics.ranking import rank_queries
+
+KINDS = ("best", "random", "worst")
+RIGHT, WRONG, EXCLUDED, UNKNOWN, QUERY = "right", "wrong", "excluded", "unknown", "query"
+COLOURS = {
+    RIGHT: (26, 150, 65),
+    WRONG: (215, 48, 39),
+    EXCLUDED: (138, 138, 138),
+    UNKNOWN: (138, 138, 138),
+    QUERY: (30, 30, 30),
+}
+LISTED, REMOVED_SHOWN = 10, 2
+_TILE = (80, 176)  # width, height of a picture, pixels
+_FRAME, _GAP, _MARGIN, _LABEL, _CAPTION, _TITLE, _LEGEND = 5, 10, 14, 92, 36, 52, 30
+_LEGEND_WORDS = {
+    RIGHT: "green: the query's identity",
+    WRONG: "red: another identity",
+    EXCLUDED: "grey, struck out: removed by the camera rule, not counted",
+}
+
+
+class Ranking(NamedTuple):
+    """One query and its gallery, as rows of the test images.
+
+    Attributes:
+        kind: why it was chosen.
+        query: row of the query.
+        average_precision: of its list.
+        order: (G,) gallery rows, nearest first, removed ones included.
+        similarity: (G,) cosine of each.
+        removed: (G,) True where the camera rule removes it.
+    """
+
+    kind: str
+    query: int
+    average_precision: float
+    order: np.ndarray
+    similarity: np.ndarray
+    removed: np.ndarray
+
+
+class Tile(NamedTuple):
+    """One image of a sheet: its file, what it is, and lines below it."""
+
+    path: str
+    status: str
+    caption: str
+
+
+class RankedList(NamedTuple):
+    """One query's row of a sheet: words before it, the query, those ranked, those removed."""
+
+    label: str
+    query: Tile
+    ranked: Sequence[Tile]
+    removed: Sequence[Tile] = ()
+
+
+def choose_rankings(
+    embeddings: np.ndarray,
+    items: Sequence[ImageItem],
+    run: ProtocolRun,
+    *,
+    per_kind: int,
+    seed: int,
+) -> list[Ranking]:
+    """Ranks the first trial of a protocol and picks queries of each of KINDS.
+
+    Best and worst by average precision, ties in the order of the queries; queries without a match
+    are not shown. No query comes twice.
+
+    Args:
+        embeddings: (N, D) of unit length.
+        items: the N test images.
+        run: protocol and trials on them.
+        per_kind: queries of each kind.
+        seed: of the random ones.
+    """
+    trial, labels = run.trials[0], item_labels(items)
+    queries, gallery = (torch.from_numpy(r) for r in (trial.query_rows, trial.gallery_rows))
+    rows = torch.from_numpy(embeddings).double()
+    dist = -(rows[queries] @ rows[gallery].T)
+    rule = camera_rule(run.protocol.camera_rule)
+    scores = rank_queries(
+        dist, labels[queries], labels[gallery], rule=rule, unique_ids=run.protocol.unique_ids
+    )
+    rankings = []
+    for kind, number in _choose(scores.average_precision, scores.first_match > 0, per_kind, seed):
+        asked = labels[queries[number : number + 1]]
+        found = labels[gallery]
+        removed = rule(asked.pids, asked.camids, found.pids, found.camids)[0]
+        order = dist[number].argsort(stable=True)
+        rankings.append(
+            Ranking(
+                kind=kind,
+                query=int(queries[number]),
+                average_precision=float(scores.average_precision[number]),
+                order=gallery[order].numpy(),
+                similarity=-dist[number][order].numpy(),
+                removed=removed[order].numpy(),
+            )
+        )
+    return rankings
+
+
+def _choose(
+    precision: np.ndarray, has_match: np.ndarray, per_kind: int, seed: int
+) -> list[tuple[str, int]]:
+    """Kind and number of the queries shown."""
+    ascending = np.flatnonzero(has_match)
+    ascending = ascending[np.argsort(precision[ascending], kind="stable")]
+    best = np.flatnonzero(has_match)
+    best = best[np.argsort(-precision[best], kind="stable")][:per_kind]
+    worst = [number for number in ascending if number not in set(best)][:per_kind]
+    rest = np.setdiff1d(ascending, [*best, *worst])
+    drawn = generator(seed, "ranked lists", 0).permutation(rest)[:per_kind]
+    chosen = {"best": best, "random": drawn, "worst": worst}
+    return [(kind, int(number)) for kind in KINDS for number in chosen[kind]]
+
+
+def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
+    """Makes the row of a sheet from a ranking."""
+    asked = items[ranking.query]
+
+    def tile(place: int, status: str, rank: int) -> Tile:
+        item = items[ranking.order[place]]
+        words = f"{rank}: id {item.pid}\n{ranking.similarity[place]:.3f}"
+        return Tile(item.path, status, words)
+
+    kept = np.flatnonzero(~ranking.removed)[:LISTED]
+    gone = np.flatnonzero(ranking.removed)[:REMOVED_SHOWN]
+    right = [items[ranking.order[place]].pid == asked.pid for place in kept]
+    statuses = [RIGHT if is_right else WRONG for is_right in right]
+    return RankedList(
+        label=f"{ranking.kind}\nAP {100 * ranking.average_precision:.0f} %",
+        query=Tile(asked.path, QUERY, f"id {asked.pid}\ncamera {asked.camid}"),
+        ranked=[
+            tile(*ranked) for ranked in zip(kept, statuses, range(1, LISTED + 1), strict=False)
+        ],
+        removed=[tile(p, EXCLUDED, int((~ranking.removed[:p]).sum()) + 1) for p in gone],
+    )
+
+
+def draw_ranked_lists(title: str, lists: Sequence[RankedList]) -> Image.Image:
+    """Draws one row per query: its words, the query, the nearest images, those removed.
+
+    Args:
+        title: model, dataset and direction; several lines are possible.
+        lists: the rows.
+
+    Returns:
+        RGB picture.
+
+    Raises:
+        ValueError: there is no list.
+    """
+    if not lists:
+        raise ValueError("a sheet of ranked lists needs at least one query")
+    step_x, step_y = _TILE[0] + 2 * _FRAME + _GAP, _TILE[1] + 2 * _FRAME + _CAPTION + _GAP
+    num_ranked = max(len(row.ranked) for row in lists)
+    num_removed = max(len(row.removed) for row in lists)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    heading = pen.multiline_textbbox((0, 0), title, _font(16))
+    columns = 1 + num_ranked + num_removed
+    width = max(_LABEL + columns * step_x + 2 * _GAP, int(heading[2])) + 2 * _MARGIN
+    sheet = Image.new("RGB", (width, _TITLE + len(lists) * step_y + _LEGEND), "white")
+    pen = ImageDraw.Draw(sheet)
+    pen.multiline_text((_MARGIN, 8), title, "black", _font(16))
+    for number, row in enumerate(lists):
+        top = _TITLE + number * step_y
+        pen.multiline_text((_MARGIN, top + _TILE[1] // 3), row.label, "black", _font(14))
+        places = [0.0, *(1 + i for i in range(len(row.ranked)))]
+        places += [1 + num_ranked + i for i in range(len(row.removed))]
+        for place, tile in zip(places, (row.query, *row.ranked, *row.removed), strict=True):
+            shift = _GAP * ((place >= 1) + (place >= 1 + num_ranked))  # groups stand apart
+            _draw_tile(sheet, tile, _MARGIN + _LABEL + int(place * step_x) + shift, top)
+    shown = {tile.status for row in lists for tile in (*row.ranked, *row.removed)}
+    words = ", ".join(words for status, words in _LEGEND_WORDS.items() if status in shown)
+    pen.text((_MARGIN, sheet.height - _LEGEND + 4), words, (70, 70, 70), _font(13))
+    return sheet
+
+
+def _draw_tile(sheet: Image.Image, tile: Tile, left: int, top: int) -> None:
+    frame = Image.new("RGB", (_TILE[0] + 2 * _FRAME, _TILE[1] + 2 * _FRAME), COLOURS[tile.status])
+    picture = read_rgb(tile.path).resize(_TILE, Image.Resampling.BICUBIC)
+    frame.paste(picture, (_FRAME, _FRAME))
+    if tile.status == EXCLUDED:
+        corners = (0, frame.height, frame.width, 0)
+        ImageDraw.Draw(frame).line(corners, "white", 7)
+        ImageDraw.Draw(frame).line(corners, COLOURS[EXCLUDED], 3)
+    sheet.paste(frame, (left, top))
+    place = (left, top + frame.height + 2)
+    ImageDraw.Draw(sheet).multiline_text(place, tile.caption, "black", _font(12), spacing=2)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

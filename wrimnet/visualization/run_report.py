@@ -1,0 +1,246 @@
+"""The report of a run: one HTML file in its folder that needs no network and no JavaScript."""
+
+import base64
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import wrimnet.compat  # noqa: F401
+
+import numpy as np
+from fastreid.config import CfgNode
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from wrimnet.config import config_hash, setup_cfg
+from wrimnet.config.setup import all_keys
+from wrimnet.config.tree import get_key
+from wrimnet.evaluation.provenance import describe_environment
+from wrimnet.evaluation.results import ResultTable, result_tables
+from wrimnet.run_folder import (
+    CONFIG,
+    ENVIRONMENT,
+    FIGURE_LIST,
+    FIGURES,
+    FINAL,
+    REPORT,
+    read_json,
+    read_metrics,
+    read_results,
+    write_json,
+)
+from wrimnet.visualization.figures import write_figures
+from wrimnet.visualization.subject import build_subject
+
+_OF_THIS_MACHINE = {"OUTPUT_DIR", "MODEL.DEVICE", "MODEL.WEIGHTS"}
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 170, 52, 10, 24, 24
+
+_logger = logging.getLogger("fastreid.wrimnet.report")
+
+
+class EmbeddedFigure(NamedTuple):
+    """A figure in the page: its name, the sentence under it, its PNG in base64."""
+
+    name: str
+    caption: str
+    data: str
+
+
+class ReportContent(NamedTuple):
+    """Everything that a report shows; a note says what is missing and why.
+
+    Args:
+        title: of the page.
+        summary: a sentence below it.
+        notes: sentences.
+        results: tables.
+        curves: by group and name, the iterations and values of each logged quantity.
+        figures: in the page.
+        changed_keys: name, value and default of each.
+        keys: name and value of every key.
+        environment: what and value.
+    """
+
+    title: str
+    summary: str
+    notes: Sequence[str]
+    results: Sequence[ResultTable]
+    curves: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]
+    figures: Sequence[EmbeddedFigure]
+    changed_keys: Sequence[tuple[str, str, str]]
+    keys: Sequence[tuple[str, str]]
+    environment: Sequence[tuple[str, str]]
+
+
+def report_training(cfg: CfgNode) -> None:
+    """Records the environment and writes the report; a failure is one logged line, never more."""
+    try:
+        run = build_run_folder(cfg)
+        read_results(run)
+        write_json(run / ENVIRONMENT, describe_environment(build_device(cfg)))
+        _logger.info("report: %s", write_report(run))
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        _logger.warning("no report of this run (%s); training itself is complete", error)
+
+
+def build_run_folder(cfg: CfgNode) -> Path:
+    """Returns the run's folder."""
+    return Path(cfg.OUTPUT_DIR)
+
+
+def build_device(cfg: CfgNode) -> str:
+    """Returns the name of the device that the run used."""
+    return cfg.MODEL.DEVICE
+
+
+def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
+    """Writes ``report.html`` into a run's folder, its figures included.
+
+    Figures of another model, or none, are drawn anew; where that cannot be done, the report says
+    why and has none.
+
+    Args:
+        run: folder with config.yaml, results.json, metrics.json and model_final.pth.
+        options: ``KEY VALUE`` words laid over the run's configuration, such as DATASETS.ROOT.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run.
+    """
+    run = Path(run)
+    content = read_results(run)
+    words = ["MODEL.DEVICE", "auto", *options, "MODEL.WEIGHTS", str(run / FINAL)]
+    cfg = setup_cfg(str(run / CONFIG), options=words)
+    figures, notes = read_figures(cfg, run)
+    description = content["description"]
+    synthetic, code = " (synthetic)" if description["synthetic"] else "", description["code"]
+    facts = read_json(run / ENVIRONMENT) or code
+    page = ReportContent(
+        title=f"{run.resolve().name}: WRIM-Net on {description['dataset']}{synthetic}",
+        summary=f"Configuration {config_hash(cfg)}, split {description['split']}, input "
+        f"{description['input']}, {description['precision']}, commit {code['commit']}.",
+        notes=notes,
+        results=result_tables(content),
+        curves=group_curves(read_metrics(run)),
+        figures=figures,
+        changed_keys=changed_keys(cfg),
+        keys=[(key.name, _plain(get_key(cfg, key.name))) for key in all_keys(cfg)],
+        environment=[(name, str(value)) for name, value in facts.items()],
+    )
+    (run / REPORT).write_text(render_report(page), encoding="utf-8")
+    return run / REPORT
+
+
+def render_report(content: ReportContent) -> str:
+    """Returns the page; every text in it is escaped by the template."""
+    environment = Environment(
+        loader=PackageLoader("wrimnet.visualization", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    groups = {
+        name: [place_curve(curve, *values) for curve, values in curves.items()]
+        for name, curves in content.curves.items()
+    }
+    return environment.get_template("report.html.j2").render(**content._asdict(), groups=groups)
+
+
+def place_curve(name: str, iterations: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
+    """Places one curve of the page: its range on the axes, its last value in the title.
+
+    Args:
+        name: of the quantity.
+        iterations: of each value, ascending.
+        values: finite, as many.
+
+    Raises:
+        ValueError: no value, or not as many as iterations.
+    """
+    if not values or len(values) != len(iterations):
+        raise ValueError(f"curve {name!r}: {len(values)} values at {len(iterations)} iterations")
+    low, high, first, last = min(values), max(values), iterations[0], iterations[-1]
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    points = [
+        (_scaled(i, first, last, _LEFT, right), _scaled(v, low, high, bottom, _TOP))
+        for i, v in zip(iterations, values, strict=True)
+    ]
+    texts = [(f"{x:.1f}", f"{y:.1f}") for x, y in points]
+    return {
+        "name": name,
+        "points": " ".join(",".join(text) for text in texts),
+        "end": texts[-1],
+        "low": f"{low:.4g}",
+        "high": f"{high:.4g}",
+        "last_value": f"{values[-1]:.4g}",
+        "first": first,
+        "last": last,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "left": _LEFT,
+        "top": _TOP,
+        "right": right,
+        "bottom": bottom,
+    }
+
+
+def _scaled(value: float, low: float, high: float, start: float, end: float) -> float:
+    """Maps low..high to start..end; a range of one value to the middle."""
+    share = (value - low) / (high - low) if high > low else 0.5
+    return start + share * (end - start)
+
+
+def read_figures(cfg: CfgNode, run: Path) -> tuple[list[EmbeddedFigure], list[str]]:
+    """Returns the figures of the run's final model, drawn if need be, or none and the reason."""
+    folder = run / FIGURES
+    try:
+        if not (folder / FIGURE_LIST).is_file() or is_outdated(folder, run / FINAL):
+            write_figures(build_subject(cfg), folder)
+    except (ValueError, OSError, KeyError) as error:
+        return [], [f"The figures are left out: {error}"]
+    figures = [
+        EmbeddedFigure(
+            entry["name"],
+            entry["caption"],
+            base64.b64encode((folder / f"{entry['name']}.png").read_bytes()).decode(),
+        )
+        for entry in read_json(folder / FIGURE_LIST)["figures"]
+    ]
+    return figures, []
+
+
+def is_outdated(folder: Path, weights: Path) -> bool:
+    """Whether the weights are newer than the figures."""
+    return weights.stat().st_mtime > (folder / FIGURE_LIST).stat().st_mtime
+
+
+def group_curves(
+    lines: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, tuple[list[int], list[float]]]]:
+    """Returns every logged quantity of ``metrics.json``, grouped as the report shows them."""
+    groups: dict[str, dict] = {"Losses": {}, "Test metrics": {}, "Speed and rate": {}}
+    for name in sorted({name for line in lines for name in line} - {"iteration"}):
+        found = [(line["iteration"], line[name]) for line in lines if name in line]
+        found = [(iteration, value) for iteration, value in found if np.isfinite(value)]
+        if found:
+            groups[_group(name)][name] = tuple(map(list, zip(*found, strict=True)))
+    return {name: curves for name, curves in groups.items() if curves}
+
+
+def _group(name: str) -> str:
+    if "loss" in name or name.startswith("raw/"):
+        return "Losses"
+    return "Test metrics" if "/" in name else "Speed and rate"
+
+
+def changed_keys(cfg: CfgNode) -> list[tuple[str, str, str]]:
+    """Lists key, value and default of what a configuration changes."""
+    return [
+        (key.name, _plain(get_key(cfg, key.name)), _plain(key.default))
+        for key in sorted(all_keys(cfg))
+        if key.name not in _OF_THIS_MACHINE
+        and _plain(get_key(cfg, key.name)) != _plain(key.default)
+    ]
+
+
+def _plain(value: Any) -> str:
+    return str(list(value) if isinstance(value, tuple) else value)

@@ -1,0 +1,117 @@
+"""Which positions of two images make their embeddings similar, computed and drawn."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wrimnet.modeling.embedding import join_parts
+from wrimnet.visualization.drawing import add_axes, new_figure, show_image, show_overlay, smooth_map
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class SimilarityMaps(NamedTuple):
+    """Cosine of two images and the contribution of each position, (h, w) per image."""
+
+    similarity: float
+    first: np.ndarray
+    second: np.ndarray
+
+
+def similarity_maps(
+    model: nn.Module,
+    parts: Sequence[str],
+    images: tuple[Tensor, Tensor],
+    modalities: tuple[int, int],
+) -> SimilarityMaps:
+    """Differentiates the cosine of two embeddings by the features after Block 3.
+
+    Those feed both levels, hence all parts of the embedding. The value of a position is
+    ``sum_c F[c] * d cos / d F[c]``: its share in the cosine to first order.
+
+    Args:
+        model: a WRIMNet in evaluation mode.
+        parts: groups that make up the embedding.
+        images: two images (H, W, 3) uint8 on the model's device.
+        modalities: of the two.
+    """
+    features: list[Tensor] = []
+    hook = model.explained_layer().register_forward_pre_hook(
+        lambda block, inputs: features.append(inputs[0])
+    )
+    try:
+        with torch.enable_grad():
+            first, second = (
+                _embedding(model, parts, image, modality)
+                for image, modality in zip(images, modalities, strict=True)
+            )
+            cosine = (first * second).sum()
+            gradients = torch.autograd.grad(cosine, features)
+    finally:
+        hook.remove()
+    maps = [
+        (feature.detach() * gradient).sum(dim=1)[0].cpu().numpy()
+        for feature, gradient in zip(features, gradients, strict=True)
+    ]
+    return SimilarityMaps(float(cosine.detach()), *maps)
+
+
+def _embedding(model: nn.Module, parts: Sequence[str], image: Tensor, modality: int) -> Tensor:
+    return join_parts(model.embed_parts(image[None], modality), parts)[0]
+
+
+_TILE_HEIGHT = 1.7
+
+
+class ExplainedPair(NamedTuple):
+    """Two images (H, W, 3) uint8, each with a caption and its map (h, w), and their cosine."""
+
+    heading: str
+    query: np.ndarray
+    gallery: np.ndarray
+    query_map: np.ndarray
+    gallery_map: np.ndarray
+    similarity: float
+
+
+def draw_similarity_maps(title: str, pairs: Sequence[Sequence[ExplainedPair]]) -> "Figure":
+    """Draws pairs: query, gallery image, then both with their maps on one scale per pair.
+
+    Red regions raise the similarity, blue ones lower it (gradient times feature).
+
+    Args:
+        title: of the figure.
+        pairs: rows of pairs, each row with as many.
+
+    Raises:
+        ValueError: there is no pair.
+    """
+    if not pairs:
+        raise ValueError("similarity maps need at least one pair of images")
+    height, width = pairs[0][0].query.shape[:2]
+    columns = 4 * len(pairs[0])
+    size = (
+        max(0.6 + columns * (_TILE_HEIGHT * width / height + 0.12), 8.6),
+        0.8 + len(pairs) * (_TILE_HEIGHT + 0.32),
+    )
+    figure = new_figure(*size, title, layout="constrained")
+    grid = add_axes(figure, len(pairs), columns)
+    for axes, row in zip(grid, pairs, strict=True):
+        for number, pair in enumerate(row):
+            _draw_pair(axes[4 * number : 4 * number + 4], pair)
+    return figure
+
+
+def _draw_pair(axes: np.ndarray, pair: ExplainedPair) -> None:
+    for place, image in zip(axes, (pair.query, pair.gallery), strict=False):
+        show_image(place, image)
+    axes[0].set_title(f"{pair.heading}, cosine {pair.similarity:.3f}", fontsize=8, loc="left")
+    limit = max(np.abs(pair.query_map).max(), np.abs(pair.gallery_map).max(), 1e-12)
+    maps = (pair.query, pair.query_map), (pair.gallery, pair.gallery_map)
+    for place, (image, values) in zip(axes[2:], maps, strict=True):
+        layer = smooth_map(values, *image.shape[:2])
+        show_overlay(place, image, layer, cmap="RdBu_r", vmin=-limit, vmax=limit)
