@@ -11,8 +11,6 @@ from wrimnet.data.augmentation import (
     AugmentationSettings,
     BatchAugmentation,
     apply_augmentation,
-    apply_by_sample,
-    apply_by_step,
     build_augmentation,
     draw_augmentation,
 )
@@ -96,17 +94,6 @@ def test_same_iteration_same_result():
     assert torch.equal(first, augmentation()(batch, modality(20), 9))
     assert not torch.equal(first, augmentation()(batch, modality(20), 10))
     assert not torch.equal(first, augmentation(seed=4)(batch, modality(20), 9))
-
-
-def test_by_step_equals_by_sample():
-    batch = images(50)
-    draw = augmentation().draw(modality(50).numpy(), H, W, 4)
-    by_step, by_sample = torch.empty(2, 50, H, W, 3)
-    apply_by_step(batch, draw, FILL, by_step)
-    apply_by_sample(batch, draw, FILL, by_sample)
-    torch.testing.assert_close(by_step, by_sample, atol=1e-4, rtol=0)
-    colourful = ~torch.from_numpy(draw.grayscale)
-    assert torch.equal(by_step[colourful], by_sample[colourful])
 
 
 def test_result_of_an_earlier_call_is_reused():

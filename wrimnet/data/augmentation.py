@@ -3,13 +3,11 @@
 Order (METHOD.md section 6): multi-scale crop, resize to the input size, horizontal flip, random
 erasing, grayscale.
 
-Drawing comes first, for the whole batch, as plain arrays. There are two orders of work with equal
-results: a GPU does each step for the whole batch at once, because launching many small kernels is
-what costs there; a CPU goes from sample to sample, leaves out what a sample does not need, and
-stays in its cache.
+Drawing comes first, for the whole batch, as plain arrays; then each step is done for the whole
+batch at once, because launching many small kernels is what costs on a GPU.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import wrimnet.compat  # noqa: F401  before the first import of fastreid
@@ -146,7 +144,6 @@ def _draw_erasing(
 
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, PIL's convert("L")
-RESIZED_TOGETHER = 4  # windows that a CPU resizes at a time
 
 
 def apply_augmentation(
@@ -164,32 +161,15 @@ def apply_augmentation(
         float32 (B, 3, H, W), channels last in memory.
     """
     result = torch.empty(images.shape, device=images.device) if out is None else _interleaved(out)
-    apply = apply_by_sample if images.device.type == "cpu" else apply_by_step
-    apply(images, draw, fill, result)
-    return result.permute(0, 3, 1, 2)
-
-
-def apply_by_step(
-    images: Tensor, draw: AugmentationDraw, fill: Sequence[float], out: Tensor
-) -> None:
-    """Does each step for the whole batch.
-
-    Args:
-        images: uint8 (B, H, W, 3).
-        draw: B samples.
-        fill: Value of erased pixels per channel.
-        out: float32 (B, H, W, 3), written.
-    """
-    count, *shape = images.shape
-    plan = plan_windows(draw.windows, draw.flipped, shape, images.device)
+    plan = plan_windows(draw.windows, draw.flipped, images.shape[1:], images.device)
     scratch = Scratch(images.shape, images.device)
-    samples = torch.arange(count, device=images.device)
-    resize_windows(images, samples, plan, scratch, out)
-    _erase_all(out, draw.erased, fill, scratch)
+    resize_windows(images, plan, scratch, result)
+    _erase_all(result, draw.erased, fill, scratch)
     gray = np.flatnonzero(draw.grayscale)
     if len(gray):
         index = to_device(gray, images.device)
-        out.index_copy_(0, index, _luma(out[index]).repeat(1, 1, 1, 3))
+        result.index_copy_(0, index, _luma(result[index]).repeat(1, 1, 1, 3))
+    return result.permute(0, 3, 1, 2)
 
 
 def _erase_all(
@@ -210,46 +190,6 @@ def _inside(start: Tensor, length: Tensor, size: int) -> Tensor:
     """Marks positions start .. start + length - 1 of `size` with 1.0, float32 (B, size)."""
     position = torch.arange(size, device=start.device)
     return ((position >= start) & (position < start + length)).float()
-
-
-def apply_by_sample(
-    images: Tensor, draw: AugmentationDraw, fill: Sequence[float], out: Tensor
-) -> None:
-    """Does all steps of a sample before the next; arguments as in `apply_by_step`."""
-    value = torch.tensor(fill, dtype=torch.float32)
-    whole = (draw.windows == [0, 0, *images.shape[1:3]]).all(axis=1)
-    for sample in np.flatnonzero(whole).tolist():
-        image = images[sample]
-        out[sample].copy_(image.flip(1) if draw.flipped[sample] else image)
-        _finish(out[sample], draw, sample, value)
-    for samples, resized in _resized(images, draw, np.flatnonzero(~whole)):
-        for sample, image in zip(samples.tolist(), resized, strict=True):
-            _finish(image, draw, sample, value)
-            out[sample].copy_(image)
-
-
-def _resized(
-    images: Tensor, draw: AugmentationDraw, chosen: np.ndarray
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Yields a few of the chosen samples at a time with their resized windows."""
-    if not len(chosen):
-        return
-    shape = images.shape[1:]
-    plan = plan_windows(draw.windows[chosen], draw.flipped[chosen], shape, images.device)
-    scratch = Scratch((min(RESIZED_TOGETHER, len(chosen)), *shape), images.device)
-    for start in range(0, len(chosen), RESIZED_TOGETHER):
-        part = slice(start, start + RESIZED_TOGETHER)
-        samples = chosen[part]
-        yield samples, resize_windows(images, torch.from_numpy(samples), plan.rows(part), scratch)
-
-
-def _finish(image: Tensor, draw: AugmentationDraw, sample: int, fill: Tensor) -> None:
-    """Erases and grays one image (H, W, 3) in place."""
-    top, left, tall, wide = draw.erased[sample].tolist()
-    if tall:
-        image[top : top + tall, left : left + wide] = fill
-    if draw.grayscale[sample]:
-        image.copy_(_luma(image).expand_as(image))
 
 
 def _luma(images: Tensor) -> Tensor:

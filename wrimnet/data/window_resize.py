@@ -28,10 +28,6 @@ class WindowPlan(NamedTuple):
     after: Tensor  # (B, 1, W * 3)
     column_weight: Tensor  # (B, 1, W * 3)
 
-    def rows(self, selected: slice) -> "WindowPlan":
-        """Returns the plan of the selected samples."""
-        return WindowPlan(*(values[selected] for values in self))
-
 
 def plan_windows(
     windows: np.ndarray, flipped: np.ndarray, shape: Sequence[int], device: torch.device
@@ -108,35 +104,26 @@ class Scratch:
         return self._floats[slot, : math.prod(shape)].view(*shape)
 
 
-def resize_windows(
-    images: Tensor, samples: Tensor, plan: WindowPlan, scratch: Scratch, out: Tensor | None = None
-) -> Tensor:
-    """Resizes the windows of some images of a batch.
+def resize_windows(images: Tensor, plan: WindowPlan, scratch: Scratch, out: Tensor) -> None:
+    """Resizes the window of each image of a batch.
 
     Args:
-        images: uint8 (N, H, W, 3).
-        samples: Which of them, int64 (B,).
-        plan: Windows of the B samples.
-        scratch: Memory for B samples.
-        out: float32 (B, H, W, 3); where it is missing, the result lies in slot 0 of the scratch.
-
-    Returns:
-        float32 (B, H, W, 3).
+        images: uint8 (B, H, W, 3).
+        plan: Windows of the B images.
+        scratch: Memory for them.
+        out: float32 (B, H, W, 3), written.
     """
-    _, height, width, channels = images.shape
-    shape = (len(samples), height, width * channels)
+    count, height, width, channels = images.shape
+    shape = (count, height, width * channels)
     lines = images.reshape(-1, width * channels)
-    first_row = samples[:, None] * height
+    first_row = height * torch.arange(count, device=images.device)[:, None]
     upper = _picked(lines, first_row + plan.above, scratch, slot=0)
     lower = _picked(lines, first_row + plan.below, scratch, slot=1)
     stretched = upper.lerp_(lower, plan.row_weight.reshape(-1, 1)).view(shape)
-
     leftward, rightward = (scratch.floats(slot, shape) for slot in (1, 2))
     torch.gather(stretched, 2, plan.before.expand(shape), out=leftward)
     torch.gather(stretched, 2, plan.after.expand(shape), out=rightward)
-    result = stretched if out is None else out.view(shape)
-    torch.lerp(leftward, rightward, plan.column_weight, out=result)
-    return result.view(-1, height, width, channels)
+    torch.lerp(leftward, rightward, plan.column_weight, out=out.view(shape))
 
 
 def _picked(lines: Tensor, rows: Tensor, scratch: Scratch, slot: int) -> Tensor:
