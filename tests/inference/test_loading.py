@@ -123,8 +123,8 @@ def test_model_hash_follows_what_evaluation_uses_and_nothing_else(finished_run, 
 
 
 def test_documented_example_runs(finished_run, monkeypatch, capsys):
-    text = (ROOT / "docs" / "python_interface.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "using_a_model.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(finished_run.workspace)
-    exec(compile(example, "python_interface.md", "exec"), {})
+    exec(compile(example, "using_a_model.md", "exec"), {})
     assert "(18, 1792)" in capsys.readouterr().out
