@@ -1,0 +1,107 @@
+"""Makes a retrieval set in LLCM's layout from aligned visible and infrared photographs.
+
+An identity is a place of a scene, or with --boxes a person's box: none is an identity of LLCM.
+
+Examples:
+    python tools/make_pairs.py --visible DIR --infrared DIR --out datasets/pairs
+    python tools/make_pairs.py --visible DIR --infrared DIR --boxes DIR --out datasets/pairs
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pairs.description import in_words
+from pairs.generate import generate
+from pairs.options import Options
+from wrimnet.command_line import make_parser, parse, run_tool
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = make_parser(__doc__)
+    _add_photographs(parser)
+    _add_options(parser)
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes, default 2; same bytes for any number"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a folder that is there")
+    return parser
+
+
+def _add_photographs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--visible", type=Path, required=True, help="folder of colour photographs")
+    parser.add_argument(
+        "--infrared",
+        type=Path,
+        required=True,
+        help="of infrared ones, with the same stems and sizes",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="gets LLCM/")
+    parser.add_argument("--boxes", type=Path, help="YOLO text files: persons instead of places")
+    parser.add_argument(
+        "--box-class", type=int, default=0, metavar="N", help="that becomes identities, default 0"
+    )
+    parser.add_argument(
+        "--scene-prefix",
+        type=int,
+        default=0,
+        metavar="N",
+        help="photographs whose stems agree in N characters are one scene; by default those that "
+        "show the same place, found by comparing all with all: a millisecond each",
+    )
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    defaults = Options()
+    parser.add_argument(
+        "--train-share",
+        type=float,
+        default=defaults.train_share,
+        help="of the scenes, default two thirds",
+    )
+    parser.add_argument("--train-ids", type=int, help="default: all that the training scenes have")
+    parser.add_argument("--test-ids", type=int, help="default: all that the test scenes have")
+    for name, text in (
+        ("images_per_id", "per modality"),
+        ("test_images_per_id", "per modality in the test set"),
+        ("height", "of the images"),
+        ("width", "of the images"),
+        ("min_size", "least height of a place or box in a photograph"),
+        ("seed", "of all that is drawn"),
+    ):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            default=getattr(defaults, name),
+            help=f"{text}, default %(default)s",
+        )
+
+
+def read_options(arguments: argparse.Namespace) -> Options:
+    """Return what the command line asks for."""
+    names = [name for name in Options.__dataclass_fields__ if name != "kind"]
+    kind = "places" if arguments.boxes is None else "boxes"
+    return Options(kind=kind, **{name: getattr(arguments, name) for name in names})
+
+
+def main() -> int:
+    """Write the set, say what it holds and print its folder."""
+    arguments = parse(build_parser())
+    folder, manifest = generate(
+        visible=arguments.visible,
+        infrared=arguments.infrared,
+        boxes=arguments.boxes,
+        out=arguments.out,
+        options=read_options(arguments),
+        workers=arguments.workers,
+        force=arguments.force,
+    )
+    print(in_words(manifest))
+    print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    run_tool(main)
