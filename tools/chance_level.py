@@ -53,14 +53,8 @@ def chance_level(
         raise ValueError(f"num_embeddings is {num_embeddings}; a spread needs at least 2")
     scores = []
     for number in range(num_embeddings):
-        metrics = score_trials(
-            _random_directions(seed, number, len(items)),
-            items,
-            trials,
-            rule=protocol.camera_rule,
-            unique_ids=protocol.unique_ids,
-            scoring=scoring or Scoring(),
-        )
+        directions = _random_directions(seed, number, len(items))
+        metrics = score_trials(directions, items, trials, protocol, scoring or Scoring())
         values = [list(trial_metrics(trial).values()) for trial in metrics]
         scores.append(np.mean(values, axis=0))
     mean, std = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)

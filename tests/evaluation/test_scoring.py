@@ -17,15 +17,7 @@ PROTOCOL = find_protocol("llcm_ir2vis")
 
 def score(embeddings, items, protocol=PROTOCOL, **options):
     trials = build_trials(protocol, items, num_trials=3)
-    found = score_trials(
-        embeddings,
-        items,
-        trials,
-        rule=protocol.camera_rule,
-        unique_ids=protocol.unique_ids,
-        scoring=Scoring(**options),
-    )
-    return trials, found
+    return trials, score_trials(embeddings, items, trials, protocol, Scoring(**options))
 
 
 def literal(dist, items, trial, protocol=PROTOCOL):

@@ -33,8 +33,7 @@ def test_random_features_lie_within_the_spread_of_chance():
     trials = build_trials(protocol, items, num_trials=2)
     level = chance_level(protocol, items, trials, num_embeddings=40)
     features = np.random.default_rng(7).standard_normal((len(items), 24))
-    (metrics, _) = score_trials(features, items, trials, rule=protocol.camera_rule,
-                                unique_ids=True, scoring=Scoring())  # fmt: skip
+    (metrics, _) = score_trials(features, items, trials, protocol, Scoring())
     distance = abs(metrics.mean_average_precision - level.mean["mAP"])
     assert 0 < level.std["mAP"] < 0.05
     assert distance < 6 * level.std["mAP"]

@@ -36,14 +36,9 @@ class ProtocolRun:
 
 
 class Evaluator:
-    """Embeds the test images once and scores every protocol on the whole embedding and its parts.
+    """Embeds N test images once and scores every protocol on the whole embedding and its parts.
 
-    Args:
-        items: N test images of both modalities.
-        runs: protocols and their trials on these items.
-        extraction: gives a model's parts, each (N, D_part), for images of given modalities.
-        scoring: similarity, expansion, re-ranking, memory, device.
-        description: what else the results depend on.
+    ``description`` says what else the results depend on.
     """
 
     def __init__(
@@ -67,9 +62,6 @@ class Evaluator:
         Args:
             model: a :class:`wrimnet.modeling.network.CrossModalityNetwork`.
             weights: file that its weights came from; None for weights in memory only.
-
-        Returns:
-            The report.
 
         Raises:
             FileNotFoundError: the weights file does not exist.
@@ -98,42 +90,25 @@ class Evaluator:
         embedding_parts: Sequence[str],
         weights: Mapping[str, str] | None = None,
     ) -> EvaluationReport:
-        """Evaluates embeddings.
+        """Evaluates each group's embeddings (N, D_part), rows in the order of the items.
 
         Args:
-            parts: for each group its embeddings (N, D_part), rows in the order of the items.
+            parts: by group.
             embedding_parts: groups that make up the embedding, in order.
             weights: path and sha256 of the weights they came from.
-
-        Returns:
-            The report.
         """
         whole, results = tuple(embedding_parts), []
         for names in selections(whole, parts):
             embeddings = join_arrays(parts, names)
-            results += [self._score(run, names, names == whole, embeddings) for run in self.runs]
+            for run in self.runs:
+                trials = score_trials(
+                    embeddings, self.items, run.trials, run.protocol, self._scoring
+                )
+                result = ProtocolResult(run.protocol, run.draw, names, names == whole, trials)
+                results.append(result)
         results.sort(key=lambda result: not result.whole)
         description = {**self.description, "weights": weights, "code": describe_code()}
         return EvaluationReport(description, results)
-
-    def _score(
-        self, run: ProtocolRun, names: tuple[str, ...], whole: bool, embeddings: np.ndarray
-    ) -> ProtocolResult:
-        trials = score_trials(
-            embeddings,
-            self.items,
-            run.trials,
-            rule=run.protocol.camera_rule,
-            unique_ids=run.protocol.unique_ids,
-            scoring=self._scoring,
-        )
-        return ProtocolResult(
-            protocol=run.protocol,
-            draw=run.draw,
-            parts=names,
-            whole=whole,
-            trials=tuple(trials),
-        )
 
 
 def selections(
@@ -155,26 +130,21 @@ def selections(
 
 
 def build_evaluator(cfg: CfgNode, dataset: Any, config_hash: str | None = None) -> Evaluator:
-    """Builds the evaluator of a dataset's test images.
+    """Builds the evaluator of a dataset's test images, its trials already drawn.
 
-    Args:
-        cfg: the configuration; keys TEST.*, INPUT.SIZE_TEST, INPUT.INTERPOLATION.
-        dataset: a :class:`wrimnet.data.datasets.base.CrossModalityDataset`.
-        config_hash: names the configuration in the results.
-
-    Returns:
-        The evaluator, its trials already drawn.
+    ``config_hash`` names the configuration in the results.
 
     Raises:
         KeyError, ValueError, FileNotFoundError: a protocol, draw or file does not fit; see
             :mod:`wrimnet.data.protocols` and ``galleries``.
     """
+    scoring = _build_scoring(cfg)
     return Evaluator(
         items=dataset.test,
         runs=_build_runs(cfg, dataset),
         extraction=build_extraction(cfg),
-        scoring=_build_scoring(cfg),
-        description=_build_description(cfg, dataset, config_hash),
+        scoring=scoring,
+        description=_build_description(cfg, dataset, scoring, config_hash),
     )
 
 
@@ -186,51 +156,43 @@ def _build_runs(cfg: CfgNode, dataset: Any) -> list[ProtocolRun]:
     if cfg.TEST.GALLERY_DRAW == "official":
         file = cfg.TEST.PERM_FILE or Path(dataset.folder, dataset.permutation_file)
         permutations = OfficialPermutations.load(file)
-    return [_build_run(cfg, protocol, dataset, permutations) for protocol in protocols]
-
-
-def _build_run(
-    cfg: CfgNode, protocol: Protocol, dataset: Any, permutations: OfficialPermutations | None
-) -> ProtocolRun:
-    trials = build_trials(
-        protocol,
-        dataset.test,
-        draw=cfg.TEST.GALLERY_DRAW,
-        num_trials=cfg.TEST.NUM_TRIALS,
-        permutations=permutations,
-    )
-    return ProtocolRun(protocol, cfg.TEST.GALLERY_DRAW if protocol.drawn_side else "", trials)
+    draw, runs = cfg.TEST.GALLERY_DRAW, []
+    for protocol in protocols:
+        trials = build_trials(
+            protocol,
+            dataset.test,
+            draw=draw,
+            num_trials=cfg.TEST.NUM_TRIALS,
+            permutations=permutations,
+        )
+        runs.append(ProtocolRun(protocol, draw if protocol.drawn_side else "", trials))
+    return runs
 
 
 def _build_scoring(cfg: CfgNode) -> Scoring:
-    expansion, reranking = cfg.TEST.AQE, cfg.TEST.RERANK
+    aqe, rerank = cfg.TEST.AQE, cfg.TEST.RERANK
+    expansion, reranking = None, None
+    if aqe.ENABLED:
+        expansion = QueryExpansion(neighbors=aqe.QE_K, alpha=aqe.ALPHA, rounds=aqe.QE_TIME)
+    if rerank.ENABLED:
+        reranking = Reranking(k1=rerank.K1, k2=rerank.K2, original_weight=rerank.LAMBDA)
     return Scoring(
         memory_gb=cfg.TEST.MEMORY_GB,
         device=cfg.MODEL.DEVICE,
-        expansion=QueryExpansion(
-            neighbors=expansion.QE_K, alpha=expansion.ALPHA, rounds=expansion.QE_TIME
-        )
-        if expansion.ENABLED
-        else None,
-        reranking=Reranking(k1=reranking.K1, k2=reranking.K2, original_weight=reranking.LAMBDA)
-        if reranking.ENABLED
-        else None,
+        expansion=expansion,
+        reranking=reranking,
     )
 
 
-def _build_description(cfg: CfgNode, dataset: Any, config_hash: str | None) -> dict[str, Any]:
-    expansion, reranking = cfg.TEST.AQE, cfg.TEST.RERANK
+def _build_description(
+    cfg: CfgNode, dataset: Any, scoring: Scoring, config_hash: str | None
+) -> dict[str, Any]:
     description = {
         "dataset": dataset.name,
         "synthetic": bool(dataset.is_synthetic),
         "split": cfg.DATASETS.SPLIT,
         "flip": cfg.TEST.FLIP.ENABLED,
-        "reranking": f"k1={reranking.K1} k2={reranking.K2} lambda={reranking.LAMBDA}"
-        if reranking.ENABLED
-        else None,
-        "query_expansion": f"k={expansion.QE_K} alpha={expansion.ALPHA} rounds={expansion.QE_TIME}"
-        if expansion.ENABLED
-        else None,
+        **scoring.describe(),
         "input": f"{cfg.INPUT.SIZE_TEST[0]}x{cfg.INPUT.SIZE_TEST[1]} {cfg.INPUT.INTERPOLATION}",
         "precision": cfg.SOLVER.PRECISION,
         "config": config_hash,

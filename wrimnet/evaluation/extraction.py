@@ -27,29 +27,17 @@ Parts = dict[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction:
-    """How images are read, brought to the input size and embedded.
+    """How images are read, brought to the input size and embedded."""
 
-    Attributes:
-        height: of the input, pixels.
-        width: of the input, pixels.
-        interpolation: PIL filter of the resize.
-        batch_size: images embedded together.
-        num_workers: threads that read and resize.
-        timeout: seconds until a read that does not end is an error.
-        flip: average each part with that of the mirrored image.
-        device: where the model is.
-        precision: "fp32" or "bf16" of the forward pass.
-    """
-
-    height: int
+    height: int  # of the input, pixels
     width: int
-    interpolation: str
-    batch_size: int
-    num_workers: int
-    timeout: float = 30.0
-    flip: bool = False
-    device: str = "cpu"
-    precision: str = "fp32"
+    interpolation: str  # PIL filter of the resize
+    batch_size: int  # images embedded together
+    num_workers: int  # threads that read and resize
+    timeout: float = 30.0  # seconds until a read that does not end is an error
+    flip: bool = False  # average each part with that of the mirrored image
+    device: str = "cpu"  # where the model is
+    precision: str = "fp32"  # of the forward pass
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -60,12 +48,7 @@ class Extraction:
         return resize_rgb(as_rgb(image), self.height, self.width, self.interpolation)
 
     def __call__(self, model: Any, images: Sequence[Any], modalities: Sequence[int]) -> Parts:
-        """Embeds images with ``model.embed_parts``, one modality at a time.
-
-        Args:
-            model: its training mode is restored afterwards.
-            images: N paths, PIL images or arrays.
-            modalities: of each.
+        """Embeds N paths, PIL images or arrays with ``model.embed_parts``, a modality at a time.
 
         Returns:
             For each part a float32 array (N, D_part), rows in the order of the images.
@@ -162,13 +145,9 @@ def join_arrays(parts: Mapping[str, np.ndarray], names: Sequence[str]) -> np.nda
     """
     tensors = {name: torch.from_numpy(np.asarray(parts[name], np.float32)) for name in names}
     count = len(tensors[names[0]])
-    blocks = [
-        join_parts(
-            {name: part[start : start + _JOINED_ROWS] for name, part in tensors.items()}, names
-        )
-        for start in range(0, count, _JOINED_ROWS)
-    ]
-    joined = torch.cat(blocks)
+    slices = [slice(start, start + _JOINED_ROWS) for start in range(0, count, _JOINED_ROWS)]
+    joined = torch.cat([join_parts({n: t[rows] for n, t in tensors.items()}, names)
+                        for rows in slices])  # fmt: skip
     lost = ~joined.isfinite().all(dim=1)
     if lost.any():
         raise ValueError(
@@ -188,18 +167,8 @@ def extract_by_all(
     """Embeds images, whole batches dealt out to the processes in turn.
 
     Every batch holds the images that it would hold with one process, so the embeddings are the
-    same to the last bit; every image is embedded once.
-
-    Args:
-        extract: embeds images of given modalities in batches of ``batch_size``.
-        model: passed to it.
-        images: N images, the same list on every process.
-        modalities: of each.
-        batch_size: images embedded together.
-
-    Returns:
-        For each part (N, D_part) on the main process, rows in the order of the images; on the
-        others the rows of their own.
+    same to the last bit; every image is embedded once. The main process gets each part (N, D_part),
+    rows in the order of the images; the others the rows of their own.
     """
     if comm.get_world_size() == 1:
         return extract(model, images, modalities)
@@ -208,7 +177,15 @@ def extract_by_all(
     own = extract(model, *chosen) if rows else {}
     shares: list[Any] = [None] * comm.get_world_size()
     dist.gather_object((rows, own), shares if comm.is_main_process() else None, dst=0)
-    return _gathered(shares, len(images)) if comm.is_main_process() else own
+    if not comm.is_main_process():
+        return own
+    whole: Parts = {}
+    for rows, parts in shares:
+        for name, part in parts.items():
+            if name not in whole:
+                whole[name] = np.empty((len(images), part.shape[1]), part.dtype)
+            whole[name][rows] = part
+    return whole
 
 
 def rows_of_process(
@@ -229,16 +206,6 @@ def from_main_process(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
-
-
-def _gathered(shares: Sequence[tuple[list[int], Parts]], count: int) -> Parts:
-    whole: Parts = {}
-    for rows, parts in shares:
-        for name, part in parts.items():
-            if name not in whole:
-                whole[name] = np.empty((count, part.shape[1]), part.dtype)
-            whole[name][rows] = part
-    return whole
 
 
 def _store(

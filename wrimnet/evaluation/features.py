@@ -21,12 +21,7 @@ _DISTANCE_ARRAYS = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
 def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], np.ndarray]:
     """Reads ``paths`` (N,), ``features`` (N, D) and, if there, ``test_ids`` from an npz file.
 
-    Args:
-        path: the file; its paths are relative, in the dataset's own layout.
-        dataset: registered name of the dataset.
-
-    Returns:
-        The images and their features, restricted to ``test_ids`` where the file has them.
+    The paths are in the dataset's own layout; ``test_ids`` restricts what is returned.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -84,14 +79,11 @@ def evaluate_features(
         items: N images.
         features: (N, D) float32 or float64.
         protocol: who queries whom.
-        draw: "agw" or "official".
+        draw: "agw" or "official", the latter with its permutations.
         permutations: for the official draw.
         num_trials: gallery draws.
         normalize: scale the features to unit length first.
-        scoring: memory and device.
-
-    Returns:
-        Every trial.
+        scoring: options.
 
     Raises:
         ValueError: features or draw do not fit, or no query has a match.
@@ -99,18 +91,10 @@ def evaluate_features(
     trials = build_trials(
         protocol, items, draw=draw, num_trials=num_trials, permutations=permutations
     )
-    metrics = score_trials(
-        _unit_length(features, items) if normalize else features,
-        items,
-        trials,
-        rule=protocol.camera_rule,
-        unique_ids=protocol.unique_ids,
-        scoring=scoring or Scoring(),
-    )
+    features = _unit_length(features, items) if normalize else features
+    metrics = score_trials(features, items, trials, protocol, scoring or Scoring())
     drawn = draw if protocol.drawn_side else ""
-    return ProtocolResult(
-        protocol=protocol, draw=drawn, parts=("features",), whole=True, trials=tuple(metrics)
-    )
+    return ProtocolResult(protocol, drawn, ("features",), True, metrics)
 
 
 def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
@@ -139,9 +123,7 @@ def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
         rule=camera_rule(protocol.camera_rule),
         unique_ids=protocol.unique_ids,
     )
-    trials = (summarise_scores(scores),)
-    return ProtocolResult(protocol=protocol, draw="", parts=("distances",), whole=True,
-                          trials=trials)  # fmt: skip
+    return ProtocolResult(protocol, "", ("distances",), True, [summarise_scores(scores)])
 
 
 def _unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:

@@ -39,22 +39,13 @@ class OfficialPermutations:
 
     @classmethod
     def load(cls, path: str | Path) -> "OfficialPermutations":
-        """Reads ``rand_perm_cam.mat``.
-
-        Raises:
-            FileNotFoundError: the file is missing; says where it comes from.
-            ValueError: the file does not have the structure above.
-        """
+        """Reads ``rand_perm_cam.mat``; raises if it is missing or of another structure."""
         if not Path(path).is_file():
             raise FileNotFoundError(f"no permutation file at {str(path)!r}: {_SOURCE}")
         return cls(_camera_cells(path))
 
     def images(self, pid: int, camid: int, trial: int, shots: int) -> list[int]:
-        """Numbers of the images taken, in order; none if the camera never saw the identity.
-
-        Raises:
-            ValueError: the file knows no such identity or trial.
-        """
+        """Numbers of the images taken, in order; none if the camera never saw the identity."""
         identities = self._cameras[camid - 1]
         if not 1 <= pid <= len(identities):
             raise ValueError(f"identity {pid} is not among the {len(identities)} permutations")
@@ -109,17 +100,14 @@ def build_trials(
     num_trials: int = 10,
     permutations: OfficialPermutations | None = None,
 ) -> list[Trial]:
-    """Lists the trials of a protocol on a list of test images.
+    """Lists the trials of a protocol on the test images of both modalities, one per draw.
 
     Args:
-        protocol: who queries whom.
+        protocol: who queries whom; one without a draw has one trial.
         items: test images of both modalities.
-        draw: "agw" or "official"; without effect on a protocol without a draw.
-        num_trials: trials of a drawn protocol; one without a draw has one.
+        draw: "agw" or "official".
+        num_trials: draws.
         permutations: needed by the official draw.
-
-    Returns:
-        One trial per draw.
 
     Raises:
         ValueError: the draw does not fit the protocol, or a side has no image.
@@ -127,9 +115,8 @@ def build_trials(
     check_draw(protocol, draw)
     if num_trials < 1:
         raise ValueError(f"num_trials is {num_trials}, expected at least 1")
-    queries = _rows(items, protocol.query_modality)
-    gallery = _rows(items, protocol.gallery_modality)
-    _check_sides(protocol, queries, gallery)
+    queries = _rows(items, protocol, "query")
+    gallery = _rows(items, protocol, "gallery")
     if not protocol.drawn_side:
         return [Trial(np.array(queries), np.array(gallery))]
     queries, gallery = _by_identity(items, queries), _by_identity(items, gallery)
@@ -143,11 +130,7 @@ def build_trials(
 
 
 def check_draw(protocol: Protocol, draw: str) -> None:
-    """Refuses a draw that the protocol does not have.
-
-    Raises:
-        ValueError: unknown draw, official off SYSU-MM01, or multi-shot without official.
-    """
+    """Raises ValueError for a draw that the protocol does not have."""
     if draw not in DRAWS:
         raise ValueError(f"unknown gallery draw {draw!r}; choose one of {DRAWS}")
     if draw not in protocol.draws:
@@ -164,22 +147,17 @@ def check_draw(protocol: Protocol, draw: str) -> None:
         )
 
 
-def _rows(items: Sequence[ImageItem], modality: int) -> list[int]:
-    return [row for row, item in enumerate(items) if item.modality == modality]
+def _rows(items: Sequence[ImageItem], protocol: Protocol, side: str) -> list[int]:
+    modality = protocol.query_modality if side == "query" else protocol.gallery_modality
+    rows = [row for row, item in enumerate(items) if item.modality == modality]
+    if not rows:
+        name = MODALITY_NAMES[modality]
+        raise ValueError(f"{protocol.name}: no {name} test image, so the {side} is empty")
+    return rows
 
 
 def _by_identity(items: Sequence[ImageItem], rows: list[int]) -> list[int]:
     return sorted(rows, key=lambda row: (items[row].pid, items[row].camid, items[row].relpath))
-
-
-def _check_sides(protocol: Protocol, queries: list[int], gallery: list[int]) -> None:
-    for side, rows, modality in (
-        ("query", queries, protocol.query_modality),
-        ("gallery", gallery, protocol.gallery_modality),
-    ):
-        if not rows:
-            name = MODALITY_NAMES[modality]
-            raise ValueError(f"{protocol.name}: no {name} test image, so the {side} is empty")
 
 
 def _pools(items: Sequence[ImageItem], rows: list[int], protocol: Protocol) -> _Pools:

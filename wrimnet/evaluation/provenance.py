@@ -40,20 +40,12 @@ def describe_machine() -> dict[str, str]:
 def describe_environment(device: str) -> dict[str, str]:
     """Returns where a run takes place: code, machine, system and device."""
     code = {name: value or "unknown" for name, value in describe_code().items()}
-    return {
-        **code,
-        **describe_machine(),
-        "system": f"{platform.system()} {platform.release()}",
-        "device": device,
-    }
+    system = f"{platform.system()} {platform.release()}"
+    return {**code, **describe_machine(), "system": system, "device": device}
 
 
 def file_sha256(path: str | Path) -> str:
-    """Hashes a file.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """Hashes a file; raises FileNotFoundError where there is none."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {str(path)!r} to hash; which weights were evaluated?")
     with open(path, "rb") as file:

@@ -21,31 +21,20 @@ RANKS = (1, 5, 10, 20)
 METRIC_NAMES = (*(f"Rank-{rank}" for rank in RANKS), "mAP", "mINP")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ProtocolResult:
-    """One protocol on one selection of embedding parts.
+    """One protocol on one selection of embedding parts."""
 
-    Attributes:
-        protocol: as it was run.
-        draw: gallery draw; "" where the protocol has none.
-        parts: groups of the embedding, in order.
-        whole: these are the parts that the configuration selects.
-        trials: one entry per trial.
-    """
-
-    protocol: Protocol
-    draw: str
-    parts: tuple[str, ...]
-    whole: bool
-    trials: tuple[RankingMetrics, ...]
+    protocol: Protocol  # as it was run
+    draw: str  # "" where the protocol has none
+    parts: tuple[str, ...]  # groups of the embedding, in order
+    whole: bool  # these are the parts that the configuration selects
+    trials: Sequence[RankingMetrics]
 
     def mean(self) -> dict[str, float]:
         """Mean over the trials of each metric, as fractions."""
-        return dict(zip(METRIC_NAMES, self._values().mean(axis=0).tolist(), strict=True))
-
-    def std(self) -> dict[str, float]:
-        """Standard deviation over the trials (of these trials: divisor T)."""
-        return dict(zip(METRIC_NAMES, self._values().std(axis=0).tolist(), strict=True))
+        values = np.array([list(trial_metrics(trial).values()) for trial in self.trials])
+        return dict(zip(METRIC_NAMES, values.mean(axis=0).tolist(), strict=True))
 
     def describe(self) -> dict[str, Any]:
         """The protocol as it was run, for files."""
@@ -65,7 +54,7 @@ class ProtocolResult:
 
     def numbers(self) -> dict[str, Any]:
         """Mean, standard deviation and every trial in full precision, for files."""
-        trials = [trial_numbers(trial) for trial in self.trials]
+        trials = [_trial_numbers(trial) for trial in self.trials]
         columns = {name: np.array([trial[name] for trial in trials]) for name in trials[0]}
         return {
             "mean": {name: values.mean(axis=0).tolist() for name, values in columns.items()},
@@ -73,18 +62,18 @@ class ProtocolResult:
             "trials": trials,
         }
 
-    def _values(self) -> np.ndarray:
-        return np.array([list(trial_metrics(trial).values()) for trial in self.trials])
+    def entry(self) -> dict[str, Any]:
+        """All of it, as results.json has it."""
+        words = {"parts": list(self.parts), "whole": self.whole}
+        return {**self.describe(), **words, **self.numbers()}
 
 
 def trial_metrics(trial: RankingMetrics) -> dict[str, float]:
     """The printed metrics of one trial, as fractions."""
-    ranks = [float(trial.cmc[rank - 1]) for rank in RANKS]
-    values = (*ranks, trial.mean_average_precision, trial.mean_inverse_negative_penalty)
-    return dict(zip(METRIC_NAMES, values, strict=True))
+    return _named_metrics(_trial_numbers(trial))
 
 
-def trial_numbers(trial: RankingMetrics) -> dict[str, Any]:
+def _trial_numbers(trial: RankingMetrics) -> dict[str, Any]:
     """The whole curve (20 values), mAP and mINP of one trial."""
     return {
         "cmc": [float(value) for value in trial.cmc],
@@ -94,12 +83,7 @@ def trial_numbers(trial: RankingMetrics) -> dict[str, Any]:
 
 
 class EvaluationReport:
-    """All results of one run, and what they were measured with.
-
-    Args:
-        description: dataset, embedding, options, weights, versions.
-        results: every protocol, on the whole embedding and on each of its groups.
-    """
+    """Every protocol on the whole embedding and each of its groups, and what it depends on."""
 
     def __init__(self, description: Mapping[str, Any], results: list[ProtocolResult]) -> None:
         self.description = dict(description)
@@ -112,46 +96,41 @@ class EvaluationReport:
 
     def lines(self) -> list[str]:
         """One line per result that says what was measured and how."""
-        return [_line(self.description, result) for result in self.results]
+        return [_line(self.description, result.entry()) for result in self.results]
+
+    def content(self) -> dict[str, Any]:
+        """What results.json holds."""
+        results = [result.entry() for result in self.results]
+        return {"description": self.description, "results": results}
 
     def markdown(self) -> str:
         """A table in percent for each kind of protocol, the whole embedding first."""
-        tables = dict.fromkeys(result.protocol.table for result in self.results)
-        return "\n\n".join(self._table(table) for table in tables)
+        return "\n\n".join(
+            table.heading + "\n\n" * bool(table.heading)
+            + markdown_rows(table.header, table.rows, num_words=3)
+            for table in result_tables(self.content())
+        )  # fmt: skip
 
     def write(self, output_dir: str | Path) -> None:
         """Writes results.json and results.csv with every trial, mean and standard deviation."""
-        folder = Path(output_dir)
+        folder, content = Path(output_dir), self.content()
         folder.mkdir(parents=True, exist_ok=True)
-        results = [
-            {**r.describe(), "parts": list(r.parts), "whole": r.whole, **r.numbers()}
-            for r in self.results
-        ]
-        write_json(folder / RESULTS, {"description": self.description, "results": results})
+        write_json(folder / RESULTS, content)
         with open(folder / RESULTS_TABLE, "w", newline="") as file:
-            csv.writer(file).writerows(self._rows())
+            csv.writer(file).writerows(_csv_rows(content["results"]))
 
-    def _table(self, table: str) -> str:
-        results = [result for result in self.results if result.protocol.table == table]
-        heading = "" if table == "main" else f"Protocol of its own, not comparable ({table}):\n\n"
-        rows = [
-            (r.protocol.name, "+".join(r.parts), *(_percent(r, name) for name in METRIC_NAMES))
-            for r in results
-        ]
-        return heading + markdown_rows(("protocol", "embedding", *METRIC_NAMES), rows, num_words=2)
 
-    def _rows(self) -> list[list[Any]]:
-        rows: list[list[Any]] = [["protocol", "table", "draw", "parts", "whole", "trial",
-                                  "queries", "queries_skipped", *METRIC_NAMES]]  # fmt: skip
-        for result in self.results:
-            name = [result.protocol.name, result.protocol.table, result.draw,
-                    "+".join(result.parts), result.whole]  # fmt: skip
-            for number, trial in enumerate(result.trials):
-                counts = [number, trial.num_queries, trial.num_skipped]
-                rows.append([*name, *counts, *trial_metrics(trial).values()])
-            rows.append([*name, "mean", "", "", *result.mean().values()])
-            rows.append([*name, "std", "", "", *result.std().values()])
-        return rows
+def _csv_rows(results: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    named = ("protocol", "table", "draw", "parts", "whole")
+    rows: list[list[Any]] = [[*named, "trial", "queries", "queries_skipped", *METRIC_NAMES]]
+    for result in results:
+        name = [*(result[key] for key in named[:3]), "+".join(result["parts"]), result["whole"]]
+        counts = zip(result["queries"], result["queries_skipped"], result["trials"], strict=True)
+        for number, (queries, skipped, trial) in enumerate(counts):
+            rows.append([*name, number, queries, skipped, *_named_metrics(trial).values()])
+        for words in ("mean", "std"):
+            rows.append([*name, words, "", "", *_named_metrics(result[words]).values()])
+    return rows
 
 
 def mean_metrics(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -185,14 +164,8 @@ def result_tables(content: Mapping[str, Any]) -> list[ResultTable]:
 
 
 def _result_row(result: Mapping[str, Any]) -> tuple[str, ...]:
-    mean, std = (_named_metrics(result[name]) for name in ("mean", "std"))
-    spread = result["num_trials"] > 1
-    numbers = [
-        f"{100 * mean[name]:.2f}" + (f" ± {100 * std[name]:.2f}" if spread else "")
-        for name in METRIC_NAMES
-    ]
     parts = "+".join(result["parts"]) + ("" if result["whole"] else " (alone)")
-    return (result["protocol"], result["direction"], parts, *numbers)
+    return (result["protocol"], result["direction"], parts, *_percent(result))
 
 
 def _protocol_line(result: Mapping[str, Any]) -> str:
@@ -211,23 +184,29 @@ def _named_metrics(mean: Mapping[str, Any]) -> dict[str, float]:
     return dict(zip(METRIC_NAMES, (*ranks, mean["mAP"], mean["mINP"]), strict=True))
 
 
-def _percent(result: ProtocolResult, name: str) -> str:
-    value = f"{100 * result.mean()[name]:.2f}"
-    return value if len(result.trials) == 1 else f"{value} ± {100 * result.std()[name]:.2f}"
+def _percent(result: Mapping[str, Any]) -> list[str]:
+    """Each metric in percent, with its deviation where there are several trials."""
+    mean, std = (_named_metrics(result[name]).values() for name in ("mean", "std"))
+    if result["num_trials"] == 1:
+        return [f"{100 * value:.2f}" for value in mean]
+    return [f"{100 * m:.2f} ± {100 * s:.2f}" for m, s in zip(mean, std, strict=True)]
 
 
-def _line(description: Mapping[str, Any], result: ProtocolResult) -> str:
+_NOT_IN_LINE = {"table", "parts", "whole", "mean", "std", "trials"}
+
+
+def _line(description: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     facts = {
         "dataset": description.get("dataset"),
-        **{name: value for name, value in result.describe().items() if name != "table"},
-        "embedding": "+".join(result.parts),
+        **{name: value for name, value in result.items() if name not in _NOT_IN_LINE},
+        "embedding": "+".join(result["parts"]),
         **{name: value for name, value in description.items() if name != "dataset"},
     }
     for name in ("queries", "queries_skipped"):
         facts[name] = _one_or_range(facts[name])
     said = ", ".join(f"{name}={_plain(value)}" for name, value in facts.items())
-    values = "  ".join(f"{name} {_percent(result, name)}" for name in METRIC_NAMES)
-    return f"{values}  ({said})"
+    values = zip(METRIC_NAMES, _percent(result), strict=True)
+    return f"{'  '.join(' '.join(pair) for pair in values)}  ({said})"
 
 
 def _one_or_range(values: list[int]) -> str:
@@ -248,14 +227,7 @@ def _plain(value: Any) -> str:
 def check_expected(
     metrics: Mapping[str, Mapping[str, float]], expected: Sequence[Sequence[Any]]
 ) -> list[str]:
-    """Lists the expectations that the results do not meet.
-
-    Args:
-        metrics: mean metrics per protocol, as fractions.
-        expected: entries [protocol, metric, value, tolerance], as fractions.
-
-    Returns:
-        One sentence per result outside its tolerance; empty if all hold.
+    """Lists, in a sentence each, the expectations that the mean metrics do not meet.
 
     Raises:
         ValueError: an entry is malformed, or names a protocol that was not run.
@@ -275,10 +247,6 @@ def check_expected(
 
 def check_entry(entry: Sequence[Any], protocols: Collection[str]) -> tuple[str, str, float, float]:
     """Returns one entry of TEST.EXPECTED_RESULTS, its numbers as floats.
-
-    Args:
-        entry: [protocol, metric, value, tolerance], as fractions.
-        protocols: names of those that are run.
 
     Raises:
         ValueError: it is malformed, or names a protocol that is not run.

@@ -7,13 +7,14 @@ numbers as the model that wrote them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wrimnet.data.items import ImageItem
+from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import Trial
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.query_expansion import expand_queries
@@ -51,16 +52,9 @@ class Reranking:
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How similarities are computed and what is done to them before ranking.
+    """How similarities are computed and what is done to them before ranking."""
 
-    Attributes:
-        memory_gb: largest working set in 10^9 bytes, beside the embeddings themselves.
-        device: where it runs.
-        expansion: average query expansion, or None.
-        reranking: k-reciprocal re-ranking, or None.
-    """
-
-    memory_gb: float = 4.0
+    memory_gb: float = 4.0  # largest working set in 10^9 bytes, beside the embeddings themselves
     device: str = "cpu"
     expansion: QueryExpansion | None = None
     reranking: Reranking | None = None
@@ -69,28 +63,31 @@ class Scoring:
         if not self.memory_gb > 0:
             raise ValueError(f"memory_gb is {self.memory_gb}, expected more than 0 (10^9 bytes)")
 
+    def describe(self) -> dict[str, str | None]:
+        """Returns what changes the similarities, in words, for the description of results."""
+        aqe, rerank = self.expansion, self.reranking
+        return {
+            "reranking": rerank
+            and f"k1={rerank.k1} k2={rerank.k2} lambda={rerank.original_weight}",
+            "query_expansion": aqe and f"k={aqe.neighbors} alpha={aqe.alpha} rounds={aqe.rounds}",
+        }  # fmt: skip
+
 
 def score_trials(
     embeddings: np.ndarray,
     items: Sequence[ImageItem],
     trials: Sequence[Trial],
-    *,
-    rule: str,
-    unique_ids: bool,
+    protocol: Protocol,
     scoring: Scoring,
 ) -> list[RankingMetrics]:
-    """Scores each trial.
+    """Scores each trial of a protocol.
 
     Args:
         embeddings: (N, D) floating, one row per item; similarity is their dot product as given.
         items: the N test images.
         trials: who queries and who is searched.
-        rule: name of the camera rule.
-        unique_ids: CMC counts identities.
+        protocol: its camera rule, and whether CMC counts identities.
         scoring: options.
-
-    Returns:
-        One entry per trial.
 
     Raises:
         ValueError: an embedding is not finite or the shapes do not fit; a trial without a match.
@@ -99,12 +96,12 @@ def score_trials(
     tensor = torch.from_numpy(np.ascontiguousarray(embeddings)).to(scoring.device)
     labels = item_labels(items, scoring.device)
     changed = scoring.expansion is not None or scoring.reranking is not None
-    blocks = _changed_blocks if changed else _plain_blocks
+    blocks, rule = _changed_blocks if changed else _plain_blocks, camera_rule(protocol.camera_rule)
     scores: list[list[QueryScores]] = [[] for _ in trials]
     for number, query_rows, gallery_rows, dist in blocks(tensor, trials, scoring):
         queries, gallery = labels[query_rows], labels[gallery_rows]
         scores[number].append(
-            rank_queries(dist, queries, gallery, rule=camera_rule(rule), unique_ids=unique_ids)
+            rank_queries(dist, queries, gallery, rule=rule, unique_ids=protocol.unique_ids)
         )
     return [summarise_scores(concatenate_scores(chunks)) for chunks in scores]
 
@@ -123,8 +120,8 @@ def _plain_blocks(
     embeddings: Tensor, trials: Sequence[Trial], scoring: Scoring
 ) -> Iterator[_Block]:
     """One similarity block for all trials; a trial takes its rows and columns of it."""
-    query_rows = _union([trial.query_rows for trial in trials])
-    gallery_rows = _union([trial.gallery_rows for trial in trials])
+    query_rows = np.unique(np.concatenate([trial.query_rows for trial in trials]))
+    gallery_rows = np.unique(np.concatenate([trial.gallery_rows for trial in trials]))
     gallery = embeddings[_on(embeddings, gallery_rows)]
     step = _rows_per_block(len(gallery_rows), scoring.memory_gb)
     for start in range(0, len(query_rows), step):
@@ -134,12 +131,8 @@ def _plain_blocks(
             rows = np.flatnonzero(np.isin(block_rows, trial.query_rows))
             if rows.size:
                 columns = np.searchsorted(gallery_rows, trial.gallery_rows)
-                yield (
-                    number,
-                    _on(embeddings, block_rows[rows]),
-                    _on(embeddings, trial.gallery_rows),
-                    _take(dist, rows, columns),
-                )
+                chosen = (_on(embeddings, of) for of in (block_rows[rows], trial.gallery_rows))
+                yield number, *chosen, _take(dist, rows, columns)
 
 
 def _changed_blocks(
@@ -152,14 +145,8 @@ def _changed_blocks(
         queries, gallery = embeddings[query_rows].double(), embeddings[gallery_rows].double()
         step = _rows_per_block(len(queries) + len(gallery), scoring.memory_gb)
         if scoring.expansion is not None:
-            queries, gallery = expand_queries(
-                queries,
-                gallery,
-                neighbors=scoring.expansion.neighbors,
-                alpha=scoring.expansion.alpha,
-                rounds=scoring.expansion.rounds,
-                block_rows=step,
-            )
+            options = asdict(scoring.expansion)
+            queries, gallery = expand_queries(queries, gallery, **options, block_rows=step)
         for rows, dist in _distance_blocks(queries, gallery, step, scoring):
             yield number, query_rows[rows], gallery_rows, dist
 
@@ -172,9 +159,7 @@ def _distance_blocks(
             _squared_distances(queries, gallery, scoring),
             num_queries=len(queries),
             num_gallery=len(gallery),
-            k1=scoring.reranking.k1,
-            k2=scoring.reranking.k2,
-            original_weight=scoring.reranking.original_weight,
+            **asdict(scoring.reranking),
             block_rows=step,
         ):
             yield rows, dist.to(queries.device)
@@ -213,10 +198,6 @@ def _negative_similarity(queries: Tensor, gallery: Tensor, scoring: Scoring) -> 
 def _rows_per_block(num_columns: int, memory_gb: float) -> int:
     rows = int(memory_gb * 1e9 / 2 / (_BYTES_PER_DISTANCE * num_columns))
     return min(_MOST_ROWS, max(1, rows))
-
-
-def _union(rows: list[np.ndarray]) -> np.ndarray:
-    return np.unique(np.concatenate(rows))
 
 
 def _on(tensor: Tensor, rows: np.ndarray) -> Tensor:

@@ -48,17 +48,10 @@ _SHAPING_KEYS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """What identifies a model.
+    """What identifies a model: two with the same ``model_hash`` give the same embeddings."""
 
-    Attributes:
-        name: for titles, such as "WRIMNet-50x".
-        weights: file that the weights came from.
-        config_hash: of the configuration.
-        model_hash: of everything that shapes an embedding: two models with the same hash agree.
-    """
-
-    name: str
-    weights: str
+    name: str  # for titles, such as "WRIMNet-50x"
+    weights: str  # file that they came from
     config_hash: str
     model_hash: str
 
@@ -145,33 +138,20 @@ def load_embedder(
 
 
 def build_embedder(cfg: CfgNode) -> Embedder:
-    """Builds the embedder of a configuration, with MODEL.WEIGHTS in the model.
-
-    Raises:
-        FileNotFoundError: no such weights.
-        ValueError: MODEL.WEIGHTS is empty or not of this model.
-    """
+    """Builds the embedder of a configuration, with MODEL.WEIGHTS; errors of load_weights."""
     return build_embedder_of(cfg, build_trained_model(cfg), Path(cfg.MODEL.WEIGHTS).name)
 
 
 def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
     """Builds the embedder of a model with its weights in it; ``weights`` says where from."""
-    return Embedder(
-        model=model,
-        extraction=build_extraction(cfg),
-        facts=ModelFacts(
-            name=_title(model),
-            weights=weights,
-            config_hash=config_hash(cfg),
-            model_hash=build_model_hash(cfg, model),
-        ),
+    depth = getattr(getattr(model, "backbone", None), "depth", "")  # as in "WRIMNet-50x"
+    facts = ModelFacts(
+        name=f"{type(model).__name__}{f'-{depth}' if depth else ''}",
+        weights=weights,
+        config_hash=config_hash(cfg),
+        model_hash=build_model_hash(cfg, model),
     )
-
-
-def _title(model: nn.Module) -> str:
-    """What people call a network: "WRIMNet-50x", or its class alone where no depth says more."""
-    depth = getattr(getattr(model, "backbone", None), "depth", "")
-    return f"{type(model).__name__}{f'-{depth}' if depth else ''}"
+    return Embedder(model=model, extraction=build_extraction(cfg), facts=facts)
 
 
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:

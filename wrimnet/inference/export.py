@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -30,13 +29,7 @@ _CHECKED_BATCHES = (1, 3)
 
 
 class SingleModalityEmbedder(nn.Module):
-    """Pixels of one modality in, embeddings of unit length out: what a file holds.
-
-    Args:
-        model: has ``embed_parts(images, modality)``.
-        parts: groups that make up the embedding.
-        modality: of all images.
-    """
+    """Pixels of one modality in, embeddings of unit length out: what a file holds."""
 
     def __init__(self, model: nn.Module, parts: Sequence[str], modality: int) -> None:
         super().__init__()
@@ -58,18 +51,7 @@ def export_onnx(
     size: tuple[int, int],
     metadata: Mapping[str, str],
 ) -> float:
-    """Writes one modality's network and compares it with PyTorch on random images.
-
-    Args:
-        model: in evaluation mode, on the CPU.
-        path: of the file.
-        parts: groups that make up the embedding.
-        modality: of the images.
-        size: H, W of the input.
-        metadata: written into the file.
-
-    Returns:
-        The largest cosine distance between the two programs' embeddings.
+    """Writes one modality's network; returns its cosine distance to PyTorch on random images.
 
     Raises:
         ValueError: a package is missing, or the distance exceeds 1e-4; no file is left then.
@@ -77,7 +59,7 @@ def export_onnx(
     onnx, runtime = _import_packages()
     network = SingleModalityEmbedder(model, parts, modality).eval()
     example = torch.from_numpy(_random_images(2, size, 0))
-    program = torch.onnx.export(
+    proto = torch.onnx.export(
         network,
         (example,),
         input_names=[INPUT],
@@ -86,8 +68,7 @@ def export_onnx(
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
-    )
-    proto = program.model_proto
+    ).model_proto
     for key, value in metadata.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
@@ -102,6 +83,18 @@ def export_onnx(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return distance
+
+
+def _import_packages() -> tuple[Any, Any]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  torch's exporter needs it
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"export to ONNX needs {error.name}: pip install 'wrimnet[export]'"
+        ) from error
+    return onnx, onnxruntime
 
 
 def largest_distance(network: nn.Module, session: Any, size: tuple[int, int]) -> float:
@@ -122,18 +115,6 @@ def largest_distance(network: nn.Module, session: Any, size: tuple[int, int]) ->
 def _random_images(batch: int, size: tuple[int, int], seed: int) -> np.ndarray:
     rng = np.random.Generator(np.random.Philox(seed))
     return rng.integers(0, 256, (batch, 3, *size)).astype(np.float32)
-
-
-def _import_packages() -> tuple[ModuleType, ModuleType]:
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401  torch's exporter needs it
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"export to ONNX needs {error.name}: pip install 'wrimnet[export]'"
-        ) from error
-    return onnx, onnxruntime
 
 
 def build_facts(cfg: CfgNode, embedder: Embedder) -> dict[str, str]:
@@ -157,10 +138,7 @@ def build_facts(cfg: CfgNode, embedder: Embedder) -> dict[str, str]:
 
 
 def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Path, float]:
-    """Writes one file per modality; returns each with its cosine distance to PyTorch.
-
-    The model goes to the CPU for it and back.
-    """
+    """Writes one file per modality; returns each with its cosine distance to PyTorch."""
     written = {}
     embedder.model.cpu()
     for modality, name in enumerate(MODALITY_NAMES):
@@ -188,17 +166,7 @@ def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Pat
 def build_safetensors(
     cfg: CfgNode, embedder: Embedder, folder: Path, run: str | None = None
 ) -> Path:
-    """Writes the weights that evaluation uses, the configuration and the model card.
-
-    Args:
-        cfg: the model's configuration, with MODEL.WEIGHTS.
-        embedder: the model.
-        folder: gets the three files.
-        run: folder whose results the card shows.
-
-    Raises:
-        ValueError: the package is missing.
-    """
+    """Writes evaluation's weights, the configuration and the model card with a run's results."""
     try:
         from safetensors.torch import save_file
     except ModuleNotFoundError as error:

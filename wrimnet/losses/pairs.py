@@ -71,7 +71,13 @@ def check_cross_modality_pairs(pids: Tensor, modality: Tensor) -> None:
     Raises:
         ValueError: a modality is unknown, or an anchor lacks a pair; names the first such image.
     """
-    _check_modality(modality)
+    unknown = (modality != VISIBLE) & (modality != INFRARED)
+    if unknown.any():
+        image = _first(unknown)
+        raise ValueError(
+            f"image {image} has modality {int(modality[image])}; expected {VISIBLE} "
+            f"({MODALITY_NAMES[VISIBLE]}) or {INFRARED} ({MODALITY_NAMES[INFRARED]})"
+        )
     pairs_of_kind = cross_modality_pairs(pids, modality)
     for kind, pairs in zip(("positive", "negative"), pairs_of_kind, strict=True):
         missing = ~pairs.any(1)
@@ -83,16 +89,6 @@ def check_cross_modality_pairs(pids: Tensor, modality: Tensor) -> None:
                 "modality; draw at least two identities, each in both modalities "
                 "(CrossModalitySampler does)"
             )
-
-
-def _check_modality(modality: Tensor) -> None:
-    unknown = (modality != VISIBLE) & (modality != INFRARED)
-    if unknown.any():
-        image = _first(unknown)
-        raise ValueError(
-            f"image {image} has modality {int(modality[image])}; expected {VISIBLE} "
-            f"({MODALITY_NAMES[VISIBLE]}) or {INFRARED} ({MODALITY_NAMES[INFRARED]})"
-        )
 
 
 def _first(mask: Tensor) -> int:

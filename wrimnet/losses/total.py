@@ -8,12 +8,13 @@ is not finite. A term of weight 0 is neither computed nor logged.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from wrimnet.losses.classification import partitioned_classification_loss
-from wrimnet.losses.cmkic import Reduction, cmkic_loss
+from wrimnet.losses.cmkic import cmkic_loss
 from wrimnet.losses.pairs import check_cross_modality_pairs, check_identity_pairs
 from wrimnet.losses.triplet import triplet_loss
 
@@ -23,20 +24,13 @@ class LossInputs(NamedTuple):
 
     Where processes share a batch, ``output`` and ``targets`` are of this process's B images, and
     ``gather`` makes of rows (B, ...) those of all N images of the batch, visible ones first.
-
-    Args:
-        output: of the network's head, such as :class:`wrimnet.modeling.aicl_head.HeadOutput`.
-        targets: (B,) classes.
-        pids: (N,) classes of the whole batch.
-        modality: (N,) VISIBLE or INFRARED, of the whole batch.
-        gather: (B, ...) -> (N, ...).
     """
 
-    output: Any
-    targets: Tensor
-    pids: Tensor
-    modality: Tensor
-    gather: Callable[[Tensor], Tensor]
+    output: Any  # of the head, such as :class:`wrimnet.modeling.aicl_head.HeadOutput`
+    targets: Tensor  # (B,) classes
+    pids: Tensor  # (N,) classes of the whole batch
+    modality: Tensor  # (N,) VISIBLE or INFRARED, of the whole batch
+    gather: Callable[[Tensor], Tensor]  # (B, ...) -> (N, ...)
 
 
 def _no_check(labels: Tensor, modality: Tensor) -> None:
@@ -62,49 +56,36 @@ class LossTerm(NamedTuple):
     check: Callable[[Tensor, Tensor], None] = _no_check
 
 
-def _classification(inputs: LossInputs, label_smoothing: float) -> Tensor:
-    return partitioned_classification_loss(
-        inputs.output.main.logits, inputs.targets, label_smoothing=label_smoothing
-    )
+def _classification(level: str, inputs: LossInputs, label_smoothing: float) -> Tensor:
+    logits = getattr(inputs.output, level).logits
+    return partitioned_classification_loss(logits, inputs.targets, label_smoothing=label_smoothing)
 
 
-def _triplet(inputs: LossInputs, margin: float) -> Tensor:
-    return triplet_loss(inputs.gather(inputs.output.main.pooled), inputs.pids, margin=margin)
+def _triplet(level: str, inputs: LossInputs, margin: float) -> Tensor:
+    pooled = inputs.gather(getattr(inputs.output, level).pooled)
+    return triplet_loss(pooled, inputs.pids, margin=margin)
 
 
-def _cmkic(inputs: LossInputs, top_k: int, temperature: float, reduction: Reduction) -> Tensor:
-    return cmkic_loss(
-        inputs.gather(inputs.output.contrastive),
-        inputs.pids,
-        inputs.modality,
-        top_k=top_k,
-        temperature=temperature,
-        reduction=reduction,
-    )
-
-
-def _auxiliary_classification(inputs: LossInputs, label_smoothing: float) -> Tensor:
-    return partitioned_classification_loss(
-        inputs.output.auxiliary.logits, inputs.targets, label_smoothing=label_smoothing
-    )
-
-
-def _auxiliary_triplet(inputs: LossInputs, margin: float) -> Tensor:
-    return triplet_loss(inputs.gather(inputs.output.auxiliary.pooled), inputs.pids, margin=margin)
-
-
-def _check_identity_pairs(labels: Tensor, modality: Tensor) -> None:
-    check_identity_pairs(labels)
+def _cmkic(inputs: LossInputs, **settings: Any) -> Tensor:
+    embeddings = inputs.gather(inputs.output.contrastive)
+    return cmkic_loss(embeddings, inputs.pids, inputs.modality, **settings)
 
 
 _WRIM = "MODEL.WRIM"
 _SMOOTHING = {"label_smoothing": f"{_WRIM}.CLASSIFICATION.LABEL_SMOOTHING"}
 _MARGIN = {"margin": f"{_WRIM}.TRIPLET.MARGIN"}
+_CLASSIFICATION, _TRIPLET = (f"{_WRIM}.CLASSIFICATION.WEIGHT",), (f"{_WRIM}.TRIPLET.WEIGHT",)
 _AUXILIARY = (f"{_WRIM}.AUXILIARY.ENABLED", f"{_WRIM}.AUXILIARY.WEIGHT")  # lambda2
 
 TERMS = [
-    LossTerm("cls", _classification, (f"{_WRIM}.CLASSIFICATION.WEIGHT",), _SMOOTHING),
-    LossTerm("tri", _triplet, (f"{_WRIM}.TRIPLET.WEIGHT",), _MARGIN, _check_identity_pairs),
+    LossTerm("cls", partial(_classification, "main"), _CLASSIFICATION, _SMOOTHING),
+    LossTerm(
+        "tri",
+        partial(_triplet, "main"),
+        _TRIPLET,
+        _MARGIN,
+        lambda labels, modality: check_identity_pairs(labels),
+    ),
     LossTerm(
         "cmkic",
         _cmkic,
@@ -117,12 +98,9 @@ TERMS = [
         check_cross_modality_pairs,
     ),
     LossTerm(
-        "cls_aux",
-        _auxiliary_classification,
-        (*_AUXILIARY, f"{_WRIM}.CLASSIFICATION.WEIGHT"),
-        _SMOOTHING,
+        "cls_aux", partial(_classification, "auxiliary"), _AUXILIARY + _CLASSIFICATION, _SMOOTHING
     ),
-    LossTerm("tri_aux", _auxiliary_triplet, (*_AUXILIARY, f"{_WRIM}.TRIPLET.WEIGHT"), _MARGIN),
+    LossTerm("tri_aux", partial(_triplet, "auxiliary"), _AUXILIARY + _TRIPLET, _MARGIN),
 ]
 
 

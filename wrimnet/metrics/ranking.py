@@ -7,7 +7,7 @@ are integers, and the few floating-point operations on them run on the CPU, so t
 matrix gives the same bits on every device.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +87,8 @@ def rank_queries(
     _check(dist, queries, gallery)
     groups = _group_by_identity(gallery.pids)
     chunks = []
-    for rows in _row_chunks(dist):
+    step = max(1, _CHUNK_ELEMENTS.get(dist.device.type, 2**17) // dist.shape[1])
+    for rows in (slice(start, start + step) for start in range(0, len(dist), step)):
         chunk = queries[rows]
         removed = rule(chunk.pids, chunk.camids, gallery.pids, gallery.camids)
         visible = dist[rows].masked_fill(removed, torch.inf)
@@ -151,12 +152,6 @@ def _group_by_identity(gallery_pids: Tensor) -> _GalleryGroups:
     pids, identity, counts = gallery_pids.unique(return_inverse=True, return_counts=True)
     columns = identity.argsort(stable=True)
     return _GalleryGroups(pids, columns, counts.cumsum(0) - counts, counts, identity)
-
-
-def _row_chunks(dist: Tensor) -> Iterator[slice]:
-    num_queries, num_gallery = dist.shape
-    step = max(1, _CHUNK_ELEMENTS.get(dist.device.type, 2**17) // num_gallery)
-    return (slice(start, start + step) for start in range(0, num_queries, step))
 
 
 def _score_chunk(

@@ -47,36 +47,29 @@ def nearest_neighbors(dist: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def expanded_sets(neighbors: Tensor, half: int) -> tuple[Tensor, Tensor]:
-    """Lists R*, the expanded k-reciprocal set of every image.
+    """Lists R*, the expanded k-reciprocal set of every image, from its (N, k + 1) nearest ones.
 
-    Args:
-        neighbors: (N, k + 1) nearest images, nearest first.
-        half: how many of them make up the smaller neighbourhood whose sets are added.
-
-    Returns:
-        Images and members, (E,) each: pairs in ascending order, without duplicates.
+    The smaller neighbourhoods, whose sets are added, are the ``half`` nearest. Returns images and
+    members, (E,) each: pairs in ascending order, without duplicates.
     """
-    members = _keep(neighbors, reciprocal(neighbors))  # (N, k + 1)
-    smaller = _keep(neighbors[:, :half], reciprocal(neighbors[:, :half]))  # (N, half)
+    members = _reciprocal(neighbors)  # (N, k + 1)
+    smaller = _reciprocal(neighbors[:, :half])  # (N, half)
     pairs = [_expanded(members[rows], smaller, rows) for rows in _row_blocks(len(neighbors))]
     images, found = zip(*pairs, strict=True)
     return torch.cat(images), torch.cat(found)
 
 
-def reciprocal(neighbors: Tensor) -> Tensor:
-    """Says which neighbours have the image among their own, (N, k), from indices (N, k)."""
-    parts = []
-    for rows in _row_blocks(len(neighbors)):
-        images = torch.arange(len(neighbors))[rows, None, None]
-        parts.append((neighbors[neighbors[rows]] == images).any(2))
-    return torch.cat(parts)
-
-
 _NOBODY = -1
 
 
-def _keep(neighbors: Tensor, mask: Tensor) -> Tensor:
-    return neighbors.masked_fill(~mask, _NOBODY)
+def _reciprocal(neighbors: Tensor) -> Tensor:
+    """The neighbours (N, k) that have the image among their own; _NOBODY for the others."""
+    parts = []
+    for rows in _row_blocks(len(neighbors)):
+        images = torch.arange(len(neighbors))[rows, None, None]
+        mutual = (neighbors[neighbors[rows]] == images).any(2)
+        parts.append(neighbors[rows].masked_fill(~mutual, _NOBODY))
+    return torch.cat(parts)
 
 
 def _expanded(members: Tensor, smaller: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
@@ -147,14 +140,7 @@ def rerank_blocks(
 
 
 def rerank(dist: Tensor, num_queries: int, *, k1: int, k2: int, original_weight: float) -> Tensor:
-    """Re-ranks from a matrix in memory.
-
-    Args:
-        dist: (N, N) squared Euclidean distances, queries first.
-        num_queries: Q.
-        k1: size of the reciprocal neighbourhood.
-        k2: images averaged in the local expansion.
-        original_weight: lambda, in [0, 1].
+    """Re-ranks (N, N) squared distances in memory, queries first; see :func:`rerank_blocks`.
 
     Returns:
         Distances (Q, G), on the CPU.
@@ -202,13 +188,9 @@ def _encode(
         own.append(dist[tuple(index.to(dist.device) for index in pair)].cpu())
     weights = torch.exp(-torch.cat(own) / largest[images])
     total = torch.zeros_like(largest).index_add_(0, images, weights)
-    size = (len(largest), len(largest))
+    indices, size = torch.stack((images, members)), (len(largest), len(largest))
     return torch.sparse_coo_tensor(
-        torch.stack((images, members)),
-        weights / total[images],
-        size,
-        is_coalesced=True,
-        check_invariants=True,
+        indices, weights / total[images], size, is_coalesced=True, check_invariants=True
     )
 
 

@@ -15,19 +15,12 @@ from wrimnet.layers.partition import global_average_pool, partition_pool
 
 
 class LevelOutput(NamedTuple):
-    """What the head computes of one level.
+    """What the head computes of one level."""
 
-    Args:
-        pooled: (B, C), the global feature before the BN-neck.
-        necks: S + 1 tensors (B, C) after the BN-neck: the global feature, then the stripes.
-        logits: S + 1 tensors (B, num_classes); empty without classifiers or in evaluation.
-        contrastive: (B, E), projection of ``pooled``, or None without one.
-    """
-
-    pooled: Tensor
-    necks: list[Tensor]
-    logits: list[Tensor]
-    contrastive: Tensor | None
+    pooled: Tensor  # (B, C), the global feature before the BN-neck
+    necks: list[Tensor]  # S + 1 of (B, C) after the BN-neck: the global feature, then the stripes
+    logits: list[Tensor]  # S + 1 of (B, num_classes); empty without classifiers or in evaluation
+    contrastive: Tensor | None  # (B, E), projection of ``pooled``, or None without one
 
 
 class LevelHead(nn.Module):
@@ -50,7 +43,14 @@ class LevelHead(nn.Module):
         self.classifiers = nn.ModuleList(
             _classifier(channels, num_classes) for _ in parts if num_classes
         )
-        self.projection = _projection(channels, contrastive_dim) if contrastive_dim else None
+        self.projection = None
+        if contrastive_dim:
+            self.projection = nn.Sequential(
+                nn.Linear(channels, channels),
+                nn.BatchNorm1d(channels),
+                nn.ReLU(inplace=True),
+                nn.Linear(channels, contrastive_dim),
+            )
 
     def forward(self, features: Tensor) -> LevelOutput:
         """Returns the :class:`LevelOutput` of ``features`` (B, C, H, W), in float32 or wider."""
@@ -82,15 +82,6 @@ def _classifier(channels: int, num_classes: int) -> nn.Linear:
     classifier = nn.Linear(channels, num_classes, bias=False)
     nn.init.normal_(classifier.weight, std=0.01)
     return classifier
-
-
-def _projection(channels: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(channels, channels),
-        nn.BatchNorm1d(channels),
-        nn.ReLU(inplace=True),
-        nn.Linear(channels, outputs),
-    )
 
 
 RESNET50_LEVELS = {"main": 2048, "auxiliary": 1024}
@@ -153,14 +144,15 @@ class AICLHead(nn.Module):
         return {"main": main, "auxiliary": auxiliary, "part_dims": part_dims}
 
     def forward(self, levels: dict[str, Tensor]) -> HeadOutput:
-        """Computes both levels.
-
-        Args:
-            levels: "main" and "auxiliary" feature maps (B, C, H, W).
-        """
+        """Computes both levels from the "main" and "auxiliary" feature maps (B, C, H, W)."""
         main = self.main(levels["main"])
         auxiliary = self.auxiliary(levels["auxiliary"]) if self.auxiliary is not None else None
-        return HeadOutput(main, auxiliary, _contrastive_embedding(main, auxiliary))
+        levels_of_z = [main.contrastive] if main.contrastive is not None else []
+        if levels_of_z and auxiliary is not None:
+            levels_of_z.append(auxiliary.contrastive)
+        # z = L2norm(concat(L2norm(proj_main(f_g)), L2norm(proj_aux(Q_g))))  (METHOD section 4)
+        z = F.normalize(unit_features(levels_of_z), dim=1) if levels_of_z else None
+        return HeadOutput(main, auxiliary, z)
 
     def parts(self, output: HeadOutput) -> dict[str, Tensor]:
         """Groups the BN-neck features for testing.
@@ -173,13 +165,3 @@ class AICLHead(nn.Module):
         if output.auxiliary is not None:
             groups["auxiliary"] = output.auxiliary.necks
         return {name: unit_features(features) for name, features in groups.items() if features}
-
-
-def _contrastive_embedding(main: LevelOutput, auxiliary: LevelOutput | None) -> Tensor | None:
-    """Z = L2norm(concat(L2norm(proj_main(f_g)), L2norm(proj_aux(Q_g)))) (METHOD section 4)."""
-    if main.contrastive is None:
-        return None
-    projections = [main.contrastive]
-    if auxiliary is not None:
-        projections.append(auxiliary.contrastive)
-    return F.normalize(unit_features(projections), dim=1)

@@ -45,13 +45,19 @@ class StagedBackbone(nn.Module):
 
     def __init__(self, network: nn.Module, stages: Sequence[str] = STAGES) -> None:
         super().__init__()
-        self.network = _without_classifier(network)
+        for name in _CLASSIFIERS:
+            if isinstance(getattr(network, name, None), nn.Module):
+                setattr(network, name, nn.Identity())
+        self.network = network
         self.stages = tuple(stages)
         self.miims = nn.ModuleDict()
         self._num_visible = 0
         self._maps: dict[int, Tensor] = {}
         for stage, name in enumerate(self.stages, start=1):
-            last_of(_named_block(network, name)).register_forward_hook(partial(self._after, stage))
+            block = _named_block(network, name)
+            # the last module of a sequence: some networks call the parts, not the sequence
+            last = block[-1] if isinstance(block, nn.Sequential) else block
+            last.register_forward_hook(partial(self._after, stage))
         self.channels = self._probe_channels()
         self.level_channels = {"main": self.channels[3], "auxiliary": self.channels[2]}
 
@@ -100,11 +106,6 @@ def _named_block(network: nn.Module, name: str) -> nn.Module:
         ) from None
 
 
-def last_of(block: nn.Module) -> nn.Module:
-    """The last module of a sequence: some networks call the parts, not the sequence."""
-    return block[-1] if isinstance(block, nn.Sequential) else block
-
-
 def run_miim(miims: nn.ModuleDict, stage: int, features: Tensor, num_visible: int) -> Tensor:
     """Sends a Block's features through its MIIM, if it has one."""
     if str(stage) not in miims:
@@ -116,9 +117,7 @@ def run_miim(miims: nn.ModuleDict, stage: int, features: Tensor, num_visible: in
 def build_miims(cfg: CfgNode, channels: Sequence[int]) -> nn.ModuleDict:
     """Builds the MIIMs of ``cfg.MODEL.WRIM.MIIM``: one per modality or one for both, by Block.
 
-    Args:
-        cfg: the configuration.
-        channels: of the maps after Blocks 1 to 4.
+    ``channels`` are those of the maps after Blocks 1 to 4.
     """
     miim, built = cfg.MODEL.WRIM.MIIM, nn.ModuleDict()
     for stage in sorted((*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)):
@@ -172,17 +171,11 @@ def build_level_backbone(cfg: CfgNode) -> nn.Module:
 
 
 def check_unread(cfg: CfgNode, *names: str) -> None:
-    """Raises ValueError if a key of MODEL.BACKBONE was set that the chosen backbone does not read.
-
-    Args:
-        cfg: the configuration.
-        names: the keys, below MODEL.BACKBONE.
-    """
+    """Raises ValueError if one of these keys of MODEL.BACKBONE was set, which is not read."""
     for key in KEYS:
         group, _, name = key.name.rpartition(".")
-        if group != "MODEL.BACKBONE" or name not in names:
-            continue
-        if cfg.MODEL.BACKBONE[name] != key.default:
+        unread = group == "MODEL.BACKBONE" and name in names
+        if unread and cfg.MODEL.BACKBONE[name] != key.default:
             raise ValueError(
                 f"{key.name} = {cfg.MODEL.BACKBONE[name]!r}: {cfg.MODEL.BACKBONE.NAME} does not "
                 "read it; leave it out or choose another MODEL.BACKBONE.NAME"
@@ -220,16 +213,11 @@ def _build_of_fastreid(cfg: CfgNode, build: Callable[[CfgNode], nn.Module]) -> S
 def _build_staged(cfg: CfgNode, network: nn.Module, stages: Sequence[str]) -> StagedBackbone:
     backbone = StagedBackbone(network, cfg.MODEL.BACKBONE.STAGES or stages)
     if cfg.MODEL.BACKBONE.LAST_STRIDE == 1:
-        remove_stride(network.get_submodule(backbone.stages[3]))
+        for module in network.get_submodule(backbone.stages[3]).modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)  # the Block keeps the size of the map
     backbone.miims = build_miims(cfg, backbone.channels)
     return backbone
-
-
-def remove_stride(block: nn.Module) -> None:
-    """Lets the convolutions of a Block keep the size of the map."""
-    for module in block.modules():
-        if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
 
 
 @BACKBONE_REGISTRY.register()
@@ -275,13 +263,6 @@ def _build_pretrained(cfg: CfgNode, network: nn.Module, stages: Sequence[str]) -
     if cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
         load_network_weights(staged.network, cfg.MODEL.BACKBONE.PRETRAIN_PATH, _CLASSIFIERS)
     return staged
-
-
-def _without_classifier(network: nn.Module) -> nn.Module:
-    for name in _CLASSIFIERS:
-        if isinstance(getattr(network, name, None), nn.Module):
-            setattr(network, name, nn.Identity())
-    return network
 
 
 def check_staged_backbone(cfg: CfgNode) -> None:

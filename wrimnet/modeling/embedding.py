@@ -11,17 +11,14 @@ from torch import Tensor
 def embed_parts(
     model: Any, images: Tensor, modality: int, *, flip: bool = False, precision: str = "fp32"
 ) -> dict[str, Tensor]:
-    """Embeds images of one modality, group by group.
+    """Embeds images (B, H, W, 3) uint8 of one modality, group by group: float32 (B, D_group).
 
     Args:
         model: a :class:`wrimnet.modeling.network.CrossModalityNetwork` in evaluation mode.
-        images: (B, H, W, 3) uint8 on the model's device.
+        images: on the model's device.
         modality: of all of them.
         flip: average each group with that of the mirrored images.
         precision: "fp32" or "bf16" of the forward pass.
-
-    Returns:
-        For each group float32 (B, D_group).
     """
     half = torch.autocast(images.device.type, dtype=torch.bfloat16)
     with half if precision == "bf16" else nullcontext():

@@ -1,8 +1,7 @@
 """Activation checkpointing that counts no batch twice in the running statistics."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from torch import nn
@@ -14,27 +13,15 @@ def run_recomputed(function: Callable[..., Any], module: nn.Module, *arguments: 
 
     The second computation runs batch normalisation again. Without care it would update the running
     statistics again, with the same batch, and the trained model would be another one than without
-    checkpointing.
-
-    Args:
-        function: called with ``arguments``; draws no random numbers.
-        module: its buffers are kept from the second computation.
-        arguments: of the function.
-
-    Returns:
-        What the function returned.
+    checkpointing. The function draws no random numbers; ``module`` holds the buffers.
     """
     return checkpoint(
         function,
         *arguments,
         use_reentrant=False,
         preserve_rng_state=False,  # nothing is drawn; saving the state would wait for the GPU
-        context_fn=partial(_contexts, module),
+        context_fn=lambda: (nullcontext(), buffers_of_their_own(module)),
     )
-
-
-def _contexts(module: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
-    return nullcontext(), buffers_of_their_own(module)
 
 
 @contextmanager

@@ -94,11 +94,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 def load_weights(model: nn.Module, path: str, *, for_evaluation: bool) -> None:
     """Fills ``model`` with the weights in ``path``.
 
-    Args:
-        model: network of the configuration at hand.
-        path: see :func:`read_state_dict`.
-        for_evaluation: leave out what only training uses (``model.training_only``), such as
-            classifiers: they depend on the number of training identities.
+    ``for_evaluation`` leaves out what only training uses (``model.training_only``), such as
+    classifiers: they depend on the number of training identities.
 
     Raises:
         FileNotFoundError: no such file.
@@ -131,12 +128,9 @@ def evaluation_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_imagenet_weights(resnet: nn.Module, *, depth: str, path: str) -> None:
-    """Fills ``resnet``, whose keys are torchvision's, with ImageNet weights.
+    """Fills ``resnet``, whose keys are torchvision's alone, with ImageNet weights.
 
-    Args:
-        resnet: network without any parameter of our own yet.
-        depth: "18x", "34x", "50x" or "101x"; which file to download when ``path`` is "".
-        path: local file.
+    They are downloaded for "18x", "34x", "50x" or "101x" when ``path`` is "".
 
     Raises:
         FileNotFoundError: no such file, or no network to download one.
@@ -150,12 +144,9 @@ def load_imagenet_weights(resnet: nn.Module, *, depth: str, path: str) -> None:
 
 
 def load_network_weights(network: nn.Module, path: str, classifiers: Sequence[str]) -> None:
-    """Fills a backbone's network from MODEL.BACKBONE.PRETRAIN_PATH; errors as above.
+    """Fills a network without its classifier from MODEL.BACKBONE.PRETRAIN_PATH; errors as above.
 
-    Args:
-        network: without its classifier.
-        path: local file.
-        classifiers: beginnings of the names that the file may have beside the network's.
+    ``classifiers`` are beginnings of names that the file may have beside the network's.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -202,13 +193,12 @@ def _differences(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
     missing = [f"  missing in the file: {name}" for name in expected if name not in weights]
     foreign = [f"  not in the model: {name}" for name in weights if name not in expected]
     of_another_kind = []
-    for name, tensor in expected.items():
-        if name in weights and weights[name].shape != tensor.shape:
-            found, wanted = tuple(weights[name].shape), tuple(tensor.shape)
-            of_another_kind.append(f"  {name}: {found} in the file, {wanted} in the model")
-        elif name in weights and weights[name].dtype != tensor.dtype:
-            found, wanted = weights[name].dtype, tensor.dtype
-            of_another_kind.append(f"  {name}: {found} in the file, {wanted} in the model")
+    for name in [name for name in expected if name in weights]:
+        kinds = [(tuple(tensor.shape), tensor.dtype) for tensor in (weights[name], expected[name])]
+        for found, wanted in zip(*kinds, strict=True):
+            if found != wanted:
+                of_another_kind.append(f"  {name}: {found} in the file, {wanted} in the model")
+                break
     return [line for lines in (missing, foreign, of_another_kind) for line in _shortened(lines)]
 
 

@@ -19,12 +19,7 @@ from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.aicl_head import AICLHead, HeadOutput
 from wrimnet.modeling.backbones import build_level_backbone, check_level_backbone
 from wrimnet.modeling.embedding import join_parts
-from wrimnet.modeling.network import (
-    CrossModalityNetwork,
-    count_visible,
-    num_visible_of,
-    own_rows,
-)
+from wrimnet.modeling.network import CrossModalityNetwork, count_visible, num_visible_of, own_rows
 
 
 @META_ARCH_REGISTRY.register()
@@ -109,16 +104,9 @@ class WRIMNet(CrossModalityNetwork):
             return self.heads(levels)
 
     def losses(self, output: HeadOutput, targets: Tensor, num_visible: int) -> dict[str, Tensor]:
-        """Computes the total, term by term; see :mod:`wrimnet.losses.total`.
+        """Computes the total term by term; see :mod:`wrimnet.losses.total`.
 
-        Args:
-            output: of the head.
-            targets: (B,) labels of the training identities.
-            num_visible: the first so many samples are visible.
-
-        Returns:
-            Weighted terms, those of weight 0 left out; their sum is the objective. The raw ones
-            stay in ``raw_losses`` for logging.
+        The sum of the weighted terms is the objective; the raw ones stay in ``raw_losses``.
         """
         raw = self.loss_terms(output, targets, num_visible)
         self.raw_losses = {name: value.detach() for name, value in raw.items()}
@@ -145,11 +133,9 @@ class WRIMNet(CrossModalityNetwork):
         return {name: term(inputs) for name, term in self.terms.items()}
 
     def check_labels(self, labels: Tensor, modality: Tensor) -> None:
-        """Refuses labels that a loss term of the total cannot be computed from.
+        """Refuses labels (B,) that a loss term of the total cannot be computed from.
 
-        Args:
-            labels: (B,); on a GPU they are not looked at, which would make the host wait.
-            modality: (B,), on the CPU.
+        On a GPU they are not looked at, which would make the host wait.
 
         Raises:
             ValueError: a label beyond the classes, or an image that lacks a pair; names the image.
@@ -157,30 +143,19 @@ class WRIMNet(CrossModalityNetwork):
         if labels.device.type != "cpu":
             return
         if "cls" in self.terms:
-            self._check_classes(labels)
+            classifiers = self.heads.main.classifiers
+            if not classifiers:
+                raise ValueError(
+                    "MODEL.HEADS.NUM_CLASSES = 0: the network has no classifier to train; set it "
+                    "to the number of training identities"
+                )
+            check_targets(labels, classifiers[0].out_features)
         if self.gather is own_rows:  # else pairs may lie on two processes
             for weighted in self.terms.values():
                 weighted.term.check(labels, modality)
 
-    def _check_classes(self, labels: Tensor) -> None:
-        classifiers = self.heads.main.classifiers
-        if not classifiers:
-            raise ValueError(
-                "MODEL.HEADS.NUM_CLASSES = 0: the network has no classifier to train; set it to "
-                "the number of training identities"
-            )
-        check_targets(labels, classifiers[0].out_features)
-
     def embed_parts(self, images: Tensor, modality: int) -> dict[str, Tensor]:
-        """Embeds images of one modality, group by group, in evaluation mode.
-
-        Args:
-            images: as in :meth:`forward`.
-            modality: VISIBLE or INFRARED.
-
-        Returns:
-            As :meth:`AICLHead.parts`.
-        """
+        """Embeds images of one modality; see :meth:`AICLHead.parts`."""
         num_visible = num_visible_of(images, modality)
         levels = self.backbone(self.preprocess_image(images), num_visible)
         return self.heads.parts(self.compute_heads(levels))

@@ -58,14 +58,13 @@ class WRIMResNet(ResNet):
         features = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         levels = {}
         for stage, block in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), 1):
-            features = self._run_stage(stage, block, features, num_visible)
+            arguments = stage, block, features, num_visible
+            if self.activation_checkpointing and self.training:
+                features = run_recomputed(self._stage, block, *arguments)
+            else:
+                features = self._stage(*arguments)
             levels[stage] = features
         return {"main": levels[4], "auxiliary": levels[3]}
-
-    def _run_stage(self, stage: int, block: nn.Module, features: Tensor, visible: int) -> Tensor:
-        if self.activation_checkpointing and self.training:
-            return run_recomputed(self._stage, block, stage, block, features, visible)
-        return self._stage(stage, block, features, visible)
 
     def _stage(self, stage: int, block: nn.Module, features: Tensor, num_visible: int) -> Tensor:
         return run_miim(self.miims, stage, block(features), num_visible)
@@ -74,15 +73,10 @@ class WRIMResNet(ResNet):
 @BACKBONE_REGISTRY.register()
 def build_wrim_resnet_backbone(cfg: CfgNode) -> WRIMResNet:
     """Builds the backbone of ``cfg.MODEL.BACKBONE`` with the MIIMs of ``cfg.MODEL.WRIM.MIIM``."""
-    backbone = WRIMResNet(
-        depth=cfg.MODEL.BACKBONE.DEPTH,
-        last_stride=cfg.MODEL.BACKBONE.LAST_STRIDE,
-        max_pool=cfg.MODEL.BACKBONE.MAX_POOL,
-    )
-    if cfg.MODEL.BACKBONE.PRETRAIN:
-        load_imagenet_weights(
-            backbone, depth=cfg.MODEL.BACKBONE.DEPTH, path=cfg.MODEL.BACKBONE.PRETRAIN_PATH
-        )
+    keys = cfg.MODEL.BACKBONE
+    backbone = WRIMResNet(depth=keys.DEPTH, last_stride=keys.LAST_STRIDE, max_pool=keys.MAX_POOL)
+    if keys.PRETRAIN:
+        load_imagenet_weights(backbone, depth=keys.DEPTH, path=keys.PRETRAIN_PATH)
     backbone.miims = build_miims(cfg, backbone.channels)
     backbone.activation_checkpointing = cfg.SOLVER.ACTIVATION_CHECKPOINTING
     return backbone

@@ -28,11 +28,7 @@ class MatplotlibMissingError(ValueError):
 
 
 def import_matplotlib() -> Any:
-    """Returns the package.
-
-    Raises:
-        MatplotlibMissingError: it is not installed.
-    """
+    """Returns the package; raises MatplotlibMissingError without it."""
     try:
         import matplotlib
         import matplotlib.figure
@@ -42,16 +38,9 @@ def import_matplotlib() -> Any:
 
 
 def new_figure(width: float, height: float, title: str, *, layout: str | None = None) -> "Figure":
-    """Makes an empty figure.
+    """Makes an empty figure, sides in inches; layout "constrained" places the axes by itself.
 
-    Args:
-        width: inches.
-        height: inches.
-        title: what is shown, then on a second line model, dataset and direction.
-        layout: "constrained" lets matplotlib place the axes.
-
-    Raises:
-        MatplotlibMissingError: matplotlib is not installed.
+    The title says what is shown, then on a second line model, dataset and direction.
     """
     matplotlib = import_matplotlib()
     with matplotlib.rc_context(_STYLE):
@@ -74,18 +63,15 @@ def save_figure(figure: "Figure | Image.Image", folder: str | Path, name: str) -
 
     A picture of photographs has no SVG.
     """
-    paths = []
+    paths = [Path(folder, f"{name}.{suffix}") for suffix in FORMATS]
     Path(folder).mkdir(parents=True, exist_ok=True)
     if isinstance(figure, Image.Image):
-        path = Path(folder, f"{name}.png")
-        figure.save(path)
-        return [path]
+        figure.save(paths[0])
+        return paths[:1]
     with import_matplotlib().rc_context(_STYLE):
-        for suffix in FORMATS:
-            path = Path(folder, f"{name}.{suffix}")
-            metadata = {"Date": None} if suffix == "svg" else {}
+        for path in paths:
+            metadata = {"Date": None} if path.suffix == ".svg" else {}
             figure.savefig(path, dpi=_DPI, metadata=metadata)
-            paths.append(path)
     return paths
 
 

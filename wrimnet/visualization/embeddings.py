@@ -16,14 +16,9 @@ _PERPLEXITY = 20.0
 
 
 def map_to_plane(embeddings: np.ndarray, *, seed: int) -> np.ndarray:
-    """Computes t-SNE from a PCA start, by the exact method, which has no random approximation.
+    """Computes t-SNE (N, 2) from a PCA start, by the exact method, which approximates nothing.
 
-    Args:
-        embeddings: (N, D), N >= 4, unit length; distances are Euclidean, so cosine order holds.
-        seed: of scikit-learn's generator.
-
-    Returns:
-        (N, 2).
+    ``embeddings`` are (N, D), N >= 4, of unit length, so that Euclidean order is cosine order.
 
     Raises:
         ValueError: fewer than four embeddings, or scikit-learn is not installed.
@@ -34,41 +29,23 @@ def map_to_plane(embeddings: np.ndarray, *, seed: int) -> np.ndarray:
         from sklearn.manifold import TSNE
     except ModuleNotFoundError as error:
         raise ValueError("t-SNE needs scikit-learn: pip install scikit-learn") from error
-    method = TSNE(
-        perplexity=min(_PERPLEXITY, (len(embeddings) - 1) / 3),
-        init="pca",
-        method="exact",
-        random_state=seed,
-    )
+    perplexity = min(_PERPLEXITY, (len(embeddings) - 1) / 3)
+    method = TSNE(perplexity=perplexity, init="pca", method="exact", random_state=seed)
     return method.fit_transform(embeddings.astype(np.float64))
 
 
 def draw_embedding_map(
     title: str, panels: Mapping[str, np.ndarray], pids: np.ndarray, modality: np.ndarray
 ) -> "Figure":
-    """Draws planes side by side, one per model.
-
-    Args:
-        title: of the figure.
-        panels: heading -> (N, 2) points.
-        pids: (N,) identities.
-        modality: (N,).
-    """
+    """Draws planes side by side, one per model: heading -> (N, 2) points."""
     figure = new_figure(5.2 * len(panels), 5.6, title, layout="constrained")
     colours = _identity_colours(pids)
     for axes, (heading, points) in zip(add_axes(figure, 1, len(panels))[0], panels.items(),
                                        strict=True):  # fmt: skip
         for kind, marker in _MARKERS.items():
             rows = modality == kind
-            axes.scatter(
-                *points[rows].T,
-                c=colours[rows],
-                marker=marker,
-                s=34,
-                edgecolors="#333333",
-                linewidths=0.4,
-                label=MODALITY_NAMES[kind],
-            )
+            style = {"marker": marker, "s": 34, "edgecolors": "#333333", "linewidths": 0.4}
+            axes.scatter(*points[rows].T, c=colours[rows], label=MODALITY_NAMES[kind], **style)
         axes.set(title=heading, xticks=[], yticks=[])
         axes.set_box_aspect(1)
     legend = figure.axes[0].legend(loc="best", fontsize=8)
@@ -92,20 +69,12 @@ _BLOCK = 1024
 
 
 class DistanceHistogram(NamedTuple):
-    """Shares of the pairs per bin of cosine distance.
+    """Shares, of sum 1, of the pairs of one identity and of two per bin of cosine distance."""
 
-    Attributes:
-        edges: (bins + 1,).
-        same: (bins,) share of the pairs of one identity, sum 1.
-        different: (bins,) share of the pairs of two identities, sum 1.
-        num_same: pairs of one identity.
-        num_different: pairs of two.
-    """
-
-    edges: np.ndarray
-    same: np.ndarray
-    different: np.ndarray
-    num_same: int
+    edges: np.ndarray  # (bins + 1,)
+    same: np.ndarray  # (bins,)
+    different: np.ndarray  # (bins,)
+    num_same: int  # pairs of one identity
     num_different: int
 
     @property
@@ -118,12 +87,6 @@ def count_distances(
     embeddings: np.ndarray, pids: np.ndarray, modality: np.ndarray, *, num_bins: int = NUM_BINS
 ) -> DistanceHistogram:
     """Counts the cosine distances of all pairs of a visible and an infrared image.
-
-    Args:
-        embeddings: (N, D), rows of unit length.
-        pids: (N,) identities.
-        modality: (N,).
-        num_bins: bins between the smallest and the largest distance.
 
     Raises:
         ValueError: no pair of one identity, or none of two.
@@ -162,14 +125,8 @@ def draw_distance_histograms(title: str, panels: Mapping[str, DistanceHistogram]
             ("same identity", histogram.same, histogram.num_same, "#1a9641"),
             ("different identities", histogram.different, histogram.num_different, "#d73027"),
         ):
-            axes.stairs(
-                100 * shares,
-                histogram.edges,
-                fill=True,
-                alpha=0.5,
-                color=colour,
-                label=f"{name}, {count:,} pairs",
-            )
+            style = {"fill": True, "alpha": 0.5, "color": colour}
+            axes.stairs(100 * shares, histogram.edges, label=f"{name}, {count:,} pairs", **style)
         axes.set(
             title=f"{heading}: overlap {100 * histogram.overlap:.1f} %",
             xlabel="cosine distance, visible to infrared",

@@ -25,12 +25,7 @@ from wrimnet.visualization.gates import (
     miim_placement,
     named_miims,
 )
-from wrimnet.visualization.ranked_lists import (
-    Ranking,
-    choose_rankings,
-    draw_ranked_lists,
-    listed,
-)
+from wrimnet.visualization.ranked_lists import Ranking, draw_ranked_lists, listed
 from wrimnet.visualization.similarity import ExplainedPair, draw_similarity_maps, similarity_maps
 from wrimnet.visualization.subject import Subject
 
@@ -107,15 +102,9 @@ def _drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
 
 def draw_rankings(subject: Subject, run: ProtocolRun) -> Any:
     """Draws a protocol's ranked lists."""
-    rankings = _rankings(subject, run, _PER_KIND)
+    rankings = subject.rankings(run, _PER_KIND)
     title = subject.title(f"Ranked lists, {run.protocol.name}", run.protocol.direction)
     return draw_ranked_lists(title, [listed(ranking, subject.items) for ranking in rankings])
-
-
-def _rankings(subject: Subject, run: ProtocolRun, per_kind: int) -> list[Ranking]:
-    return choose_rankings(
-        subject.embeddings, subject.items, run, per_kind=per_kind, seed=subject.seed
-    )
 
 
 def draw_map(subject: Subject) -> Any:
@@ -131,16 +120,13 @@ def draw_map(subject: Subject) -> Any:
 
 def draw_distances(subject: Subject) -> Any:
     """Draws the distance histograms before and after training."""
+    of_both = {"before training": subject.embeddings_before, "after training": subject.embeddings}
     panels = {
         heading: count_distances(embeddings, subject.pids, subject.modality)
-        for heading, embeddings in (
-            ("before training", subject.embeddings_before),
-            ("after training", subject.embeddings),
-        )
+        for heading, embeddings in of_both.items()
     }
-    return draw_distance_histograms(
-        subject.title("Distances across the modalities", "visible to infrared"), panels
-    )
+    title = subject.title("Distances across the modalities", "visible to infrared")
+    return draw_distance_histograms(title, panels)
 
 
 def draw_gates(subject: Subject) -> Any:
@@ -158,8 +144,8 @@ def draw_gates(subject: Subject) -> Any:
 def draw_similarity(subject: Subject) -> Any:
     """Draws why random queries are near a right and a wrong gallery image."""
     run = subject.runs[0]
-    rankings = [r for r in _rankings(subject, run, _EXPLAINED_QUERIES) if r.kind == "random"]
-    rankings = rankings or _rankings(subject, run, 1)
+    rankings = [r for r in subject.rankings(run, _EXPLAINED_QUERIES) if r.kind == "random"]
+    rankings = rankings or subject.rankings(run, 1)
     pairs = [_explained_pairs(subject, ranking) for ranking in rankings]
     title = subject.title("Regions that make a pair similar", run.protocol.direction)
     return draw_similarity_maps(title, pairs)
@@ -167,12 +153,10 @@ def draw_similarity(subject: Subject) -> Any:
 
 def _explained_pairs(subject: Subject, ranking: Ranking) -> list[ExplainedPair]:
     pid, kept = subject.items[ranking.query].pid, ranking.order[~ranking.removed]
-    right = next(row for row in kept if subject.items[row].pid == pid)
-    wrong = next(row for row in kept if subject.items[row].pid != pid)
-    return [
-        _explain(subject, ranking.query, int(right), "nearest right"),
-        _explain(subject, ranking.query, int(wrong), "nearest wrong"),
-    ]
+    right = next(int(row) for row in kept if subject.items[row].pid == pid)
+    wrong = next(int(row) for row in kept if subject.items[row].pid != pid)
+    found = {"nearest right": right, "nearest wrong": wrong}
+    return [_explain(subject, ranking.query, row, heading) for heading, row in found.items()]
 
 
 def _explain(subject: Subject, query: int, gallery: int, heading: str) -> ExplainedPair:
@@ -181,23 +165,14 @@ def _explain(subject: Subject, query: int, gallery: int, heading: str) -> Explai
     maps = similarity_maps(
         subject.trained.model, subject.trained.parts, (images[0], images[1]), modalities
     )
-    return ExplainedPair(
-        heading=heading,
-        query=subject.picture(query),
-        gallery=subject.picture(gallery),
-        query_map=maps.first,
-        gallery_map=maps.second,
-        similarity=maps.similarity,
-    )
+    pictures = subject.picture(query), subject.picture(gallery)
+    return ExplainedPair(heading, *pictures, maps.first, maps.second, maps.similarity)
 
 
 def _rows_of_identities(subject: Subject, count: int, per_modality: int, stream: str) -> list[int]:
     """Rows of random identities that both modalities show, so many images of each modality."""
-    by_pid = {
-        modality: set(subject.pids[subject.modality == modality])
-        for modality in (VISIBLE, INFRARED)
-    }
-    both = sorted(by_pid[VISIBLE] & by_pid[INFRARED])
+    visible, infrared = (set(subject.pids[subject.modality == m]) for m in (VISIBLE, INFRARED))
+    both = sorted(visible & infrared)
     draw = generator(subject.seed, stream, 0)
     rows: list[int] = []
     for pid in sorted(draw.permutation(both)[:count]):

@@ -22,7 +22,6 @@ from wrimnet.visualization.drawing import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
 _TILE_HEIGHT = 1.45
 
 
@@ -40,12 +39,7 @@ def draw_gate_maps(
     """Draws one row per image, one column per Block; each map has the scale printed below it.
 
     The level of a gate differs between images more than within one, so a common scale would hide
-    where in the image it opens.
-
-    Args:
-        title: of the figure.
-        rows: images with their gates, every one with the same Blocks.
-        placement: of each Block, "separate" or "shared".
+    where in the image it opens. ``placement`` says of each Block "separate" or "shared".
 
     Raises:
         ValueError: no image, or a network without a MIIM.
@@ -92,8 +86,7 @@ def gate_maps(model: nn.Module, images: Tensor, modality: int) -> dict[int, np.n
         modality: of the images; a separate MIIM answers with its copy for it.
 
     Returns:
-        For each Block with a MIIM, the map of :meth:`MIIM.interaction_map` averaged over the
-        channels, (B, h, w) float32.
+        By Block, the mean of :meth:`MIIM.interaction_map` over the channels, (B, h, w) float32.
     """
     gates: dict[int, np.ndarray] = {}
 
@@ -133,18 +126,15 @@ def named_miims(model: nn.Module) -> dict[MIIMName, MIIM]:
 def intercepted_gates(
     model: nn.Module, change: Callable[[MIIMName, Tensor], Tensor]
 ) -> Iterator[None]:
-    """Within the context, MIIMs fuse with what ``change`` makes of their gates.
+    """Within the context, MIIMs fuse with what ``change`` makes of their name and gates.
 
-    Args:
-        model: a WRIMNet.
-        change: takes the MIIM's name and gates (B, C, H, W) and returns gates of that shape, or
-            of one that is broadcast to it; the same ones to only look at them.
+    The gates are (B, C, H, W); what it returns is of that shape or is broadcast to it.
     """
-    miims = named_miims(model)
 
     def changed(name: MIIMName, compute: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
         return change(name, compute(features))
 
+    miims = named_miims(model)
     for name, miim in miims.items():
         # on the object itself, in front of the class's method
         miim.interaction_map = partial(changed, name, miim.interaction_map)

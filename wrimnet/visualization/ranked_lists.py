@@ -28,6 +28,7 @@ COLOURS = {
     QUERY: (30, 30, 30),
 }
 LISTED, REMOVED_SHOWN = 10, 2
+_font = ImageFont.load_default  # by size in pixels
 _TILE = (80, 176)  # width, height of a picture, pixels
 _FRAME, _GAP, _MARGIN, _LABEL, _CAPTION, _TITLE, _LEGEND = 5, 10, 14, 92, 36, 52, 30
 _LEGEND_WORDS = {
@@ -38,23 +39,14 @@ _LEGEND_WORDS = {
 
 
 class Ranking(NamedTuple):
-    """One query and its gallery, as rows of the test images.
+    """One query and its gallery, as rows of the test images."""
 
-    Attributes:
-        kind: why it was chosen.
-        query: row of the query.
-        average_precision: of its list.
-        order: (G,) gallery rows, nearest first, removed ones included.
-        similarity: (G,) cosine of each.
-        removed: (G,) True where the camera rule removes it.
-    """
-
-    kind: str
+    kind: str  # why it was chosen
     query: int
     average_precision: float
-    order: np.ndarray
-    similarity: np.ndarray
-    removed: np.ndarray
+    order: np.ndarray  # (G,) gallery rows, nearest first, removed ones included
+    similarity: np.ndarray  # (G,) cosine of each
+    removed: np.ndarray  # (G,) True where the camera rule removes it
 
 
 class Tile(NamedTuple):
@@ -85,14 +77,7 @@ def choose_rankings(
     """Ranks the first trial of a protocol and picks queries of each of KINDS.
 
     Best and worst by average precision, ties in the order of the queries; queries without a match
-    are not shown. No query comes twice.
-
-    Args:
-        embeddings: (N, D) of unit length.
-        items: the N test images.
-        run: protocol and trials on them.
-        per_kind: queries of each kind.
-        seed: of the random ones.
+    are not shown. No query comes twice. ``embeddings`` are (N, D) of unit length.
     """
     trial, labels = run.trials[0], item_labels(items)
     queries, gallery = (torch.from_numpy(r) for r in (trial.query_rows, trial.gallery_rows))
@@ -104,8 +89,7 @@ def choose_rankings(
     )
     rankings = []
     for kind, number in _choose(scores.average_precision, scores.first_match > 0, per_kind, seed):
-        asked = labels[queries[number : number + 1]]
-        found = labels[gallery]
+        asked, found = labels[queries[number : number + 1]], labels[gallery]
         removed = rule(asked.pids, asked.camids, found.pids, found.camids)[0]
         order = dist[number].argsort(stable=True)
         rankings.append(
@@ -125,10 +109,9 @@ def _choose(
     precision: np.ndarray, has_match: np.ndarray, per_kind: int, seed: int
 ) -> list[tuple[str, int]]:
     """Kind and number of the queries shown."""
-    ascending = np.flatnonzero(has_match)
-    ascending = ascending[np.argsort(precision[ascending], kind="stable")]
-    best = np.flatnonzero(has_match)
-    best = best[np.argsort(-precision[best], kind="stable")][:per_kind]
+    matched = np.flatnonzero(has_match)
+    ascending = matched[np.argsort(precision[matched], kind="stable")]
+    best = matched[np.argsort(-precision[matched], kind="stable")][:per_kind]
     worst = [number for number in ascending if number not in set(best)][:per_kind]
     rest = np.setdiff1d(ascending, [*best, *worst])
     drawn = generator(seed, "ranked lists", 0).permutation(rest)[:per_kind]
@@ -147,27 +130,18 @@ def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
 
     kept = np.flatnonzero(~ranking.removed)[:LISTED]
     gone = np.flatnonzero(ranking.removed)[:REMOVED_SHOWN]
-    right = [items[ranking.order[place]].pid == asked.pid for place in kept]
-    statuses = [RIGHT if is_right else WRONG for is_right in right]
+    found = [items[ranking.order[place]].pid for place in kept]
+    statuses = [RIGHT if pid == asked.pid else WRONG for pid in found]
     return RankedList(
         label=f"{ranking.kind}\nAP {100 * ranking.average_precision:.0f} %",
         query=Tile(asked.path, QUERY, f"id {asked.pid}\ncamera {asked.camid}"),
-        ranked=[
-            tile(*ranked) for ranked in zip(kept, statuses, range(1, LISTED + 1), strict=False)
-        ],
+        ranked=[tile(place, statuses[n], n + 1) for n, place in enumerate(kept)],
         removed=[tile(p, EXCLUDED, int((~ranking.removed[:p]).sum()) + 1) for p in gone],
     )
 
 
 def draw_ranked_lists(title: str, lists: Sequence[RankedList]) -> Image.Image:
     """Draws one row per query: its words, the query, the nearest images, those removed.
-
-    Args:
-        title: model, dataset and direction; several lines are possible.
-        lists: the rows.
-
-    Returns:
-        RGB picture.
 
     Raises:
         ValueError: there is no list.
@@ -209,7 +183,3 @@ def _draw_tile(sheet: Image.Image, tile: Tile, left: int, top: int) -> None:
     sheet.paste(frame, (left, top))
     place = (left, top + frame.height + 2)
     ImageDraw.Draw(sheet).multiline_text(place, tile.caption, "black", _font(12), spacing=2)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

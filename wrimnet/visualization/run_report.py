@@ -39,69 +39,48 @@ _logger = logging.getLogger("fastreid.wrimnet.report")
 
 
 class EmbeddedFigure(NamedTuple):
-    """A figure in the page: its name, the sentence under it, its PNG in base64."""
+    """A figure in the page."""
 
     name: str
     caption: str
-    data: str
+    data: str  # its PNG in base64
 
 
 class ReportContent(NamedTuple):
-    """Everything that a report shows; a note says what is missing and why.
-
-    Args:
-        title: of the page.
-        summary: a sentence below it.
-        notes: sentences.
-        results: tables.
-        curves: by group and name, the iterations and values of each logged quantity.
-        figures: in the page.
-        changed_keys: name, value and default of each.
-        keys: name and value of every key.
-        environment: what and value.
-    """
+    """Everything that a report shows; a note says what is missing and why."""
 
     title: str
-    summary: str
+    summary: str  # a sentence below it
     notes: Sequence[str]
     results: Sequence[ResultTable]
-    curves: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]
+    curves: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]  # by group and name
     figures: Sequence[EmbeddedFigure]
-    changed_keys: Sequence[tuple[str, str, str]]
+    changed_keys: Sequence[tuple[str, str, str]]  # name, value, default
     keys: Sequence[tuple[str, str]]
     environment: Sequence[tuple[str, str]]
 
 
 def report_training(cfg: CfgNode) -> None:
     """Records the environment and writes the report; a failure is one logged line, never more."""
+    run, device = build_place(cfg)
     try:
-        run = build_run_folder(cfg)
         read_results(run)
-        write_json(run / ENVIRONMENT, describe_environment(build_device(cfg)))
+        write_json(run / ENVIRONMENT, describe_environment(device))
         _logger.info("report: %s", write_report(run))
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         _logger.warning("no report of this run (%s); training itself is complete", error)
 
 
-def build_run_folder(cfg: CfgNode) -> Path:
-    """Returns the run's folder."""
-    return Path(cfg.OUTPUT_DIR)
-
-
-def build_device(cfg: CfgNode) -> str:
-    """Returns the name of the device that the run used."""
-    return cfg.MODEL.DEVICE
+def build_place(cfg: CfgNode) -> tuple[Path, str]:
+    """Returns the run's folder and the device that it used."""
+    return Path(cfg.OUTPUT_DIR), cfg.MODEL.DEVICE
 
 
 def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     """Writes ``report.html`` into a run's folder, its figures included.
 
     Figures of another model, or none, are drawn anew; where that cannot be done, the report says
-    why and has none.
-
-    Args:
-        run: folder with config.yaml, results.json, metrics.json and model_final.pth.
-        options: ``KEY VALUE`` words laid over the run's configuration, such as DATASETS.ROOT.
+    why and has none. ``options`` are ``KEY VALUE`` words laid over the run's configuration.
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
@@ -146,16 +125,7 @@ def render_report(content: ReportContent) -> str:
 
 
 def place_curve(name: str, iterations: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
-    """Places one curve of the page: its range on the axes, its last value in the title.
-
-    Args:
-        name: of the quantity.
-        iterations: of each value, ascending.
-        values: finite, as many.
-
-    Raises:
-        ValueError: no value, or not as many as iterations.
-    """
+    """Places a quantity's finite values at ascending iterations as a curve of the page."""
     if not values or len(values) != len(iterations):
         raise ValueError(f"curve {name!r}: {len(values)} values at {len(iterations)} iterations")
     low, high, first, last = min(values), max(values), iterations[0], iterations[-1]
@@ -197,14 +167,10 @@ def read_figures(cfg: CfgNode, run: Path) -> tuple[list[EmbeddedFigure], list[st
             write_figures(build_subject(cfg), folder)
     except (ValueError, OSError, KeyError) as error:
         return [], [f"The figures are left out: {error}"]
-    figures = [
-        EmbeddedFigure(
-            entry["name"],
-            entry["caption"],
-            base64.b64encode((folder / f"{entry['name']}.png").read_bytes()).decode(),
-        )
-        for entry in read_json(folder / FIGURE_LIST)["figures"]
-    ]
+    figures = []
+    for entry in read_json(folder / FIGURE_LIST)["figures"]:
+        data = base64.b64encode((folder / f"{entry['name']}.png").read_bytes()).decode()
+        figures.append(EmbeddedFigure(entry["name"], entry["caption"], data))
     return figures, []
 
 
@@ -222,14 +188,10 @@ def group_curves(
         found = [(line["iteration"], line[name]) for line in lines if name in line]
         found = [(iteration, value) for iteration, value in found if np.isfinite(value)]
         if found:
-            groups[_group(name)][name] = tuple(map(list, zip(*found, strict=True)))
+            loss = "loss" in name or name.startswith("raw/")
+            group = "Losses" if loss else "Test metrics" if "/" in name else "Speed and rate"
+            groups[group][name] = tuple(map(list, zip(*found, strict=True)))
     return {name: curves for name, curves in groups.items() if curves}
-
-
-def _group(name: str) -> str:
-    if "loss" in name or name.startswith("raw/"):
-        return "Losses"
-    return "Test metrics" if "/" in name else "Speed and rate"
 
 
 def changed_keys(cfg: CfgNode) -> list[tuple[str, str, str]]:

@@ -31,13 +31,8 @@ def similarity_maps(
     """Differentiates the cosine of two embeddings by the features after Block 3.
 
     Those feed both levels, hence all parts of the embedding. The value of a position is
-    ``sum_c F[c] * d cos / d F[c]``: its share in the cosine to first order.
-
-    Args:
-        model: a WRIMNet in evaluation mode.
-        parts: groups that make up the embedding.
-        images: two images (H, W, 3) uint8 on the model's device.
-        modalities: of the two.
+    ``sum_c F[c] * d cos / d F[c]``: its share in the cosine to first order. The images are
+    (H, W, 3) uint8 on the device of the model, which is in evaluation mode.
     """
     features: list[Tensor] = []
     hook = model.explained_layer().register_forward_pre_hook(
@@ -46,7 +41,7 @@ def similarity_maps(
     try:
         with torch.enable_grad():
             first, second = (
-                _embedding(model, parts, image, modality)
+                join_parts(model.embed_parts(image[None], modality), parts)[0]
                 for image, modality in zip(images, modalities, strict=True)
             )
             cosine = (first * second).sum()
@@ -58,10 +53,6 @@ def similarity_maps(
         for feature, gradient in zip(features, gradients, strict=True)
     ]
     return SimilarityMaps(float(cosine.detach()), *maps)
-
-
-def _embedding(model: nn.Module, parts: Sequence[str], image: Tensor, modality: int) -> Tensor:
-    return join_parts(model.embed_parts(image[None], modality), parts)[0]
 
 
 _TILE_HEIGHT = 1.7
@@ -81,11 +72,8 @@ class ExplainedPair(NamedTuple):
 def draw_similarity_maps(title: str, pairs: Sequence[Sequence[ExplainedPair]]) -> "Figure":
     """Draws pairs: query, gallery image, then both with their maps on one scale per pair.
 
-    Red regions raise the similarity, blue ones lower it (gradient times feature).
-
-    Args:
-        title: of the figure.
-        pairs: rows of pairs, each row with as many.
+    Red regions raise the similarity, blue ones lower it (gradient times feature). Each row of
+    ``pairs`` has as many.
 
     Raises:
         ValueError: there is no pair.

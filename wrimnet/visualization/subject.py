@@ -16,29 +16,21 @@ from wrimnet.data.items import ImageItem
 from wrimnet.evaluation.evaluator import ProtocolRun, build_evaluator
 from wrimnet.inference.embedder import Embedder, build_embedder, build_embedder_of
 from wrimnet.modeling.trained_model import build_model
+from wrimnet.visualization.ranked_lists import Ranking, choose_rankings
 
 _SHOWN_HEIGHT = 192  # pixels of an image in a figure
 
 
 @dataclass
 class Subject:
-    """A trained model, the same network before training, and the dataset's test images.
-
-    Attributes:
-        trained: with the weights.
-        untrained: as training starts it: SEED's initialisation, ImageNet weights if configured.
-        items: N test images of both modalities.
-        runs: the protocols with their trials.
-        dataset: name for titles, with "synthetic" where the images are generated.
-        seed: of every draw.
-    """
+    """A trained model, the same network before training, and the dataset's test images."""
 
     trained: Embedder
-    untrained: Embedder
-    items: Sequence[ImageItem]
+    untrained: Embedder  # as training starts it: SEED's initialisation, ImageNet weights if set
+    items: Sequence[ImageItem]  # N test images of both modalities
     runs: Sequence[ProtocolRun]
-    dataset: str
-    seed: int
+    dataset: str  # for titles, with "synthetic" where the images are generated
+    seed: int  # of every draw
 
     def title(self, what: str, direction: str) -> str:
         """Returns a figure's two title lines: what is shown; model, dataset, direction."""
@@ -64,6 +56,10 @@ class Subject:
     def modality(self) -> np.ndarray:
         """(N,) modalities."""
         return np.array([item.modality for item in self.items])
+
+    def rankings(self, run: ProtocolRun, per_kind: int) -> list[Ranking]:
+        """Returns queries of each kind with their galleries; see :func:`choose_rankings`."""
+        return choose_rankings(self.embeddings, self.items, run, per_kind=per_kind, seed=self.seed)
 
     def picture(self, row: int) -> np.ndarray:
         """Returns a test image (H, W, 3) uint8, stretched to the shape that the network sees."""
