@@ -63,6 +63,35 @@ def test_interaction_equals_the_literal_definition():
         torch.testing.assert_close(block.interaction(tokens, regions)[0], expected)
 
 
+def normalized(grid):
+    """Zero mean and unit variance of each channel over images and positions."""
+    mean = grid.mean((0, 2, 3), keepdim=True)
+    variance = ((grid - mean) ** 2).mean((0, 2, 3), keepdim=True)
+    return (grid - mean) / (variance + 1e-5).sqrt()
+
+
+@pytest.mark.parametrize("norm", ["entrance", "gate", "both"])
+def test_norms_without_weights_stand_at_the_entrance_and_on_the_logits(norm):
+    plain, block = make_block("add"), make_block(norm=norm)
+    assert dict(plain.named_parameters()).keys() == dict(block.named_parameters()).keys()
+    features = make_features(4, 8, 8, 6)
+    entering = normalized(features) if norm != "gate" else features
+    logits = plain.interaction_map(entering)
+    expected = features * (normalized(logits) if norm != "entrance" else logits).sigmoid()
+    torch.testing.assert_close(block(features), expected)
+
+
+def test_gate_of_scale_two_lies_between_zero_and_two():
+    features = make_features(2, 8, 8, 6)
+    gate = make_block(gate_scale=2.0).interaction_map(features)
+    torch.testing.assert_close(gate, 2 * make_block().interaction_map(features))
+
+
+def test_unknown_norm_is_refused():
+    with pytest.raises(ValueError, match="norm is 'exit'; expected one of none, entrance"):
+        make_block(norm="exit")
+
+
 def test_residual_adds_the_tokens_and_changes_neither_parameters_nor_initialisation():
     plain, residual = make_block(), make_block(residual=True)
     assert plain.state_dict().keys() == residual.state_dict().keys()

@@ -43,6 +43,30 @@ def test_by_hand():
     assert triplet_loss(embeddings, pids, margin=0.3).item() == pytest.approx(expected)
 
 
+def test_soft_margin_and_unit_length_by_hand():
+    """On a line: every distance between features of length one is 0 or 2."""
+    embeddings = torch.tensor([[0.0], [3.0], [4.0], [10.0]], dtype=torch.float64)
+    pids = torch.tensor([0, 0, 1, 1])
+    gaps = [3 - 4, 3 - 1, 6 - 1, 6 - 7]
+    expected = sum(math.log1p(math.exp(gap)) for gap in gaps) / 4
+    soft = triplet_loss(embeddings, pids, margin=9.0, soft_margin=True)
+    assert soft.item() == pytest.approx(expected)
+    signs = torch.tensor([[5.0], [0.1], [-2.0], [7.0]], dtype=torch.float64)  # 1, 1, -1, 1
+    hinges = [0 - 0 + 0.3, 0 - 0 + 0.3, 2 - 2 + 0.3, 2 - 0 + 0.3]
+    unit = triplet_loss(signs, pids, margin=0.3, unit_length=True)
+    assert unit.item() == pytest.approx(sum(hinges) / 4)
+
+
+def test_features_of_unit_length_know_no_scale():
+    embeddings, pids = make_batch()
+    losses = [
+        triplet_loss(scale * embeddings, pids, margin=0.3, unit_length=True)
+        for scale in (1e-3, 1.0, 50.0)
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(losses[2], losses[1])
+
+
 def test_order_of_the_batch_does_not_matter():
     embeddings, pids = make_batch()
     order = torch.randperm(len(pids), generator=torch.Generator().manual_seed(1))

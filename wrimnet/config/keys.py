@@ -111,6 +111,14 @@ KEYS = (
         Key("NUM_HEADS", 8, "attention heads of GRI", COUNT),
         Key("REGION_SIZE", 3, "g, side of a pooled region in tokens", COUNT),
         Key("RESIDUAL", False, "GRI adds its tokens to its output"),
+        Key(
+            "NORM",
+            "none",
+            "where a batch norm without weights stands in it",
+            ("none", "entrance", "gate", "both"),
+            IF_SET,
+        ),
+        Key("GATE_SCALE", 1.0, "factor of the sigmoid gate", POSITIVE, IF_SET),
     ),
     *_under(
         "MODEL.WRIM.MAIN",
@@ -134,6 +142,8 @@ KEYS = (
         "MODEL.WRIM.TRIPLET",
         Key("WEIGHT", 1.0, "weight of the triplet loss at each level", NOT_NEGATIVE),
         Key("MARGIN", 0.3, "alpha", NOT_NEGATIVE),
+        Key("SOFT_MARGIN", False, "log(1 + exp(d_p - d_n)) instead of a margin", None, IF_SET),
+        Key("UNIT_LENGTH", False, "distances between features of length one", None, IF_SET),
     ),
     *_under(
         "MODEL.WRIM.CLASSIFICATION",

@@ -6,6 +6,8 @@ from wrimnet.layers.gri import GlobalRegionInteraction
 from wrimnet.layers.scc import SpatialChannelCompression
 from wrimnet.layers.scr import SpatialChannelRestoration
 
+NORMS = ("none", "entrance", "gate", "both")
+
 
 class MIIM(nn.Module):
     """Compression (SCC), interaction of positions with regions (GRI), restoration and fusion (SCR).
@@ -15,6 +17,9 @@ class MIIM(nn.Module):
         F2, F3 = SCC(F0)                  tokens, regions
         F4     = GRI(Q=F2, K=F3, V=F3)
         out    = F0 * sigmoid(F5),  F5 = restore(F4)      in the sigmoid mode
+
+    What the supplement leaves open can be tried: a batch normalisation without weights of F0 on its
+    way into SCC ("entrance"), of F5 ("gate"), or both.
 
     PyTorch's default initialisation everywhere. A channels-last input gives a channels-last output
     without a change of layout on the way.
@@ -27,9 +32,11 @@ class MIIM(nn.Module):
         region_size: g, side of a region in tokens.
         fusion: "sigmoid", "multiply" or "add" (supplement, Table S3).
         residual: whether GRI adds its tokens to its output.
+        norm: "none", "entrance", "gate" or "both".
+        gate_scale: factor of the gate in the sigmoid mode; with 2 it starts near one.
 
     Raises:
-        ValueError: channels and reduction or num_heads do not fit, or the fusion is unknown.
+        ValueError: channels and reduction or num_heads do not fit, or fusion or norm is unknown.
     """
 
     def __init__(
@@ -42,8 +49,14 @@ class MIIM(nn.Module):
         region_size: int,
         fusion: str,
         residual: bool = False,
+        norm: str = "none",
+        gate_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        if norm not in NORMS:
+            raise ValueError(f"norm is {norm!r}; expected one of {', '.join(NORMS)}")
+        has_entrance = norm in ("entrance", "both")
+        self.entrance = nn.BatchNorm2d(channels, affine=False) if has_entrance else nn.Identity()
         self.compression = SpatialChannelCompression(
             channels=channels, reduction=reduction, stride=stride, region_size=region_size
         )
@@ -51,7 +64,12 @@ class MIIM(nn.Module):
             channels=channels // reduction, num_heads=num_heads, residual=residual
         )
         self.restoration = SpatialChannelRestoration(
-            channels=channels, reduction=reduction, stride=stride, fusion=fusion
+            channels=channels,
+            reduction=reduction,
+            stride=stride,
+            fusion=fusion,
+            normalized=norm in ("gate", "both"),
+            gate_scale=gate_scale,
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -77,6 +95,6 @@ class MIIM(nn.Module):
         Returns:
             (B, C, H, W): sigmoid(F5) in the sigmoid mode, F5 in the others.
         """
-        tokens, regions = self.compression(features)
+        tokens, regions = self.compression(self.entrance(features))
         interacted = self.interaction(tokens, regions)  # F4: (B, h*w, C/r)
         return self.restoration(interacted, (features.shape[2], features.shape[3]))

@@ -23,18 +23,31 @@ class SpatialChannelRestoration(nn.Module):
         reduction: r of the paper.
         stride: s of the paper, in pixels of the feature map.
         fusion: one of FUSIONS.
+        normalized: whether an affine-free batch normalisation of F5 comes first.
+        gate_scale: factor of the sigmoid.
 
     Raises:
         ValueError: the fusion is unknown.
     """
 
-    def __init__(self, *, channels: int, reduction: int, stride: int, fusion: str) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        reduction: int,
+        stride: int,
+        fusion: str,
+        normalized: bool = False,
+        gate_scale: float = 1.0,
+    ) -> None:
         super().__init__()
         if fusion not in FUSIONS:
             raise ValueError(f"fusion is {fusion!r}; expected one of {', '.join(FUSIONS)}")
         self.stride = stride
         self.fusion = fusion
+        self.gate_scale = gate_scale
         self.expand = nn.Linear(channels // reduction, channels)
+        self.norm = nn.BatchNorm2d(channels, affine=False) if normalized else nn.Identity()
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """Restores the map that the features are fused with.
@@ -48,8 +61,10 @@ class SpatialChannelRestoration(nn.Module):
         """
         height, width = (side // self.stride for side in size)
         expanded = self.expand(tokens)  # (B, h*w, C)
-        weights = expanded.sigmoid() if self.fusion == "sigmoid" else expanded
-        grid = weights.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # (B, C, h, w)
+        grid = self.norm(expanded.unflatten(1, (height, width)).permute(0, 3, 1, 2))  # (B, C, h, w)
+        if self.fusion == "sigmoid":
+            gate = grid.sigmoid()
+            grid = gate if self.gate_scale == 1 else self.gate_scale * gate
         # At stride 1 the grid has its size, and the upsampling would be a copy.
         return grid if self.stride == 1 else F.interpolate(grid, size=size, mode="nearest")
 

@@ -61,9 +61,9 @@ def _classification(level: str, inputs: LossInputs, label_smoothing: float) -> T
     return partitioned_classification_loss(logits, inputs.targets, label_smoothing=label_smoothing)
 
 
-def _triplet(level: str, inputs: LossInputs, margin: float) -> Tensor:
+def _triplet(level: str, inputs: LossInputs, **settings: Any) -> Tensor:
     pooled = inputs.gather(getattr(inputs.output, level).pooled)
-    return triplet_loss(pooled, inputs.pids, margin=margin)
+    return triplet_loss(pooled, inputs.pids, **settings)
 
 
 def _cmkic(inputs: LossInputs, **settings: Any) -> Tensor:
@@ -73,7 +73,9 @@ def _cmkic(inputs: LossInputs, **settings: Any) -> Tensor:
 
 _WRIM = "MODEL.WRIM"
 _SMOOTHING = {"label_smoothing": f"{_WRIM}.CLASSIFICATION.LABEL_SMOOTHING"}
-_MARGIN = {"margin": f"{_WRIM}.TRIPLET.MARGIN"}
+_HINGE = {
+    name: f"{_WRIM}.TRIPLET.{name.upper()}" for name in ("margin", "soft_margin", "unit_length")
+}
 _CLASSIFICATION, _TRIPLET = (f"{_WRIM}.CLASSIFICATION.WEIGHT",), (f"{_WRIM}.TRIPLET.WEIGHT",)
 _AUXILIARY = (f"{_WRIM}.AUXILIARY.ENABLED", f"{_WRIM}.AUXILIARY.WEIGHT")  # lambda2
 
@@ -83,7 +85,7 @@ TERMS = [
         "tri",
         partial(_triplet, "main"),
         _TRIPLET,
-        _MARGIN,
+        _HINGE,
         lambda labels, modality: check_identity_pairs(labels),
     ),
     LossTerm(
@@ -100,7 +102,7 @@ TERMS = [
     LossTerm(
         "cls_aux", partial(_classification, "auxiliary"), _AUXILIARY + _CLASSIFICATION, _SMOOTHING
     ),
-    LossTerm("tri_aux", partial(_triplet, "auxiliary"), _AUXILIARY + _TRIPLET, _MARGIN),
+    LossTerm("tri_aux", partial(_triplet, "auxiliary"), _AUXILIARY + _TRIPLET, _HINGE),
 ]
 
 

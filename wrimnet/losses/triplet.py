@@ -1,13 +1,21 @@
 """Batch-hard triplet loss over both modalities (supplement, Eq. 3)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wrimnet.losses.pairs import check_identity_pairs, identity_pairs
 from wrimnet.losses.precision import at_least_float32, without_autocast
 
 
-def triplet_loss(embeddings: Tensor, pids: Tensor, *, margin: float) -> Tensor:
+def triplet_loss(
+    embeddings: Tensor,
+    pids: Tensor,
+    *,
+    margin: float,
+    soft_margin: bool = False,
+    unit_length: bool = False,
+) -> Tensor:
     """Asks that the farthest positive be nearer than the nearest negative, by a margin.
 
     Supplement, Eq. 3, with d the Euclidean distance and the expectation over the batch's anchors::
@@ -28,6 +36,8 @@ def triplet_loss(embeddings: Tensor, pids: Tensor, *, margin: float) -> Tensor:
         embeddings: (N, D) of any length.
         pids: (N,) identities.
         margin: alpha of the paper, at least 0, in units of the distance.
+        soft_margin: softplus(d_p - d_n) in place of the hinge; the margin is not read.
+        unit_length: embeddings are divided by their lengths first, so distances end at 2.
 
     Returns:
         L_tri, a scalar of float32, or of float64 for float64 embeddings.
@@ -40,12 +50,15 @@ def triplet_loss(embeddings: Tensor, pids: Tensor, *, margin: float) -> Tensor:
         check_identity_pairs(pids)
     with without_autocast(embeddings):
         features = at_least_float32(embeddings)
+        features = F.normalize(features) if unit_length else features
         positive, negative = identity_pairs(pids)
         farthest, nearest = _hardest(features.detach(), positive, negative)
         d_p = torch.linalg.vector_norm(features - features[farthest], dim=1)
         d_n = torch.linalg.vector_norm(features - features[nearest], dim=1)
         has_pairs = positive.any(1) & negative.any(1)
-        return (d_p - d_n + margin).relu().masked_fill(~has_pairs, torch.nan).mean()
+        gap = d_p - d_n
+        losses = F.softplus(gap) if soft_margin else (gap + margin).relu()
+        return losses.masked_fill(~has_pairs, torch.nan).mean()
 
 
 def _hardest(features: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:

@@ -130,6 +130,8 @@ def build_miims(cfg: CfgNode, channels: Sequence[int]) -> nn.ModuleDict:
             region_size=miim.REGION_SIZE,
             fusion=miim.FUSION,
             residual=miim.RESIDUAL,
+            norm=miim.NORM,
+            gate_scale=miim.GATE_SCALE,
         )
         built[str(stage)] = PerModality(build) if stage in miim.SEPARATE_STAGES else build()
     return built
