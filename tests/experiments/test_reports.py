@@ -11,10 +11,9 @@ from wrimnet.experiments.records import check_comparable, read_records
 from wrimnet.experiments.report import report_folders
 from wrimnet.experiments.row_report import (
     Difference,
-    Summary,
-    difference,
     difference_table,
     make_report,
+    paired_difference,
     result_table,
     tables_of,
 )
@@ -31,7 +30,7 @@ def cells(table, row):
     return dict(zip(table.header, table.rows[names.index(row)], strict=True))
 
 
-def write_two_rows(root, *, full=(0.30, 0.32, 0.34), none=(0.20, 0.22, 0.24), **values):
+def write_two_rows(root, *, full=(0.30, 0.32, 0.34), none=(0.24, 0.22, 0.20), **values):
     for seed, rank1 in enumerate(full):
         write_run(root, FULL, seed=seed, rank1=rank1, cost=COST, **values)
     for seed, rank1 in enumerate(none):
@@ -48,7 +47,7 @@ def test_mean_deviation_difference_and_sign_by_hand(tmp_path):
     full = cells(result_table(report), "WRIM-Net")
     assert (full["M parameters"], full["GFLOP/image"], full["ms/image"]) == ("11.60", "0.5", "7.0")
     gap = cells(difference_table(report), "no MIIM")
-    assert gap["llcm_ir2vis Rank-1"] == "-10.00 ± 2.83, same sign"
+    assert gap["llcm_ir2vis Rank-1"] == "-10.00 ± 9.94, same sign"  # differences -6, -10, -14
     assert gap["paper Rank-1, direction as printed"] == "-3.55"
     assert gap["llcm_vis2ir mAP"] == "+0.00 ± 0.00, not shown"
 
@@ -187,7 +186,7 @@ def test_report_says_how_it_was_made_and_writes_three_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "spread", "printed", "verdict"),
+    ("value", "margin", "printed", "verdict"),
     [
         (-2.0, 1.0, -0.5, "same sign"),
         (2.0, 1.0, -0.5, "other sign"),
@@ -197,15 +196,19 @@ def test_report_says_how_it_was_made_and_writes_three_files(tmp_path):
         (2.0, 1.0, None, "higher"),
     ],
 )
-def test_verdict(value, spread, printed, verdict):
-    assert Difference(value, spread).verdict(printed) == verdict
+def test_verdict(value, margin, printed, verdict):
+    assert Difference(value, margin).verdict(printed) == verdict
 
 
-def test_spread_of_a_difference_is_that_of_both_rows():
-    found = difference(Summary((1.0, 3.0)), Summary((4.0, 4.0, 10.0)))
-    assert found.value == pytest.approx(2 - 6)
-    assert found.spread == pytest.approx((2 + 12) ** 0.5)  # variances 2 and 12
-    assert difference(Summary((1.0,)), Summary((4.0, 5.0))).spread is None
+def test_difference_is_paired_by_seed_with_students_interval():
+    """Differences 1, 2 and 6 of the seeds of both: mean 3, deviation sqrt(7), t(2) = 4.3027."""
+    row, full = {0: 11.0, 1: 22.0, 2: 36.0, 7: 90.0}, {2: 30.0, 0: 10.0, 1: 20.0, 8: 1.0}
+    found = paired_difference(row, full)
+    assert found.value == pytest.approx(3)
+    assert found.margin == pytest.approx(4.302653 * (7 / 3) ** 0.5, abs=1e-5)
+    assert not found.shown
+    assert paired_difference({0: 1.0}, {0: 4.0, 1: 5.0}) == Difference(-3.0, None)
+    assert paired_difference({0: 1.0}, {1: 5.0}) is None
 
 
 def test_three_forms_of_a_table():

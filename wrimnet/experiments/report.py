@@ -23,14 +23,15 @@ from wrimnet.tables import Table, latex, markdown
 
 LEGEND = (
     "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: row minus "
-    "WRIM-Net ± sqrt(s_row² + s_full²); *not shown* where that spread is larger than the "
-    "difference or there is one seed. The paper's numbers are LLCM's, and it names no direction: "
-    "they stand once, *direction as printed*. Parameters: of the network that is tested. GFLOP: "
+    "WRIM-Net, paired by seed, ± half the 95 % confidence interval of their mean (Student's t); "
+    "*not shown* where that holds zero or there is one seed. The paper's numbers are LLCM's, and "
+    "it names no direction: they stand once, *direction as printed*. Parameters: of the network "
+    "that is tested. GFLOP: "
     "10^9 operations per image, counted, a multiplication and an addition as two. ms: latency of "
     "one image, measured."
 )
 CSV_HEADER = (
-    "table", "row", "protocol", "metric", "seeds", "mean", "std", "difference", "spread", "verdict",
+    "table", "row", "protocol", "metric", "seeds", "mean", "std", "difference", "margin", "verdict",
     "paper", "paper_difference", "parameters", "gflop", "latency_ms",
 )  # fmt: skip
 
@@ -95,7 +96,7 @@ def report_folders(
     reports = [make_report(table, rows) for table in tables or tables_of(rows)]
     sweeps = [make_sweep(key, records) for key in swept_keys(records)]
     printed = [table(report) for report in reports for table in (result_table, difference_table)]
-    printed += [sweep_table(report) for report in sweeps]
+    printed += [table(report) for report in sweeps for table in (sweep_table, difference_table)]
     splits = [record for record in records if record.about["kind"] == "split"]
     if splits:
         printed.append(split_table(splits, sorted({r.about["split"] for r in splits})))
@@ -169,7 +170,7 @@ def _numbers(report: Report) -> list[tuple[Any, ...]]:
 
 def _line(report: Report, row: RowRuns, column: tuple[str, str]) -> tuple[Any, ...]:
     summary, cost = row.summary(column), row.cost or {}
-    ours = report.differences(row).get(column) if row is not report.rows[-1] else None
+    ours = report.differences(row).get(column) if row is not report.full else None
     printed = report.printed_differences(row).get(column[1])
     return (
         report.title,
@@ -179,7 +180,7 @@ def _line(report: Report, row: RowRuns, column: tuple[str, str]) -> tuple[Any, .
         summary.mean if summary else None,
         summary.std if summary else None,
         ours.value if ours else None,
-        ours.spread if ours else None,
+        ours.margin if ours else None,
         ours.verdict(printed) if ours else None,
         row.printed.get(column[1]),
         printed,

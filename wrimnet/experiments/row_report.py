@@ -2,8 +2,10 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from scipy.special import stdtrit
 
 from wrimnet.experiments.plans import BY_NAME, FULL, TABLES, Row, rows_of
 from wrimnet.experiments.records import Record, check_comparable
@@ -31,21 +33,20 @@ class Summary(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A row minus WRIM-Net.
+    """A row minus WRIM-Net, paired by seed.
 
     Args:
-        value: difference of the means, in percentage points.
-        spread: sqrt(s_row^2 + s_full^2), the deviation of the difference of two single runs; None
-            where either has one run.
+        value: mean difference of the runs with one seed, in percentage points.
+        margin: half the width of its 95 % confidence interval by Student's t; None for one seed.
     """
 
     value: float
-    spread: float | None
+    margin: float | None
 
     @property
     def shown(self) -> bool:
-        """Whether the difference is larger than its spread."""
-        return self.spread is not None and abs(self.value) > self.spread
+        """Whether zero lies outside the confidence interval."""
+        return self.margin is not None and abs(self.value) > self.margin
 
     def verdict(self, printed: float | None) -> str:
         """Compares the sign with the paper's.
@@ -67,12 +68,16 @@ class Difference(NamedTuple):
         )
 
 
-def difference(row: Summary, full: Summary) -> Difference:
-    """Returns ``row`` minus ``full``."""
-    spread = None
-    if row.std is not None and full.std is not None:
-        spread = math.hypot(row.std, full.std)
-    return Difference(row.mean - full.mean, spread)
+def paired_difference(row: Mapping[int, float], full: Mapping[int, float]) -> Difference | None:
+    """Returns ``row`` minus ``full``, each by seed, over the seeds of both; None without one."""
+    found = [row[seed] - full[seed] for seed in sorted(row.keys() & full.keys())]
+    if not found:
+        return None
+    margin = None
+    if (number := len(found)) > 1:
+        quantile = float(stdtrit(number - 1, 0.975))
+        margin = quantile * statistics.stdev(found) / math.sqrt(number)
+    return Difference(statistics.fmean(found), margin)
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
@@ -118,7 +123,11 @@ class RowRuns(NamedTuple):
 
     def summary(self, column: Column) -> Summary | None:
         """Mean and spread of one metric over the finished runs."""
-        return summarise([record.value(*column) for record in self.finished])
+        return summarise(list(self.values(column).values()))
+
+    def values(self, column: Column) -> dict[int, float]:
+        """One metric of the finished runs in percent, by seed."""
+        return {record.about["seed"]: record.value(*column) for record in self.finished}
 
 
 class Report(NamedTuple):
@@ -126,24 +135,27 @@ class Report(NamedTuple):
 
     Args:
         title: what the table is about.
-        rows: in printed order; the last one is what the others are compared with.
+        rows: in printed order.
         columns: protocol and metric of each column.
         seeds: every seed that some run has; a row without one of them is incomplete.
+        full: WRIM-Net's row, what the others are compared with; None where it was not run.
     """
 
     title: str
     rows: tuple[RowRuns, ...]
     columns: tuple[Column, ...]
     seeds: tuple[int, ...]
+    full: RowRuns | None
 
     def differences(self, row: RowRuns) -> dict[Column, Difference]:
-        """The row minus the last one, for the columns that both have."""
-        pairs = {c: (row.summary(c), self.rows[-1].summary(c)) for c in self.columns}
-        return {c: difference(ours, full) for c, (ours, full) in pairs.items() if ours and full}
+        """The row minus WRIM-Net's, for the columns that both have."""
+        full = self.full or RowRuns("", (), {})
+        found = {c: paired_difference(row.values(c), full.values(c)) for c in self.columns}
+        return {column: ours for column, ours in found.items() if ours}
 
     def printed_differences(self, row: RowRuns) -> dict[str, float]:
         """The same of the paper's numbers, by metric."""
-        full = self.rows[-1].printed
+        full = self.full.printed if self.full else {}
         return {m: row.printed[m] - full[m] for m in METRICS if m in row.printed and m in full}
 
     def missing(self) -> list[str]:
@@ -178,7 +190,8 @@ def gather(title: str, rows: Sequence[RowRuns], records: Sequence[Record]) -> Re
     protocols = dict.fromkeys(name for record in records for name in record.whole)
     columns = tuple((protocol, metric) for protocol in protocols for metric in METRICS)
     seeds = tuple(sorted({record.about["seed"] for record in records}))
-    return Report(title, tuple(rows), columns, seeds)
+    full = next((row for row in rows if is_paper_setting(row)), None)
+    return Report(title, tuple(rows), columns, seeds, full)
 
 
 def tables_of(records: Iterable[Record]) -> list[str]:
@@ -253,13 +266,13 @@ def summary_text(summary: Summary | None) -> str:
 
 
 def difference_table(report: Report) -> Table:
-    """Each row minus WRIM-Net, with the spread, and its sign beside the paper's."""
+    """Each row minus WRIM-Net, with its confidence interval, and its sign beside the paper's."""
     header = (
         "row minus WRIM-Net",
         *(f"{protocol} {metric}" for protocol, metric in report.columns),
         *(f"paper {metric}, direction as printed" for metric in METRICS),
     )
-    rows = tuple(_difference_cells(report, row) for row in report.rows[:-1])
+    rows = tuple(_difference_cells(report, row) for row in report.rows if row is not report.full)
     return Table(f"{report.title}, differences", header, rows)
 
 
@@ -277,8 +290,8 @@ def _difference_cells(report: Report, row: RowRuns) -> tuple[str, ...]:
 
 def difference_text(ours: Difference, printed: float | None) -> str:
     """Writes "-2.31 ± 1.40, same sign"."""
-    spread = "" if ours.spread is None else f" ± {ours.spread:.2f}"
-    return f"{ours.value:+.2f}{spread}, {ours.verdict(printed)}"
+    margin = "" if ours.margin is None else f" ± {ours.margin:.2f}"
+    return f"{ours.value:+.2f}{margin}, {ours.verdict(printed)}"
 
 
 def swept_keys(records: Iterable[Record]) -> list[str]:
