@@ -27,23 +27,14 @@ ERASING_ATTEMPTS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationSettings:
-    """Distributions of the draws; a probability of 0 and the scales (1.0,) switch a step off.
+    """Distributions of the draws; a probability of 0 and the scales (1.0,) switch a step off."""
 
-    Args:
-        scales: Side lengths of the crop window relative to the image, each in (0, 1].
-        flip_prob: Probability of a horizontal flip.
-        erase_prob: Probability of an erased rectangle.
-        erase_area: Smallest and largest erased share of the image.
-        erase_aspect: Smallest and largest height / width of the rectangle.
-        grayscale_prob: Probability of grayscale, for visible images only.
-    """
-
-    scales: Sequence[float]
+    scales: Sequence[float]  # side of the crop window / side of the image, each in (0, 1]
     flip_prob: float
     erase_prob: float
-    erase_area: tuple[float, float]
-    erase_aspect: tuple[float, float]
-    grayscale_prob: float
+    erase_area: tuple[float, float]  # erased share of the image, from and to
+    erase_aspect: tuple[float, float]  # height / width of the rectangle, from and to
+    grayscale_prob: float  # of visible images
 
     def __post_init__(self) -> None:
         if not self.scales or not all(0.0 < scale <= 1.0 for scale in self.scales):
@@ -62,45 +53,23 @@ class AugmentationSettings:
 
 @dataclass(frozen=True)
 class AugmentationDraw:
-    """The draws of a batch. Rectangles are (top, left, height, width) in pixels.
+    """The draws of a batch. Rectangles are (top, left, height, width) in pixels."""
 
-    Args:
-        windows: Crop windows, (B, 4).
-        flipped: True where the window is mirrored, (B,).
-        erased: Erased rectangles after crop and flip, (B, 4); height and width 0 for none.
-        grayscale: True where the image becomes grayscale if it is visible, (B,).
-    """
-
-    windows: np.ndarray
-    flipped: np.ndarray
-    erased: np.ndarray
-    grayscale: np.ndarray
+    windows: np.ndarray  # (B, 4), cut out
+    flipped: np.ndarray  # (B,), True where the window is mirrored
+    erased: np.ndarray  # (B, 4), after crop and flip; height and width 0 for none
+    grayscale: np.ndarray  # (B,), True where an image becomes grayscale if it is visible
 
     def rows(self, selected: np.ndarray) -> "AugmentationDraw":
         """Returns the draws of the selected samples."""
-        return AugmentationDraw(
-            self.windows[selected],
-            self.flipped[selected],
-            self.erased[selected],
-            self.grayscale[selected],
-        )
+        arrays = (self.windows, self.flipped, self.erased, self.grayscale)
+        return AugmentationDraw(*(array[selected] for array in arrays))
 
 
 def draw_augmentation(
     rng: np.random.Generator, count: int, height: int, width: int, settings: AugmentationSettings
 ) -> AugmentationDraw:
-    """Draws for every sample of a batch; each step has its own numbers, used or not.
-
-    Args:
-        rng: Source of the numbers.
-        count: B.
-        height: H of the images.
-        width: W of the images.
-        settings: Distributions.
-
-    Returns:
-        Draws of B samples.
-    """
+    """Draws for ``count`` images of one size; each step has its own numbers, used or not."""
     windows = _draw_windows(rng, count, height, width, settings.scales)
     flipped = rng.random(count) < settings.flip_prob
     erased = _draw_erasing(rng, count, height, width, settings)
@@ -149,17 +118,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, PIL's convert("L")
 def apply_augmentation(
     images: Tensor, draw: AugmentationDraw, fill: Sequence[float], out: Tensor | None = None
 ) -> Tensor:
-    """Applies given draws.
-
-    Args:
-        images: uint8 (B, H, W, 3).
-        draw: B samples.
-        fill: Value of erased pixels per channel, 0..255.
-        out: Earlier result to write into.
-
-    Returns:
-        float32 (B, 3, H, W), channels last in memory.
-    """
+    """Applies given draws to uint8 (B, H, W, 3); see :meth:`BatchAugmentation.__call__`."""
     result = torch.empty(images.shape, device=images.device) if out is None else _interleaved(out)
     plan = plan_windows(draw.windows, draw.flipped, images.shape[1:], images.device)
     scratch = Scratch(images.shape, images.device)
@@ -274,12 +233,8 @@ def _rows_of_rank(count: int, rank: int, world_size: int) -> np.ndarray:
 
 def build_augmentation(cfg: CfgNode) -> BatchAugmentation:
     """Builds the augmentation of INPUT.{MULTISCALE_CROP, FLIP, REA, GRAYSCALE}."""
-    crop, flip, erasing, gray = (
-        cfg.INPUT.MULTISCALE_CROP,
-        cfg.INPUT.FLIP,
-        cfg.INPUT.REA,
-        cfg.INPUT.GRAYSCALE,
-    )
+    crop, flip, erasing = cfg.INPUT.MULTISCALE_CROP, cfg.INPUT.FLIP, cfg.INPUT.REA
+    gray = cfg.INPUT.GRAYSCALE
     settings = AugmentationSettings(
         scales=tuple(crop.SCALES) if crop.ENABLED else (1.0,),
         flip_prob=flip.PROB if flip.ENABLED else 0.0,

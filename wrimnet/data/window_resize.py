@@ -32,13 +32,9 @@ class WindowPlan(NamedTuple):
 def plan_windows(
     windows: np.ndarray, flipped: np.ndarray, shape: Sequence[int], device: torch.device
 ) -> WindowPlan:
-    """Turns windows into positions and weights on a device.
+    """Turns windows (B, 4), mirrored where flipped (B,), into positions and weights on a device.
 
-    Args:
-        windows: (top, left, height, width) in pixels, (B, 4).
-        flipped: True where the window is mirrored, (B,).
-        shape: (H, W, 3) of the images.
-        device: Where the plan is used.
+    A window is (top, left, height, width) in pixels; the shape of an image is (H, W, 3).
     """
     height, width, channels = shape
     numbers = np.column_stack([windows, flipped]).T.astype(np.int64)
@@ -54,15 +50,8 @@ def _neighbours(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tenso
     """Finds the two source pixels of each of `size` output pixels, and the second one's weight.
 
     Output pixel i shows the source position start + (i + 1/2) length / size - 1/2, held inside
-    the window [start, start + length - 1].
-
-    Args:
-        start: First pixel of each window, (B, 1).
-        length: Pixels of each window, (B, 1).
-        size: Output pixels.
-
-    Returns:
-        Indices (B, size), indices (B, size) and float32 weights (B, size) in [0, 1).
+    the window [start, start + length - 1]. Of start and length (B, 1) it makes two times indices
+    (B, size) and float32 weights (B, size) in [0, 1).
     """
     centres = torch.arange(size, device=start.device) + 0.5
     inside = (centres * (length.float() / size) - 0.5).clamp(min=0.0)
@@ -105,14 +94,7 @@ class Scratch:
 
 
 def resize_windows(images: Tensor, plan: WindowPlan, scratch: Scratch, out: Tensor) -> None:
-    """Resizes the window of each image of a batch.
-
-    Args:
-        images: uint8 (B, H, W, 3).
-        plan: Windows of the B images.
-        scratch: Memory for them.
-        out: float32 (B, H, W, 3), written.
-    """
+    """Resizes the window of each image, uint8 (B, H, W, 3), into float32 ``out`` of that shape."""
     count, height, width, channels = images.shape
     shape = (count, height, width * channels)
     lines = images.reshape(-1, width * channels)

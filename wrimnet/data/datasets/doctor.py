@@ -75,22 +75,13 @@ class Finding(NamedTuple):
 
 @dataclass
 class Examination:
-    """What was found in a dataset's folder.
-
-    Attributes:
-        dataset: its name.
-        folder: the folder examined.
-        synthetic: True for a drawn stand-in.
-        findings: deviations; an empty list is a sound dataset.
-        counts: per division label, counts of both splits.
-        num_images_opened: how many distinct files were opened.
-    """
+    """What was found in a dataset's folder; without findings it is sound."""
 
     dataset: str
     folder: str
-    synthetic: bool
+    synthetic: bool  # a drawn stand-in
     findings: list[Finding] = field(default_factory=list)
-    counts: dict[str, Counts] = field(default_factory=dict)
+    counts: dict[str, Counts] = field(default_factory=dict)  # of both splits, by division
     num_images_opened: int = 0
 
 
@@ -201,15 +192,7 @@ def _open_images(divisions: Sequence[Division], workers: int, examination: Exami
 
 
 def unreadable_images(paths: Sequence[str], workers: int) -> list[str]:
-    """Opens every file to the last pixel and names those that cannot be read.
-
-    Args:
-        paths: image files.
-        workers: processes; 0 opens them in this one.
-
-    Returns:
-        One "path: reason" per unreadable file, in the order of the paths.
-    """
+    """Opens every file to the last pixel; returns "path: reason" of each that cannot be read."""
     opened = tqdm(
         _problems(paths, workers), "opening images", len(paths), disable=None, leave=False
     )
@@ -254,11 +237,7 @@ def in_words(examination: Examination) -> str:
 
 
 def as_json(examination: Examination) -> dict[str, Any]:
-    """Returns the whole report for JSON.
-
-    Its "counts" (with several divisions, the counts of one of them) can be saved as the file that
-    --counts takes.
-    """
+    """Returns the report for JSON; "counts" (of one division) is what --counts takes as a file."""
     counts = examination.counts
     return {
         "dataset": examination.dataset,
