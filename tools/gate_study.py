@@ -1,5 +1,7 @@
 """How much of MIIM's gates a trained network uses: their spread, and the results without parts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wrimnet.evaluation.evaluator import Evaluator
+from wrimnet.layers.per_modality import PerModality
 from wrimnet.visualization.gates import MIIMName, intercepted_gates, named_miims
 
 
@@ -36,26 +39,31 @@ class GateSpread:
 
     def __init__(self) -> None:
         self.num_images = 0
-        self._means = self._squared_means = self._squares = np.zeros(())  # each (C,) in the end
+        self._maps = np.zeros(())  # (C, h, w) in the end
+        self._squared_means = self._squares = np.zeros(())  # each (C,) in the end
 
     def add(self, gates: np.ndarray) -> None:
         """Takes the gates of some images, (B, C, h, w), every time with the same C."""
         wide = gates.astype(np.float64)
         means = wide.mean(axis=(2, 3))  # (B, C)
         self.num_images += len(means)
-        self._means = self._means + means.sum(axis=0)
+        self._maps = self._maps + wide.sum(axis=0)
         self._squared_means = self._squared_means + (means**2).sum(axis=0)
         self._squares = self._squares + (wide**2).mean(axis=(2, 3)).sum(axis=0)
 
-    def channel_means(self) -> np.ndarray:
-        """Returns each channel's mean over images and positions, (C,).
+    def mean_map(self) -> np.ndarray:
+        """Returns the mean over the images, (C, h, w).
 
         Raises:
             ValueError: no gates were added.
         """
         if not self.num_images:
             raise ValueError("no gates were added; what is their mean?")
-        return self._means / self.num_images
+        return self._maps / self.num_images
+
+    def channel_means(self) -> np.ndarray:
+        """Returns each channel's mean over images and positions, (C,)."""
+        return self.mean_map().mean(axis=(1, 2))
 
     def spread(self) -> Spread:
         """Returns mean and variance in its three parts.
@@ -75,7 +83,9 @@ class GateSpread:
 
 AS_TRAINED = "as trained"
 PER_IMAGE = "mean over the positions of each image"
+PER_POSITION = "mean over all test images at each position"
 FIXED = "mean over all test images and positions"
+EXCHANGED = "separate MIIMs exchanged between the modalities"
 
 
 class GateStudy(NamedTuple):
@@ -91,7 +101,7 @@ class GateStudy(NamedTuple):
 
 
 def study_gates(model: nn.Module, evaluator: Evaluator) -> GateStudy:
-    """Tests a model as it is, with gates without places, and with gates that no image changes.
+    """Tests a model as it is, with means for its gates, and with its separate MIIMs exchanged.
 
     Args:
         model: a WRIMNet in evaluation mode with at least one MIIM.
@@ -112,13 +122,40 @@ def study_gates(model: nn.Module, evaluator: Evaluator) -> GateStudy:
     def per_image(_: MIIMName, gates: Tensor) -> Tensor:
         return gates.mean(dim=(2, 3), keepdim=True)
 
-    def fixed(name: MIIMName, gates: Tensor) -> Tensor:
-        means = torch.from_numpy(gathered[name].channel_means()).to(gates)
-        return means[None, :, None, None]
+    def per_position(name: MIIMName, gates: Tensor) -> Tensor:
+        return torch.from_numpy(gathered[name].mean_map()).to(gates)[None]
 
+    def fixed(name: MIIMName, gates: Tensor) -> Tensor:
+        return per_position(name, gates).mean(dim=(2, 3), keepdim=True)
+
+    changes = {
+        AS_TRAINED: gather,
+        PER_IMAGE: per_image,
+        PER_POSITION: per_position,
+        FIXED: fixed,
+    }
     metrics = {}
-    for words, change in ((AS_TRAINED, gather), (PER_IMAGE, per_image), (FIXED, fixed)):
+    for words, change in changes.items():
         with intercepted_gates(model, change):
             metrics[words] = evaluator.run(model).metrics
+    if any(name.copy != "shared" for name in miims):
+        with exchanged_miims(model):
+            metrics[EXCHANGED] = evaluator.run(model).metrics
     spreads = {name: spread.spread() for name, spread in gathered.items()}
     return GateStudy(spreads, metrics)
+
+
+@contextmanager
+def exchanged_miims(model: nn.Module) -> Iterator[None]:
+    """Within the context, each separate MIIM serves the other modality."""
+
+    def exchange() -> None:
+        for miim in model.backbone.miims.values():
+            if isinstance(miim, PerModality):
+                miim.visible, miim.infrared = miim.infrared, miim.visible
+
+    exchange()
+    try:
+        yield
+    finally:
+        exchange()

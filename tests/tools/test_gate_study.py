@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from gate_study import AS_TRAINED, FIXED, PER_IMAGE, study_gates
+from gate_study import (
+    AS_TRAINED,
+    EXCHANGED,
+    FIXED,
+    PER_IMAGE,
+    PER_POSITION,
+    exchanged_miims,
+    study_gates,
+)
 from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator
@@ -78,7 +86,7 @@ def test_gates_are_the_models_own_again_after_an_error(model, images):
 def test_study_replaces_the_gates_by_the_means_it_names(cfg, model):
     evaluator = build_evaluator(cfg, build_dataset(cfg))
     study = study_gates(model, evaluator)
-    assert list(study.metrics) == [AS_TRAINED, PER_IMAGE, FIXED]
+    assert list(study.metrics) == [AS_TRAINED, PER_IMAGE, PER_POSITION, FIXED, EXCHANGED]
     assert study.metrics[AS_TRAINED] == evaluator.run(model).metrics
     num_images = len(evaluator.items)
     gates = {name: [] for name in named_miims(model)}
@@ -88,11 +96,22 @@ def test_study_replaces_the_gates_by_the_means_it_names(cfg, model):
         every = torch.cat(gates[name]).double()
         assert len(every) == num_images if name.copy == "shared" else len(every) < num_images
         assert spread.variance == pytest.approx(float(every.var(correction=0)), rel=1e-6)
-    means = {name: torch.cat(gate).mean(dim=(0, 2, 3)) for name, gate in gates.items()}
-    with intercepted_gates(model, lambda name, gate: means[name][None, :, None, None]):
-        expected = evaluator.run(model).metrics
-    for protocol, values in study.metrics[FIXED].items():
-        assert dict(values) == pytest.approx(dict(expected[protocol]), abs=1e-9)
+    maps = {name: torch.cat(gate).mean(dim=0, keepdim=True) for name, gate in gates.items()}
+    for words, axes in ((PER_POSITION, (0,)), (FIXED, (2, 3))):
+        with intercepted_gates(model, lambda name, _, a=axes: maps[name].mean(a, keepdim=True)):
+            expected = evaluator.run(model).metrics
+        for protocol, values in study.metrics[words].items():
+            assert dict(values) == pytest.approx(dict(expected[protocol]), abs=1e-9)
+
+
+def test_exchanged_miims_serve_the_other_modality_and_return(model, images):
+    before = embedding(model, images)
+    miims = model.backbone.miims["1"]
+    visible, infrared = miims.visible, miims.infrared
+    with exchanged_miims(model):
+        assert miims.visible is infrared and miims.infrared is visible
+        assert not torch.equal(embedding(model, images), before)
+    assert torch.equal(embedding(model, images), before)
 
 
 def test_network_without_miim_has_no_gates(cfg, model):
