@@ -1,6 +1,7 @@
 """Runs of a second: a tree of noise in LLCM's layout, ResNet-18, 32x16 pixels, batches of eight."""
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 
@@ -66,3 +67,18 @@ def losses_of(output: Path) -> list[dict[str, float]]:
         {name: value for name, value in line.items() if "loss" in name or name.startswith("raw/")}
         for line in read_lines(output)
     ]
+
+
+def evaluation_folder(output):
+    """Where the newest evaluation with this OUTPUT_DIR lies."""
+    return max(Path(output, "eval").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+
+
+def contents_of(run):
+    """Digest of every file of a run, those of its evaluations aside."""
+    files = (path for path in sorted(Path(run).rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.relative_to(run).parts[0] != "eval"
+    }

@@ -18,6 +18,7 @@ ENVIRONMENT, FIGURES, FIGURE_LIST, REPORT = (
     "figures.json",
     "report.html",
 )
+EVALUATIONS = "eval"  # folder of evaluations, each in a folder of its own
 # written by the tools that run experiments
 RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
 

@@ -4,7 +4,14 @@ import json
 
 import pytest
 import torch
-from tiny_runs import arguments, losses_of, read_lines, tiny_cfg
+from tiny_runs import (
+    arguments,
+    contents_of,
+    evaluation_folder,
+    losses_of,
+    read_lines,
+    tiny_cfg,
+)
 
 from wrimnet.config import config_hash
 from wrimnet.engine.run import evaluate, train
@@ -90,15 +97,33 @@ def test_evaluation_of_the_final_weights_gives_the_very_same_numbers(data, train
     weights = str(trained / "model_final.pth")
     cfg = tiny_cfg(data, tmp_path / "again", MODEL__WEIGHTS=weights)
     assert evaluate(cfg, arguments()) == 0
-    assert results_of(tmp_path / "again") == results_of(trained)
-    assert (tmp_path / "again" / "results.csv").exists()
+    folder = evaluation_folder(tmp_path / "again")
+    assert results_of(folder) == results_of(trained)
+    assert {"results.csv", "config.yaml", "log.txt"} <= {path.name for path in folder.iterdir()}
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["eval"]
+
+
+def test_evaluations_of_a_run_change_nothing_in_it_and_lie_apart(data, trained):
+    before = contents_of(trained)
+    found = set()
+    for changes in ({}, {"TEST__FLIP__ENABLED": "True"}, {"TEST__FLIP__ENABLED": "True"}):
+        for name in ("model_final.pth", "model_best.pth"):
+            weights = str(trained / name)
+            evaluate(tiny_cfg(data, trained, MODEL__WEIGHTS=weights, **changes), arguments())
+            found.add(evaluation_folder(trained))
+    assert contents_of(trained) == before
+    names = sorted(folder.name.rpartition("-")[0] for folder in found)
+    assert names == ["model_best", "model_best-flip", "model_final", "model_final-flip"]
+    flips = {json.loads((f / "results.json").read_text())["description"]["flip"] for f in found}
+    assert flips == {False, True}
 
 
 def test_best_and_checkpoint_weights_can_be_evaluated_too(data, trained, tmp_path):
     for name in ("model_best.pth", "checkpoint_00000004.pth"):
         output = tmp_path / name
         evaluate(tiny_cfg(data, output, MODEL__WEIGHTS=str(trained / name)), arguments())
-        assert results_of(output) == results_of(trained)  # one evaluation: the best is the last
+        found = results_of(evaluation_folder(output))
+        assert found == results_of(trained)  # one evaluation: the best is the last
 
 
 def test_run_that_is_cut_short_goes_on_to_the_same_end(data, trained, tmp_path):

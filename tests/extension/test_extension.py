@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from source_tree import ROOT
+from tiny_runs import evaluation_folder
 
 PACKAGE = Path(__file__).parent / "my_package"
 WRIM, ONE_STREAM = "my_package/wrim.yml", "my_package/one_stream.yml"
@@ -124,7 +125,7 @@ def test_evaluation_of_the_weights_gives_the_numbers_of_the_training(workspace, 
         workspace, "train_net", "--config-file", WRIM, "--eval-only", "MODEL.DEVICE=cpu",
         f"MODEL.WEIGHTS={trained}/model_final.pth", "OUTPUT_DIR=logs/MyVI/evaluated",
     )  # fmt: skip
-    evaluated = results_of(workspace / "logs" / "MyVI" / "evaluated")
+    evaluated = results_of(evaluation_folder(workspace / "logs" / "MyVI" / "evaluated"))
     assert evaluated["results"] == results_of(trained)["results"]
 
 
@@ -137,7 +138,7 @@ def test_another_meta_architecture_trains_and_is_exported(workspace, other_netwo
     weights = "MODEL.WEIGHTS=exported/wrimnet.safetensors"
     words = ("--config-file", ONE_STREAM, "--eval-only", weights, "OUTPUT_DIR=logs/MyVI/exported")
     tool(workspace, "train_net", *words, "MODEL.DEVICE=cpu")
-    assert results_of(workspace / "logs/MyVI/exported")["results"] == [result]
+    assert results_of(evaluation_folder(workspace / "logs/MyVI/exported"))["results"] == [result]
 
 
 def test_export_to_onnx(workspace, trained):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tiny_runs import ROOT, TINY, arguments
+from tiny_runs import ROOT, TINY, arguments, evaluation_folder
 
 from synthetic.generate import generate
 from synthetic.plan import Request
@@ -39,7 +39,7 @@ def evaluate_again(trained, output, *more):
     where = ["OUTPUT_DIR", str(output), "MODEL.WEIGHTS", str(run / "model_final.pth")]
     cfg = setup_cfg(config_file, (), [*words, *where, *more])
     assert evaluate(cfg, arguments()) == 0
-    return json.loads((output / "results.json").read_text())
+    return json.loads((evaluation_folder(output) / "results.json").read_text())
 
 
 def test_training_and_evaluation_agree_to_the_last_digit(trained, tmp_path):

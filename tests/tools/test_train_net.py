@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 from source_tree import ROOT
-from tiny_runs import CONFIG_FILE, make_noise_tree, words
+from tiny_runs import CONFIG_FILE, evaluation_folder, make_noise_tree, words
 
 TOOL = str(ROOT / "tools" / "train_net.py")
 
@@ -57,7 +57,8 @@ def test_training_and_evaluation_of_its_weights_print_the_same_numbers(data, tmp
     assert tables[0] == tables[1]
     assert len(tables[0]) > 4
     results = [
-        json.loads((folder / "results.json").read_text())["results"] for folder in (trained, again)
+        json.loads((folder / "results.json").read_text())["results"]
+        for folder in (trained, evaluation_folder(again))
     ]
     assert results[0] == results[1]
 

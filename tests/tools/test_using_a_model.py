@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from source_tree import ROOT
+from tiny_runs import contents_of
 
 import wrimnet
 from image_search.index import EmbeddingIndex
@@ -38,8 +39,27 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture
 def workspace(finished_run, monkeypatch):
+    """Its run is as training left it after every tool; what a tool makes is named here."""
     monkeypatch.chdir(finished_run.workspace)
-    return finished_run.workspace
+    before = contents_of(finished_run.run)
+    yield finished_run.workspace
+    made = {"figures", "figures.json", "report.html", "cost.json"}
+    after = contents_of(finished_run.run)
+    assert {name.partition("/")[0] for name in after.keys() - before.keys()} <= made
+    kept = [name for name in before if name.partition("/")[0] not in made]
+    assert len(kept) >= 5
+    assert {name: after.get(name) for name in kept} == {name: before[name] for name in kept}
+
+
+def test_an_evaluation_leaves_the_run_alone(workspace, run):
+    weights = "MODEL.WEIGHTS logs/Synthetic/wrim/model_final.pth"
+    code, _, err = run(
+        "python tools/train_net.py --config-file logs/Synthetic/wrim/config.yaml --eval-only "
+        f"{weights} TEST.FLIP.ENABLED True"
+    )
+    assert code == 0, err
+    (folder,) = (workspace / "logs/Synthetic/wrim/eval").iterdir()
+    assert re.fullmatch("model_final-flip-[0-9a-f]{8}", folder.name)
 
 
 def test_there_are_five_commands():

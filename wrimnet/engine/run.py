@@ -1,6 +1,7 @@
 """One run from a checked configuration: training with evaluation, or evaluation alone."""
 
 import argparse
+import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from wrimnet.engine.hooks import StopRequest
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.galleries import check_draw
+from wrimnet.evaluation.provenance import file_sha256
 from wrimnet.evaluation.results import (
     EvaluationReport,
     check_entry,
@@ -32,7 +34,7 @@ from wrimnet.evaluation.results import (
 from wrimnet.modeling.trained_model import build_trained_model, build_without_pretrained
 from wrimnet.modeling.weights import read_checkpoint
 from wrimnet.registries import only_dataset
-from wrimnet.run_folder import TRACES, read_results
+from wrimnet.run_folder import EVALUATIONS, TRACES, read_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
 
@@ -157,9 +159,10 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
 
 
 def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
-    """Evaluates MODEL.WEIGHTS; returns as :func:`train`."""
+    """Evaluates MODEL.WEIGHTS in a folder of its own; returns as :func:`train`."""
     check_protocols(cfg)
     weights = check_weights(cfg)
+    cfg = build_evaluation_cfg(cfg)
     if comm.is_main_process():
         check_writable(build_output_dir(cfg))
     setup_run(cfg, args)
@@ -167,7 +170,26 @@ def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     report = WRIMTrainer.test(cfg, model, weights)
     if comm.is_main_process():
         report.write(build_output_dir(cfg))
-    return check_results(cfg, report)
+    code = check_results(cfg, report)
+    _logger.info("results of this evaluation: %s", build_output_dir(cfg))
+    return code
+
+
+def build_evaluation_cfg(cfg: CfgNode) -> CfgNode:
+    """Returns a copy whose OUTPUT_DIR is this evaluation's own, below the run's.
+
+    Its name says the weights, what is done to the features, and a hash of the weights and the
+    configuration: a run's results stay as training wrote them.
+    """
+    cfg, weights = cfg.clone(), Path(cfg.MODEL.WEIGHTS)
+    ways = ("FLIP", "AQE", "RERANK")
+    words = [weights.stem, *(way.lower() for way in ways if cfg.TEST[way].ENABLED)]
+    identity = f"{file_sha256(weights)} {config_hash(cfg)}".encode()
+    words.append(hashlib.sha256(identity).hexdigest()[:8])
+    cfg.defrost()
+    cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR, EVALUATIONS, "-".join(words)))
+    cfg.freeze()
+    return cfg
 
 
 def build_output_dir(cfg: CfgNode) -> Path:
