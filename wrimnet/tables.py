@@ -13,19 +13,12 @@ _LATEX_SIGNS = str.maketrans({"±": r"$\pm$", "—": "---"})
 
 
 class Table(NamedTuple):
-    """Text cells under a header.
+    """Text cells under a header."""
 
-    Args:
-        title: what it shows.
-        header: one word per column.
-        rows: as long as the header each.
-        notes: sentences below it.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
+    title: str  # what it shows
+    header: tuple[str, ...]  # one word per column
+    rows: tuple[tuple[str, ...], ...]  # as long as the header each
+    notes: tuple[str, ...] = ()  # sentences below it
 
 
 def markdown(table: Table) -> str:

@@ -31,31 +31,18 @@ FORMAT_VERSION = 1  # of the cache file itself
 
 @dataclass(frozen=True, kw_only=True)
 class CacheKey:
-    """What the content of a cache is made of; two equal keys mean equal bytes.
+    """What the content of a cache is made of; two equal keys mean equal bytes."""
 
-    Args:
-        dataset: Name of the dataset.
-        count: Number of images.
-        height: H.
-        width: W.
-        interpolation: Name of PIL's filter.
-        images: Hash of the images' paths in the dataset, in order.
-        files: Hash of the files' sizes and modification times.
-        on_bad_image: "error" or "skip".
-        code: Hash of the code that reads and resizes.
-        libraries: Versions of Pillow and its JPEG decoder.
-    """
-
-    dataset: str
-    count: int
-    height: int
-    width: int
-    interpolation: str
-    images: str
-    files: str
-    on_bad_image: str
-    code: str
-    libraries: str
+    dataset: str  # name of the dataset
+    count: int  # number of images
+    height: int  # H
+    width: int  # W
+    interpolation: str  # name of PIL's filter
+    images: str  # hash of the images' paths in the dataset, in order
+    files: str  # hash of the files' sizes and modification times
+    on_bad_image: str  # "error" or "skip"
+    code: str  # hash of the code that reads and resizes
+    libraries: str  # versions of Pillow and its JPEG decoder
 
     @property
     def stem(self) -> str:

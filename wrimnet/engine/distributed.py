@@ -214,21 +214,13 @@ __all__ = [
 
 
 class Place(NamedTuple):
-    """Where a process stands among those of its job; alone without torchrun.
+    """Where a process stands among those of its job; alone without torchrun."""
 
-    Args:
-        rank: 0..world_size-1 over all machines.
-        world_size: processes of the job.
-        local_rank: 0.. on this machine.
-        machine: number of this machine.
-        restarts: how often torchrun started the job again after a failure.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
-    machine: int = 0
-    restarts: int = 0
+    rank: int = 0  # 0..world_size-1 over all machines
+    world_size: int = 1  # processes of the job
+    local_rank: int = 0  # 0.. on this machine.
+    machine: int = 0  # number of this machine
+    restarts: int = 0  # how often torchrun started the job again after a failure
 
 
 def read_place(environ: Mapping[str, str] = os.environ) -> Place:

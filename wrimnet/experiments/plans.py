@@ -93,21 +93,13 @@ FIGURE_S1 = {
 
 
 class ExperimentRun(NamedTuple):
-    """One training run of an experiment.
+    """One training run of an experiment."""
 
-    Args:
-        name: unique within the experiment, such as "s1_none/seed0"; its place below the folder.
-        folder: OUTPUT_DIR.
-        arguments: command line of ``train_net.py``.
-        config: hash of its configuration, which its results must carry.
-        about: what the reports need to know of it.
-    """
-
-    name: str
-    folder: Path
-    arguments: tuple[str, ...]
-    config: str
-    about: Mapping[str, Any]
+    name: str  # unique within the experiment, such as "s1_none/seed0"; its place below the folder
+    folder: Path  # OUTPUT_DIR
+    arguments: tuple[str, ...]  # command line of ``train_net.py``
+    config: str  # hash of its configuration, which its results must carry
+    about: Mapping[str, Any]  # what the reports need to know of it
 
 
 def is_done(run: ExperimentRun) -> bool:
@@ -140,23 +132,14 @@ def write_record(run: ExperimentRun, attempts: Sequence[Mapping[str, Any]]) -> N
 
 
 class Setting(NamedTuple):
-    """What all runs of an experiment share.
+    """What all runs of an experiment share."""
 
-    Args:
-        configs: folder of the dataset's configurations, such as ``configs/LLCM``.
-        ablations: folder of the rows' overlays.
-        folder: gets one folder per run.
-        overlays: laid over the dataset's configuration, before a row's own.
-        overrides: ``KEY VALUE`` words laid over everything.
-        command: how the experiment was called, for the reports.
-    """
-
-    configs: Path
-    ablations: Path
-    folder: Path
-    overlays: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    command: str = ""
+    configs: Path  # folder of the dataset's configurations, such as ``configs/LLCM``
+    ablations: Path  # folder of the rows' overlays
+    folder: Path  # gets one folder per run
+    overlays: tuple[str, ...] = ()  # laid over the dataset's configuration, before a row's own
+    overrides: tuple[str, ...] = ()  # ``KEY VALUE`` words laid over everything
+    command: str = ""  # how the experiment was called, for the reports
 
     @property
     def dataset(self) -> str:

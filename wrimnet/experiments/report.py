@@ -37,21 +37,13 @@ CSV_HEADER = (
 
 
 class WholeReport(NamedTuple):
-    """Everything that a report of some folders holds.
+    """Everything that a report of some folders holds."""
 
-    Args:
-        title: of the document.
-        facts: sentences on what was run.
-        notes: Markdown that somebody wrote on the results, "" for none.
-        tables: as printed.
-        numbers: rows of the CSV file, in full precision.
-    """
-
-    title: str
-    facts: tuple[str, ...]
-    notes: str
-    tables: tuple[Table, ...]
-    numbers: tuple[tuple[Any, ...], ...]
+    title: str  # of the document
+    facts: tuple[str, ...]  # sentences on what was run
+    notes: str  # markdown that somebody wrote on the results, "" for none
+    tables: tuple[Table, ...]  # as printed
+    numbers: tuple[tuple[Any, ...], ...]  # rows of the CSV file, in full precision
 
     def markdown(self) -> str:
         """The document as Markdown."""

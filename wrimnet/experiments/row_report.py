@@ -13,13 +13,9 @@ from wrimnet.tables import METRICS, MISSING, Table
 
 
 class Summary(NamedTuple):
-    """Several runs' values of one metric.
+    """Several runs' values of one metric."""
 
-    Args:
-        values: one per run, in percent.
-    """
-
-    values: tuple[float, ...]
+    values: tuple[float, ...]  # one per run, in percent
 
     @property
     def mean(self) -> float:
@@ -94,17 +90,11 @@ COSTS = (
 
 
 class RowRuns(NamedTuple):
-    """The runs of one row of a report.
+    """The runs of one row of a report."""
 
-    Args:
-        label: as printed.
-        records: of its runs, finished or not, by seed.
-        printed: the paper's numbers by metric, {} for none.
-    """
-
-    label: str
-    records: tuple[Record, ...]
-    printed: dict[str, float]
+    label: str  # as printed
+    records: tuple[Record, ...]  # of its runs, finished or not, by seed
+    printed: dict[str, float]  # the paper's numbers by metric, {} for none
 
     @property
     def finished(self) -> tuple[Record, ...]:

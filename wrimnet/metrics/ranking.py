@@ -38,21 +38,13 @@ class QueryScores:
 
 @dataclass(frozen=True)
 class RankingMetrics:
-    """Means over the queries that have a match, as fractions.
+    """Means over the queries that have a match, as fractions."""
 
-    Attributes:
-        cmc: float32 (20,), share of queries whose first match is among the first k.
-        mean_average_precision: mAP.
-        mean_inverse_negative_penalty: mINP.
-        num_queries: queries asked.
-        num_skipped: queries without a match, which no mean contains.
-    """
-
-    cmc: np.ndarray
-    mean_average_precision: float
-    mean_inverse_negative_penalty: float
-    num_queries: int
-    num_skipped: int
+    cmc: np.ndarray  # float32 (20,), share of queries whose first match is among the first k
+    mean_average_precision: float  # mAP
+    mean_inverse_negative_penalty: float  # mINP
+    num_queries: int  # queries asked
+    num_skipped: int  # queries without a match, which no mean contains
 
 
 @dataclass(frozen=True)
