@@ -8,6 +8,7 @@ loaded in the same way.
 import wrimnet.compat  # noqa: F401
 
 from wrimnet.config import add_wrim_config
+from wrimnet.data.augmentation import build_batch_augmentation
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.modeling.aicl_head import AICLHead
 from wrimnet.modeling.backbones import build_timm_backbone, build_torchvision_backbone
@@ -21,6 +22,7 @@ __all__ = [
     "RegDB",
     "WRIMNet",
     "add_wrim_config",
+    "build_batch_augmentation",
     "build_timm_backbone",
     "build_torchvision_backbone",
     "build_wrim_resnet_backbone",

@@ -9,6 +9,8 @@ import wrimnet.compat  # noqa: F401
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.utils.registry import Registry
 
+AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
+
 
 def find_registered(registry: Registry, name: str, key: str) -> Any:
     """Returns what is registered under a name.

@@ -8,7 +8,7 @@ import pytest
 import torch.distributed as dist
 
 from wrimnet.config import check_batch, setup_cfg
-from wrimnet.data.augmentation import _rows_of_rank
+from wrimnet.data.augmentation import rows_of_rank
 from wrimnet.data.sampler import CrossModalitySampler
 from wrimnet.engine.data_parallel import gather_whole_batch
 from wrimnet.engine.distributed import (
@@ -54,7 +54,7 @@ def test_identities_of_the_whole_batch_are_spread_over_the_ranks(world_size):
 
 @pytest.mark.parametrize("world_size", [1, 2, 4, 8])
 def test_augmentation_draws_belong_to_the_rows_of_the_whole_batch(world_size):
-    rows = [_rows_of_rank(32, rank, world_size).reshape(2, -1) for rank in range(world_size)]
+    rows = [rows_of_rank(32, rank, world_size).reshape(2, -1) for rank in range(world_size)]
     assert np.concatenate(rows, axis=1).reshape(-1).tolist() == list(range(32))
 
 

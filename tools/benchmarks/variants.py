@@ -77,7 +77,7 @@ def build_variant(cfg: CfgNode, variant: Variant) -> TrainingStep:
     optimizer = merged or group_per_tensor(model, solver.BASE_LR, solver.WEIGHT_DECAY)
     step = build_training_step(cfg, model, optimizer)
     if not variant.augmented:
-        step.augmentation = lambda images, modality, iteration: images
+        step.augment = lambda batch: batch
     return step
 
 

@@ -14,7 +14,7 @@ from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
 from wrimnet.config.keys import KEYS, Key
 from wrimnet.config.tree import get_key, leaf_names
-from wrimnet.registries import find_registered
+from wrimnet.registries import AUGMENTATION_REGISTRY, find_registered
 
 _INSTEAD = {
     "SOLVER.AMP.ENABLED": "SOLVER.PRECISION (bf16 or fp32)",
@@ -153,8 +153,8 @@ def check_acceleration(cfg: CfgNode) -> None:
 def check_registered(cfg: CfgNode) -> None:
     """Raises ValueError for a name that nothing is registered by, or a rule of what is.
 
-    A network, backbone or head has rules of its own by an attribute ``check_config``, a function of
-    the configuration.
+    A network, backbone, head or augmentation has rules of its own by an attribute ``check_config``,
+    a function of the configuration.
     """
     found = [
         find_registered(registry, get_key(cfg, key), key)
@@ -162,6 +162,7 @@ def check_registered(cfg: CfgNode) -> None:
             (META_ARCH_REGISTRY, "MODEL.META_ARCHITECTURE"),
             (BACKBONE_REGISTRY, "MODEL.BACKBONE.NAME"),
             (REID_HEADS_REGISTRY, "MODEL.HEADS.NAME"),
+            (AUGMENTATION_REGISTRY, "INPUT.AUGMENTATION"),
         )
     ]
     for registered in found:

@@ -168,6 +168,7 @@ KEYS = (
             "PIL filter of the resize to the input size",
             ("nearest", "bilinear", "bicubic", "lanczos"),
         ),
+        Key("AUGMENTATION", "build_batch_augmentation", "registered augmentation", None, IF_SET),
     ),
     *_under(
         "INPUT.MULTISCALE_CROP",

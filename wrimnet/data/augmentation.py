@@ -9,6 +9,7 @@ batch at once, because launching many small kernels is what costs on a GPU.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import wrimnet.compat  # noqa: F401  before the first import of fastreid
 
@@ -21,6 +22,7 @@ from torch import Tensor
 from wrimnet.data.randomness import generator
 from wrimnet.data.window_resize import Scratch, plan_windows, resize_windows, to_device
 from wrimnet.modality import VISIBLE
+from wrimnet.registries import AUGMENTATION_REGISTRY, find_registered
 
 ERASING_ATTEMPTS = 32
 
@@ -182,6 +184,8 @@ class BatchAugmentation:
         world_size: Number of training processes.
     """
 
+    stream = "augmentation"  # of the random numbers
+
     def __init__(
         self,
         *,
@@ -193,6 +197,11 @@ class BatchAugmentation:
     ) -> None:
         self.settings, self.fill, self.seed = settings, tuple(fill), seed
         self.rank, self.world_size = rank, world_size
+
+    def augment(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Returns the batch to train on; one of one's own may hold more images, visible first."""
+        images = self(batch["images"], batch["modality"], batch["iteration"])
+        return {**batch, "images": images}
 
     def __call__(
         self, images: Tensor, modality: Tensor, iteration: int, out: Tensor | None = None
@@ -216,14 +225,14 @@ class BatchAugmentation:
         self, modality: np.ndarray, height: int, width: int, iteration: int
     ) -> AugmentationDraw:
         """Returns the draws of this process's rows (B,) of the global batch."""
-        rng = generator(self.seed, "augmentation", iteration)
+        rng = generator(self.seed, self.stream, iteration)
         count = len(modality) * self.world_size
-        mine = _rows_of_rank(count, self.rank, self.world_size)
+        mine = rows_of_rank(count, self.rank, self.world_size)
         draw = draw_augmentation(rng, count, height, width, self.settings).rows(mine)
         return replace(draw, grayscale=draw.grayscale & (modality == VISIBLE))
 
 
-def _rows_of_rank(count: int, rank: int, world_size: int) -> np.ndarray:
+def rows_of_rank(count: int, rank: int, world_size: int) -> np.ndarray:
     """Lists a process's rows of the global batch: its share of either modality's half."""
     rows = np.arange(count)
     if world_size == 1:
@@ -232,7 +241,19 @@ def _rows_of_rank(count: int, rank: int, world_size: int) -> np.ndarray:
 
 
 def build_augmentation(cfg: CfgNode) -> BatchAugmentation:
+    """Builds the augmentation that INPUT.AUGMENTATION names."""
+    name = cfg.INPUT.AUGMENTATION
+    return find_registered(AUGMENTATION_REGISTRY, name, "INPUT.AUGMENTATION")(cfg)
+
+
+@AUGMENTATION_REGISTRY.register()
+def build_batch_augmentation(cfg: CfgNode) -> BatchAugmentation:
     """Builds the augmentation of INPUT.{MULTISCALE_CROP, FLIP, REA, GRAYSCALE}."""
+    return BatchAugmentation(**build_augmentation_options(cfg))
+
+
+def build_augmentation_options(cfg: CfgNode) -> dict[str, Any]:
+    """Returns the arguments of :class:`BatchAugmentation`."""
     crop, flip, erasing = cfg.INPUT.MULTISCALE_CROP, cfg.INPUT.FLIP, cfg.INPUT.REA
     gray = cfg.INPUT.GRAYSCALE
     settings = AugmentationSettings(
@@ -243,10 +264,10 @@ def build_augmentation(cfg: CfgNode) -> BatchAugmentation:
         erase_aspect=tuple(erasing.ASPECT),
         grayscale_prob=gray.PROB if gray.ENABLED else 0.0,
     )
-    return BatchAugmentation(
-        settings=settings,
-        fill=tuple(cfg.MODEL.PIXEL_MEAN),
-        seed=cfg.SEED,
-        rank=comm.get_rank(),
-        world_size=comm.get_world_size(),
-    )
+    return {
+        "settings": settings,
+        "fill": tuple(cfg.MODEL.PIXEL_MEAN),
+        "seed": cfg.SEED,
+        "rank": comm.get_rank(),
+        "world_size": comm.get_world_size(),
+    }

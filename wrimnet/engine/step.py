@@ -172,8 +172,7 @@ class TrainingStep:
 
     def augment(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Returns the batch with augmented float images (B, 3, H, W)."""
-        images = self.augmentation(batch["images"], batch["modality"], batch["iteration"])
-        return {**batch, "images": images}
+        return self.augmentation.augment(batch)
 
     def accumulate(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Adds a part's share to the gradient; returns its losses."""

@@ -105,6 +105,8 @@ class AICLHead(nn.Module):
         part_dims: length of each group of the test embedding: global, stripes, auxiliary.
     """
 
+    part_names = ("global", "stripes", "auxiliary")
+
     @configurable
     def __init__(
         self, *, main: LevelHead, auxiliary: LevelHead | None, part_dims: dict[str, int]

@@ -52,7 +52,7 @@ class WRIMNet(CrossModalityNetwork):
         self.backbone = backbone
         self.heads = heads
         self.terms = dict(terms)
-        self.embedding_parts = _existing_parts(embedding_parts, heads.part_dims)
+        self.embedding_parts = _existing_parts(embedding_parts, heads)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -120,17 +120,21 @@ class WRIMNet(CrossModalityNetwork):
         Where processes share a batch, a classification term is the mean over this process's images,
         and the others, which compare images, are those of the whole batch.
         """
+        inputs = self.loss_inputs(output, targets, num_visible)
+        return {name: term(inputs) for name, term in self.terms.items()}
+
+    def loss_inputs(self, output: HeadOutput, targets: Tensor, num_visible: int) -> LossInputs:
+        """Returns what the terms are computed from; arguments as in :meth:`losses`."""
         pids = self.gather(targets, num_visible)
         index = torch.arange(len(pids), device=pids.device)
         visible = index < num_visible * len(pids) // len(targets)
-        inputs = LossInputs(
+        return LossInputs(
             output=output,
             targets=targets,
             pids=pids,
             modality=torch.where(visible, VISIBLE, INFRARED),
             gather=lambda rows: self.gather(rows, num_visible),
         )
-        return {name: term(inputs) for name, term in self.terms.items()}
 
     def check_labels(self, labels: Tensor, modality: Tensor) -> None:
         """Refuses labels (B,) that a loss term of the total cannot be computed from.
@@ -171,8 +175,8 @@ def _read(cfg: CfgNode, name: str) -> Any:
     return node
 
 
-def _existing_parts(names: Sequence[str], part_dims: dict[str, int]) -> tuple[str, ...]:
-    allowed = ("global", "stripes", "auxiliary")
+def _existing_parts(names: Sequence[str], heads: AICLHead) -> tuple[str, ...]:
+    allowed, part_dims = heads.part_names, heads.part_dims
     unknown = [name for name in names if name not in allowed]
     if unknown or not names:
         raise ValueError(f"MODEL.WRIM.EMBEDDING_PARTS = {tuple(names)}: expected some of {allowed}")

@@ -1,0 +1,135 @@
+"""The meta-architecture of the two-stream baseline, AGW, CAJ and DEEN: one head, the total loss."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode, configurable
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wrimnet.layers.partition import global_average_pool
+from wrimnet.losses.precision import at_least_float32
+from wrimnet.losses.total import LossInputs
+from wrimnet.modeling.aicl_head import HeadOutput, LevelHead, LevelOutput
+from wrimnet.modeling.wrim_net import WRIMNet
+from wrimnet.peers.embedding_expansion import COPIES
+
+
+def generalized_mean_pool(features: Tensor, power: float = 3.0) -> Tensor:
+    """GeM as AGW has it: (mean x^p + 1e-12)^(1/p) of maps (B, C, H, W) at least 0, (B, C)."""
+    mean = at_least_float32(features).pow(power).mean((2, 3))
+    return (mean + 1e-12).pow(1 / power)
+
+
+class NeckLevel(LevelHead):
+    """Pooling, BN-neck and classifier of one map.
+
+    Args:
+        channels: C of the map.
+        num_classes: training identities; 0 leaves the classifier out.
+        pooling: "average" or "gem".
+    """
+
+    def __init__(self, *, channels: int, num_classes: int, pooling: str) -> None:
+        super().__init__(
+            channels=channels, num_stripes=0, num_classes=num_classes, contrastive_dim=0
+        )
+        self.pool = {"average": global_average_pool, "gem": generalized_mean_pool}[pooling]
+
+    def forward(self, features: Tensor) -> LevelOutput:
+        """Returns the :class:`LevelOutput` of ``features`` (B, C, H, W), in float32 or wider."""
+        pooled = self.pool(features)
+        neck = self.necks[0](pooled)
+        logits = [layer(neck) for layer in self.classifiers] if self.training else []
+        return LevelOutput(pooled, [neck], logits, None)
+
+
+@REID_HEADS_REGISTRY.register()
+class TwoStreamHead(nn.Module):
+    """The head of the main level; its rows are one batch, or with DEE three.
+
+    Args:
+        main: of the main level.
+        copies: batches in the rows.
+        pooled_weight: weight of the pooled features' similarity in a test embedding that joins
+            them with the BN-neck's, which have the rest.
+    """
+
+    part_names = tuple(
+        f"{kind}{'' if copy == 0 else f'_{copy}'}"
+        for copy in range(COPIES)
+        for kind in ("pooled", "neck")
+    )
+
+    @configurable
+    def __init__(self, *, main: NeckLevel, copies: int, pooled_weight: float) -> None:
+        super().__init__()
+        self.main, self.copies = main, copies
+        self.scales = (pooled_weight**0.5, (1 - pooled_weight) ** 0.5)
+        channels = main.necks[0].num_features
+        self.part_dims = dict.fromkeys(self.part_names[: 2 * copies], channels)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, channels: Mapping[str, int]) -> dict[str, Any]:
+        """Reads ``cfg.MODEL.TWO_STREAM``; ``channels`` are those of the backbone's levels."""
+        parts = cfg.MODEL.TWO_STREAM
+        main = NeckLevel(
+            channels=channels["main"],
+            num_classes=cfg.MODEL.HEADS.NUM_CLASSES,
+            pooling=parts.POOLING,
+        )
+        copies = COPIES if parts.EXPAND_AFTER else 1
+        return {"main": main, "copies": copies, "pooled_weight": parts.POOLED_WEIGHT}
+
+    def forward(self, levels: dict[str, Tensor]) -> HeadOutput:
+        """Computes the main level of "main" (copies x B, C, H, W)."""
+        return HeadOutput(self.main(levels["main"]), None, None)
+
+    def parts(self, output: HeadOutput) -> dict[str, Tensor]:
+        """Groups the features for testing: pooled and BN-neck of each copy, (B, C) each.
+
+        Each row has the length sqrt(its weight), so that the product of two joined embeddings is
+        the weighted sum of the parts' cosine similarities.
+        """
+        kinds = (output.main.pooled, output.main.necks[0])
+        rows = zip(*(kind.chunk(self.copies) for kind in kinds), strict=True)
+        features = [
+            scale * F.normalize(part, dim=1)
+            for copy in rows
+            for scale, part in zip(self.scales, copy, strict=True)
+        ]
+        return dict(zip(self.part_dims, features, strict=True))
+
+
+@META_ARCH_REGISTRY.register()
+class TwoStreamNet(WRIMNet):
+    """Two-stream backbone, head and total; its losses see every copy of the batch."""
+
+    @staticmethod
+    def check_config(cfg: CfgNode) -> None:
+        """Refuses terms whose parts the configuration lacks."""
+        WRIMNet.check_config(cfg)
+        parts = cfg.MODEL.TWO_STREAM
+        if (parts.CPM.WEIGHT or parts.ORTHOGONALITY.WEIGHT) and not parts.EXPAND_AFTER:
+            raise ValueError(
+                f"MODEL.TWO_STREAM.CPM.WEIGHT = {parts.CPM.WEIGHT} and ORTHOGONALITY.WEIGHT = "
+                f"{parts.ORTHOGONALITY.WEIGHT} compare the copies that DEE makes; set "
+                "MODEL.TWO_STREAM.EXPAND_AFTER, or both weights to 0"
+            )
+
+    def loss_inputs(self, output: HeadOutput, targets: Tensor, num_visible: int) -> LossInputs:
+        """Returns the inputs of all copies: the batch, then the batch of each branch."""
+        of_one = super().loss_inputs(output, targets, num_visible)
+        copies = self.heads.copies
+        return LossInputs(
+            output=output,
+            targets=of_one.targets.repeat(copies),
+            pids=of_one.pids.repeat(copies),
+            modality=of_one.modality.repeat(copies),
+            gather=lambda rows: torch.cat([of_one.gather(copy) for copy in rows.chunk(copies)]),
+        )
