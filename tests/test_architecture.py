@@ -58,8 +58,7 @@ ALLOWED = {
     | {"visualization", "command_line"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
-    # The methods that the field compares with: a plugin in the sense of tests/extension, named by no
-    # other layer.
+    # The methods that the field compares with: a plugin, named by no other layer.
     "peers": {"modality", "compat", "config", "registries", "layers", "losses", "data", "modeling"},
     # What the tools share: how options are spelt, and how a user's mistake is told.
     "command_line": {"compat", "config", "run_folder"},

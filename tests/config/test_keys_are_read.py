@@ -14,8 +14,10 @@ from source_tree import layer_of, read_modules
 import wrimnet.plugin  # noqa: F401  registers the datasets
 from wrimnet.config.keys import KEYS
 from wrimnet.losses.total import TERMS
+from wrimnet.peers import add_config
 from wrimnet.registries import datasets
 
+ALL_KEYS = (*KEYS, *add_config())
 # Read by FastReID's own functions, which ours call with the configuration.
 BY_FASTREID = {
     "MODEL.META_ARCHITECTURE": build_model,
@@ -35,7 +37,7 @@ READS = BY_NAME | {
 }
 
 
-@pytest.mark.parametrize("name", [key.name for key in KEYS])
+@pytest.mark.parametrize("name", [key.name for key in ALL_KEYS])
 def test_key_is_read(name):
     if name in BY_FASTREID:
         assert f"cfg.{name}" in inspect.getsource(BY_FASTREID[name])
@@ -44,7 +46,7 @@ def test_key_is_read(name):
 
 
 def test_no_key_is_read_that_the_table_does_not_declare():
-    names = {key.name for key in KEYS}
+    names = {key.name for key in ALL_KEYS}
     groups = {
         name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)
     }

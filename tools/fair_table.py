@@ -1,0 +1,215 @@
+"""Trains WRIM-Net and the methods that the field compares with under one protocol; prints the table.
+
+    python tools/fair_table.py --dataset Synthetic --seeds 0 1 --gpus --threads 1
+    python tools/fair_table.py --dataset LLCM --seeds 0 1 2
+
+Every method sees the same images in the same batches: the dataset's fair.yml is laid over its
+configuration. A second call repeats no finished run. Exit code 1 if a run failed.
+"""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from benchmarks.counting import SavedActivations
+from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
+from wrimnet.config import setup_cfg
+from wrimnet.data.augmentation import build_augmentation
+from wrimnet.experiments.command import (
+    INTERRUPTED,
+    add_experiment_options,
+    draw_if_missing,
+    make_setting,
+    work_through,
+)
+from wrimnet.experiments.plans import Row, plan_rows
+from wrimnet.experiments.records import Record, read_records
+from wrimnet.experiments.report import facts_of
+from wrimnet.experiments.row_report import (
+    COSTS,
+    Report,
+    RowRuns,
+    by_seed,
+    difference_text,
+    gather,
+    summary_text,
+)
+from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.trained_model import build_model, build_without_pretrained
+from wrimnet.run_folder import read_metrics
+from wrimnet.tables import MISSING, Table, markdown
+
+METHODS = {
+    "two_stream": "two-stream baseline",
+    "agw": "AGW",
+    "caj": "CAJ",
+    "deen": "DEEN",
+    "wrim": "WRIM-Net",
+}
+# Rank-1/mAP by column, single-shot, no re-ranking; a column is one protocol and one source.
+_LATER = "as later papers quote them"
+PUBLISHED = {
+    "LLCM": {
+        f"VIS to IR, all VIS queries, {_LATER}": (
+            "agw 51.5/55.3",
+            "caj 56.5/59.8",
+            "deen 62.5/65.8",
+        ),
+        f"IR to VIS, {_LATER}": ("agw 43.6/51.8", "caj 48.8/56.6", "deen 54.9/62.9"),
+        "IR to VIS, LLCM README": ("agw 49.13/55.80", "caj 49.86/56.40", "deen 55.52/62.07"),
+        "swapped: sampled IR queries, all VIS, LLCM README": (
+            "agw 63.72/47.21",
+            "caj 63.73/47.71",
+            "deen 69.21/55.52",
+        ),
+        "direction not stated, WRIM-Net's supplement": ("wrim 58.38/64.75",),
+    },
+    "RegDB": {
+        f"V to T, {_LATER}": ("agw 70.1/66.4", "caj 85.0/79.1", "deen 91.1/85.1"),
+        f"T to V, {_LATER}": ("agw 70.5/65.9", "caj 84.8/77.8", "deen 89.5/83.4"),
+    },
+    "SYSU": {
+        f"all-search, {_LATER}": (
+            "agw 47.5/47.7",
+            "caj 69.9/66.9",
+            "deen 74.7/71.8",
+            f"wrim {MISSING}/75.40",
+        ),
+        f"indoor-search, {_LATER}": (
+            "agw 54.2/63.0",
+            "caj 76.3/80.4",
+            "deen 80.3/83.3",
+            f"wrim 86.20/{MISSING}",
+        ),
+    },
+}
+LEGEND = (
+    "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: method minus "
+    "WRIM-Net ± sqrt(s_method² + s_WRIM²); *not shown* where that spread is larger than the "
+    "difference or there is one seed. Parameters: of the network that is tested. GFLOP: 10^9 "
+    "operations per image, counted. MB kept: what the forward pass of a training batch keeps for the "
+    "backward pass, counted, each storage once. img/s: images of the loader, median of the log, on "
+    "whatever else the machine was doing."
+)
+
+
+def main() -> int:
+    """Runs what is not yet done, then prints the table; returns the exit code."""
+    parser = make_parser(__doc__)
+    add_several(parser, "--seeds", kind=int, default=[0, 1, 2], help="runs of each method")
+    add_several(parser, "--methods", default=list(METHODS), help="some of " + ", ".join(METHODS))
+    add_experiment_options(parser)
+    args = parse(parser)
+    setting = make_setting(args, "logs/fair/{dataset}")
+    setting = setting._replace(overlays=(setting.config_file("fair.yml"), *setting.overlays))
+    draw_if_missing(setting)
+    rows = [method_row(name) for name in args.methods]
+    runs = plan_rows(setting, rows, args.seeds)
+    code = work_through(runs, args, costs=True)
+    if code == INTERRUPTED:
+        return code
+    records = read_records([run.folder for run in runs])
+    report = gather_methods(args.methods, records)
+    print(
+        "\n".join(f"- {fact}" for fact in facts_of(records, called_as())), "", LEGEND, "", sep="\n"
+    )
+    for table in (result_table(report, setting.dataset), difference_table(report)):
+        print(markdown(table))
+    return code
+
+
+def method_row(name: str) -> Row:
+    """The row of a method, whose configuration is a file of the dataset's folder."""
+    if name not in METHODS:
+        raise ValueError(f"--methods {name}: expected some of {', '.join(METHODS)}")
+    return Row(name, ("fair",), METHODS[name], config=f"{name}.yml", has_overlay=False)
+
+
+def gather_methods(names: Sequence[str], records: Sequence[Record]) -> Report:
+    """The methods' runs, WRIM-Net last, once they may stand in one table."""
+    rows = [
+        RowRuns(METHODS[name], by_seed([r for r in records if r.about["row"] == name]), {})
+        for name in METHODS
+        if name in names
+    ]
+    return gather("Fair table", rows, records)
+
+
+def result_table(report: Report, dataset: str) -> Table:
+    """Ours, the cost, and what is published, a column per protocol and source."""
+    published = PUBLISHED.get(dataset, {})
+    header = (
+        "method",
+        "seeds",
+        *(f"{protocol} {metric}" for protocol, metric in report.columns),
+        *(label for _, label, _, _ in COSTS[:2]),
+        "MB kept",
+        "img/s",
+        *(f"published: {column}" for column in published),
+    )
+    rows = tuple(_result_cells(report, row, published) for row in report.rows)
+    return Table(report.title, header, rows, tuple(report.missing()))
+
+
+def _result_cells(report: Report, row: RowRuns, published: dict[str, Any]) -> tuple[str, ...]:
+    cost, name = row.cost or {}, row.records[0].about["row"] if row.records else ""
+    printed = [dict(text.split() for text in column).get(name) for column in published.values()]
+    return (
+        row.label,
+        str(len(row.seeds)),
+        *(summary_text(row.summary(column)) for column in report.columns),
+        *(form.format(cost[key] * scale) if cost else MISSING for key, _, form, scale in COSTS[:2]),
+        f"{kept_megabytes(row.records[0]):.0f}" if row.records else MISSING,
+        images_per_second(row),
+        *(number or MISSING for number in printed),
+    )
+
+
+def kept_megabytes(record: Record) -> float:
+    """Counts the MB that one training batch of a run keeps for the backward pass."""
+    about = record.about
+    classes = ("MODEL.HEADS.NUM_CLASSES", "64", "MODEL.DEVICE", "cpu")
+    cfg = setup_cfg(about["config_file"], about["overlays"], (*about["options"], *classes))
+    model = build_model(build_without_pretrained(cfg)).train()
+    batch = build_augmentation(cfg).augment(make_batch(cfg))
+    kept = SavedActivations([*model.parameters(), *model.buffers(), batch["images"]])
+    with kept.hooks:
+        model(batch)
+    return kept.num_bytes / 1e6
+
+
+def make_batch(cfg: Any) -> dict[str, Any]:
+    """A batch of gray images, as the loader makes it."""
+    size, instances = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
+    labels = torch.arange(size // 2 // instances).repeat_interleave(instances).repeat(2)
+    return {
+        "images": torch.full((size, *cfg.INPUT.SIZE_TRAIN, 3), 128, dtype=torch.uint8),
+        "modality": torch.tensor([VISIBLE, INFRARED]).repeat_interleave(size // 2),
+        "targets": labels,
+        "labels": labels,
+        "iteration": 0,
+    }
+
+
+def images_per_second(row: RowRuns) -> str:
+    """The median over all log lines of the finished runs."""
+    lines = [line for record in row.finished for line in read_metrics(record.folder)]
+    speeds = [line["images_per_second"] for line in lines if "images_per_second" in line]
+    return f"{statistics.median(speeds):.0f}" if speeds else MISSING
+
+
+def difference_table(report: Report) -> Table:
+    """Each method minus WRIM-Net."""
+    header = ("method minus WRIM-Net", *(f"{protocol} {m}" for protocol, m in report.columns))
+    rows = []
+    for row in report.rows[:-1]:
+        ours = report.differences(row)
+        cells = (difference_text(ours[c], None) if c in ours else MISSING for c in report.columns)
+        rows.append((row.label, *cells))
+    return Table(f"{report.title}, differences", header, tuple(rows))
+
+
+if __name__ == "__main__":
+    run_tool(main)
