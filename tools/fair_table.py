@@ -1,6 +1,6 @@
-"""Trains WRIM-Net and the methods that the field compares with under one protocol; prints the table.
+"""Trains WRIM-Net and the methods that the field compares with alike; prints the fair table.
 
-    python tools/fair_table.py --dataset Synthetic --seeds 0 1 --gpus --threads 1
+    python tools/fair_table.py --dataset Synthetic --seeds 0 1 2 --gpus --threads 1
     python tools/fair_table.py --dataset LLCM --seeds 0 1 2
 
 Every method sees the same images in the same batches: the dataset's fair.yml is laid over its
@@ -52,7 +52,7 @@ METHODS = {
 _LATER = "as later papers quote them"
 PUBLISHED = {
     "LLCM": {
-        f"VIS to IR, all VIS queries, {_LATER}": (
+        f"VIS to IR, all VIS, {_LATER}": (
             "agw 51.5/55.3",
             "caj 56.5/59.8",
             "deen 62.5/65.8",
@@ -87,11 +87,11 @@ PUBLISHED = {
 }
 LEGEND = (
     "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: method minus "
-    "WRIM-Net ± sqrt(s_method² + s_WRIM²); *not shown* where that spread is larger than the "
-    "difference or there is one seed. Parameters: of the network that is tested. GFLOP: 10^9 "
-    "operations per image, counted. MB kept: what the forward pass of a training batch keeps for the "
-    "backward pass, counted, each storage once. img/s: images of the loader, median of the log, on "
-    "whatever else the machine was doing."
+    "WRIM-Net, mean over the seeds ± half of its 95 % confidence interval (Student's t, paired by "
+    "seed); *not shown* where that holds 0 or there is one seed. Parameters: of the network that is "
+    "tested. GFLOP: 10^9 operations per image, counted. MB kept: what the forward pass of a training "
+    "batch keeps for the backward pass, counted, each storage once. img/s: images of the loader, "
+    "median of the log, beside whatever else the machine was doing."
 )
 
 
@@ -112,9 +112,8 @@ def main() -> int:
         return code
     records = read_records([run.folder for run in runs])
     report = gather_methods(args.methods, records)
-    print(
-        "\n".join(f"- {fact}" for fact in facts_of(records, called_as())), "", LEGEND, "", sep="\n"
-    )
+    facts = [f"- {fact}" for fact in facts_of(records, called_as())]
+    print(*facts, "", LEGEND, "", sep="\n")
     for table in (result_table(report, setting.dataset), difference_table(report)):
         print(markdown(table))
     return code
