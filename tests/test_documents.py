@@ -101,7 +101,7 @@ def misquoted(text):
 
 @pytest.fixture(scope="module")
 def known_keys():
-    cfg = setup_cfg(str(ROOT / "configs/Base-WRIM.yml"))
+    cfg = setup_cfg(str(ROOT / "configs/Base-TwoStream.yml"))
     return {key.name for key in all_keys(cfg)}
 
 

@@ -86,12 +86,12 @@ PUBLISHED = {
     },
 }
 LEGEND = (
-    "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: method minus "
-    "WRIM-Net, mean over the seeds ± half of its 95 % confidence interval (Student's t, paired by "
-    "seed); *not shown* where that holds 0 or there is one seed. Parameters: of the network that is "
-    "tested. GFLOP: 10^9 operations per image, counted. MB kept: what the forward pass of a training "
-    "batch keeps for the backward pass, counted, each storage once. img/s: images of the loader, "
-    "median of the log, beside whatever else the machine was doing."
+    "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: method "
+    "minus WRIM-Net, mean over the seeds ± half of its 95 % confidence interval (Student's t, "
+    "paired by seed); *not shown* where that holds 0 or there is one seed. Parameters: of the "
+    "network that is tested. GFLOP: 10^9 operations per image, counted. MB kept: what the forward "
+    "pass of a training batch keeps for the backward pass, counted, each storage once. img/s: "
+    "images of the loader, median of the log, beside whatever else the machine was doing."
 )
 
 
@@ -133,7 +133,8 @@ def gather_methods(names: Sequence[str], records: Sequence[Record]) -> Report:
         for name in METHODS
         if name in names
     ]
-    return gather("Fair table", rows, records)
+    report = gather("Fair table", rows, records)
+    return report._replace(full=rows[-1] if "wrim" in names else None)
 
 
 def result_table(report: Report, dataset: str) -> Table:
@@ -203,7 +204,7 @@ def difference_table(report: Report) -> Table:
     """Each method minus WRIM-Net."""
     header = ("method minus WRIM-Net", *(f"{protocol} {m}" for protocol, m in report.columns))
     rows = []
-    for row in report.rows[:-1]:
+    for row in (row for row in report.rows if row is not report.full):
         ours = report.differences(row)
         cells = (difference_text(ours[c], None) if c in ours else MISSING for c in report.columns)
         rows.append((row.label, *cells))

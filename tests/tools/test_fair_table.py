@@ -1,0 +1,101 @@
+"""The fair table and the conversion of official weights, as a user calls them."""
+
+import importlib.util
+import json
+import sys
+
+import pytest
+import torch
+from fake_runs import COST, PROJECT, write_fake_train
+
+from wrimnet.config import setup_cfg
+from wrimnet.config.setup import all_keys
+from wrimnet.config.tree import get_key
+
+# What a method may do its own way in the fair table; all else is the same for every method.
+OWN = ("MODEL.", "INPUT.REA.", "INPUT.GRAYSCALE.", "INPUT.MULTISCALE_CROP.", "INPUT.CHANNELS.")
+OWN += ("INPUT.AUGMENTATION", "PLUGINS", "OUTPUT_DIR")
+# Without ImageNet weights all train with Adam, which does not read NESTEROV.
+SMALL = ("SOLVER.NESTEROV",)
+OWN_OPTIMIZER = (*SMALL, "SOLVER.OPT", "SOLVER.BASE_LR", "SOLVER.HEADS_LR_FACTOR")
+OWN_OPTIMIZER += ("SOLVER.WARMUP_ITERS",)
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, PROJECT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def settings(dataset, method):
+    files = [str(PROJECT / "configs" / dataset / f"{name}.yml") for name in (method, "fair")]
+    cfg = setup_cfg(files[0], files[1:], ["MODEL.DEVICE=cpu"])
+    shared = {key.name for key in all_keys(cfg) if not key.name.startswith(OWN)}
+    return {name: get_key(cfg, name) for name in sorted(shared)}
+
+
+@pytest.mark.parametrize("dataset", ["Synthetic", "Pairs", "LLCM", "RegDB", "SYSU"])
+def test_every_method_sees_the_same_images(dataset):
+    full = settings(dataset, "wrim")
+    allowed = SMALL if dataset in ("Synthetic", "Pairs") else OWN_OPTIMIZER
+    for method in load("fair_table").METHODS:
+        own = settings(dataset, method)
+        assert {name for name in own if own[name] != full[name]} <= set(allowed), method
+
+
+def test_table_in_one_command(tmp_path, monkeypatch, capsys):
+    write_fake_train(tmp_path / "tools")
+    tool = load("fair_table")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(PROJECT / "configs")
+    monkeypatch.setattr("wrimnet.experiments.command.PROJECT", tmp_path)
+    monkeypatch.setattr(tool, "kept_megabytes", lambda record: 12.0)
+    folders = [tmp_path / "logs/fair/LLCM" / name / "seed0" for name in tool.METHODS]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "cost.json").write_text(json.dumps(COST))
+    words = ("--dataset", "LLCM", "--seeds", "0", "1", "MODEL.DEVICE", "cpu")
+    monkeypatch.setattr(sys, "argv", ["tools/fair_table.py", *words])
+    assert tool.main() == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "| AGW | 2 | 30.00 ± 0.00 | 40.00 ± 0.00 |" in text
+    assert "51.5/55.3" in text
+    assert "| DEEN | +0.00 ± 0.00, not shown |" in text
+
+
+def test_unknown_method_is_a_sentence():
+    with pytest.raises(ValueError, match="--methods ddag: expected some of two_stream, agw"):
+        load("fair_table").method_row("ddag")
+
+
+def test_memory_of_two_views_is_counted_with_them(tmp_path):
+    tool = load("fair_table")
+    kept = {}
+    for method in ("agw", "caj"):
+        about = {
+            "config_file": str(PROJECT / f"configs/Synthetic/{method}.yml"),
+            "overlays": [],
+            "options": ["SOLVER.IMS_PER_BATCH", "16"],
+        }
+        kept[method] = tool.kept_megabytes(tool.Record(tmp_path, about, None, None))
+    assert kept["caj"] == pytest.approx(1.5 * kept["agw"], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("file", "case", "config"),
+    [("agw", "agw", "SYSU/agw.yml"), ("deen", "deen_regdb", "RegDB/deen.yml")],
+)
+def test_official_weights_become_a_checkpoint(file, case, config, tmp_path, monkeypatch, capsys):
+    fixture = json.loads((PROJECT / f"tests/fixtures/peers/{file}.json").read_text())[case]
+    weights = {name: torch.zeros(shape) for name, shape in fixture["shapes"].items()}
+    for name in [name for name in weights if name.endswith("running_var")]:
+        weights[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
+    torch.save({"net": weights}, tmp_path / "theirs.t")
+    words = ("--config-file", str(PROJECT / "configs" / config), "MODEL.DEVICE=cpu")
+    words += ("--weights", str(tmp_path / "theirs.t"), "--out", str(tmp_path / "ours.pth"))
+    monkeypatch.setattr(sys, "argv", ["tools/convert_official.py", *words])
+    assert load("convert_official").main() == 0
+    assert "evaluate it with --eval-only MODEL.WEIGHTS" in capsys.readouterr().out
+    found = torch.load(tmp_path / "ours.pth", weights_only=True)["model"]
+    assert found["heads.main.classifiers.0.weight"].shape[0] == 10

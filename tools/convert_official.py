@@ -1,0 +1,39 @@
+"""Writes weights of the official AGW, CAJ or DEEN code under this code's names.
+
+    python tools/convert_official.py --config-file configs/SYSU/agw.yml --weights THEIRS --out FILE
+
+THEIRS is a file of tensors alone, or a dictionary with such a one under "net". Their checkpoints
+hold other objects beside it, which are not read: save "net" by itself first.
+"""
+
+from pathlib import Path
+
+import torch
+
+from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
+from wrimnet.config import setup_cfg
+from wrimnet.modeling.trained_model import build_model, build_without_pretrained
+from wrimnet.modeling.weights import load_weights, read_checkpoint
+from wrimnet.peers.official_weights import convert_official
+
+
+def main() -> int:
+    """Converts the weights and checks that they are the configured network's; returns 0."""
+    parser = make_parser(__doc__)
+    add_config_options(parser)
+    parser.add_argument("--weights", required=True, metavar="FILE", help="of the official code")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="ours")
+    args = parse(parser)
+    content = read_checkpoint(args.weights)
+    weights = content.get("net", content)
+    classes = ("MODEL.HEADS.NUM_CLASSES", str(len(weights.get("classifier.weight", ""))))
+    cfg = setup_cfg(args.config_file, args.overlay, (*args.overrides, *classes))
+    model = build_model(build_without_pretrained(cfg))
+    torch.save({"model": convert_official(weights, cfg.MODEL.TWO_STREAM.NUM_BLOCKS)}, args.out)
+    load_weights(model, str(args.out), for_evaluation=False)
+    print(f"{args.out} fits the network; evaluate it with --eval-only MODEL.WEIGHTS {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_tool(main)
