@@ -5,9 +5,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 SYSTEM_SITE ?= 0
+TORCH ?=
 
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip
+TORCH_VENV := $(VENV)-torch-$(TORCH)
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 # A process per core, up to four; a file's tests stay in one process, so that they share its fixtures.
@@ -16,10 +18,10 @@ PYTHON_IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-torch check bench clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 	@echo
 	@echo "PYTHON=python3.12   the interpreter that makes the environment (now: $(PYTHON))"
 	@echo "VENV=DIR            where the environment lies (now: $(VENV))"
@@ -31,6 +33,14 @@ demo: $(INSTALLED) ## Generate data, train, evaluate both directions, save a ran
 
 test: $(INSTALLED_DEV) ## The whole test suite, under 10 minutes on two cores
 	$(RUN) -m pytest $(TEST_WORKERS)
+
+test-torch: ## The fast tests with another version: make test-torch TORCH=2.11.0
+	@test -n "$(TORCH)" || { echo "name a version: make test-torch TORCH=2.11.0"; exit 1; }
+	@test -x $(TORCH_VENV)/bin/pip || $(PYTHON) -m venv $(TORCH_VENV)
+	grep -hv '^torch' requirements.txt requirements-dev.txt > $(TORCH_VENV)/others.txt
+	$(TORCH_VENV)/bin/pip install torch==$(TORCH) torchvision -r $(TORCH_VENV)/others.txt -e .
+	$(TORCH_VENV)/bin/pip install --no-deps -r requirements-fastreid.txt
+	$(TORCH_VENV)/bin/python -m pytest $(TEST_WORKERS) -m "not slow"
 
 check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests, under two minutes
 	$(RUN) -m ruff check .

@@ -4,6 +4,7 @@ import collections
 import subprocess
 import sys
 import types
+from importlib.machinery import ModuleSpec
 
 import wrimnet.compat
 
@@ -81,3 +82,20 @@ def test_torchvisions_operators_have_schemas(name):
     import torch
 
     assert hasattr(torch.ops.torchvision, name)
+
+
+@pytest.mark.parametrize("name", ["_C", "_C_stable"])  # torchvision 0.29 renamed it
+def test_torchvisions_library_is_found_by_both_names(name, tmp_path, monkeypatch):
+    """A second definition of its operators would abort the process."""
+    import torch
+
+    package = ModuleSpec("torchvision", None, is_package=True)
+    package.submodule_search_locations.append(str(tmp_path))
+    loaded = []
+    monkeypatch.setattr(compat.importlib.util, "find_spec", lambda name: package)
+    monkeypatch.setattr(torch.ops, "load_library", loaded.append)
+    assert not compat._torchvision_library_loads()
+    library = tmp_path / f"{name}.so"
+    library.touch()
+    assert compat._torchvision_library_loads()
+    assert loaded == [str(library)]

@@ -59,11 +59,16 @@ def _torchvision_library_loads() -> bool:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
         return True  # nothing to repair: importing torchvision will say that it is missing
-    extension = importlib.machinery.PathFinder.find_spec("_C", spec.submodule_search_locations)
-    if extension is None or extension.origin is None:
-        return False
+    for name in ("_C", "_C_stable"):  # torchvision 0.29 renamed it
+        extension = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+        if extension is not None and extension.origin is not None:
+            return _loads(extension.origin)
+    return False
+
+
+def _loads(library: str) -> bool:
     try:
-        torch.ops.load_library(extension.origin)
+        torch.ops.load_library(library)
     except OSError:
         return False
     return True

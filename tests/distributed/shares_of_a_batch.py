@@ -2,10 +2,16 @@
 
 import torch
 import torch.distributed as dist
+from fastreid.utils import comm
 from tiny_runs import tiny_cfg
+from torch import nn
 
 from wrimnet.data.build import build_dataset, build_train_loader
-from wrimnet.engine.data_parallel import load_whole_batch, share_statistics
+from wrimnet.engine.data_parallel import (
+    load_whole_batch,
+    share_statistics,
+    synchronize_batch_norm,
+)
 from wrimnet.engine.distributed import mean_over_ranks, setup_process_group
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
@@ -33,6 +39,7 @@ def train_and_evaluate(root):
             "recomputed": train_steps(
                 root, torch.float64, 2, SOLVER__OPT="SGD", SOLVER__ACTIVATION_CHECKPOINTING="True"
             ),
+            "bf16": normalize_in_bf16(),
             "batch": load_batch(root),
             "evaluation": evaluate(root),
         }
@@ -71,6 +78,20 @@ def train_steps(root, dtype, num_steps, **overrides):
     loader.close()
     share_statistics(model)
     return {"steps": steps, "state": {k: v.clone() for k, v in model.state_dict().items()}}
+
+
+def normalize_in_bf16():
+    """Output, gradient and running variance of norms with and without weights, of own maps."""
+    count, rank = comm.get_world_size(), comm.get_rank()
+    norms = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3, affine=False))
+    if count > 1:
+        norms = synchronize_batch_norm(norms)
+    drawn = torch.randn(2, 16, 3, 4, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
+    maps, weights = (of.chunk(count)[rank] for of in drawn)
+    maps.requires_grad_()
+    out = norms(maps)
+    (out * weights).sum().backward()
+    return {"out": out.detach(), "grad": maps.grad, "variance": norms[1].running_var}
 
 
 def load_batch(root):

@@ -5,13 +5,16 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 
 from wrimnet.config import check_batch, setup_cfg
 from wrimnet.data.augmentation import rows_of_rank
 from wrimnet.data.sampler import CrossModalitySampler
+from wrimnet.engine import distributed
 from wrimnet.engine.data_parallel import gather_whole_batch
 from wrimnet.engine.distributed import (
+    Place,
     read_place,
     setup_device_of_process,
     store_of_attempt,
@@ -138,3 +141,15 @@ def test_each_attempt_has_a_store_without_the_keys_of_the_one_before():
 def test_processes_that_do_not_come_are_named():
     with pytest.raises(TimeoutError, match=r"the processes \[1, 2\] of 3 did not come"):
         store_of_attempt(dist.HashStore(), 0, 3, timedelta(seconds=0.2))
+
+
+@pytest.mark.parametrize(("backend", "own"), [("nccl", torch.device("cuda:1")), ("gloo", None)])
+def test_process_group_knows_the_gpu_of_the_process(monkeypatch, backend, own):
+    given = {}
+    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([(dist.HashStore(), 1, 2)]))
+    monkeypatch.setattr(distributed, "store_of_attempt", lambda store, *_: store)
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **options: given.update(options))
+    monkeypatch.setattr(dist, "all_gather_object", lambda *_: None)
+    monkeypatch.setattr(dist, "new_group", lambda *_, **__: None)
+    distributed.join(Place(rank=1, world_size=2, local_rank=1), backend, timedelta(seconds=1))
+    assert given["device_id"] == own

@@ -4,7 +4,8 @@ import pytest
 import torch
 from step_batches import gradients_of, make_batch, make_step
 
-from wrimnet.engine.step import micro_batches
+from wrimnet.config import setup_cfg
+from wrimnet.engine.step import micro_batches, setup_pytorch
 
 WITHOUT_UPDATE = {"SOLVER__BASE_LR": "0.0"}
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -109,3 +110,14 @@ def test_label_beyond_the_classes_is_refused():
 def test_parts_that_do_not_fit_the_identities_are_refused(parts):
     with pytest.raises(ValueError, match=f"ACCUMULATION_STEPS = {parts} does not split the P = 4"):
         make_step(SOLVER__ACCUMULATION_STEPS=parts)
+
+
+def test_numbered_gpu_becomes_the_current_one(monkeypatch, deterministic_algorithms):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for device in ("cpu", "cuda", "cuda:1"):
+        cfg = setup_cfg("", (), ["MODEL.DEVICE", "cpu", "DETERMINISTIC", "True"]).clone()
+        cfg.defrost()
+        cfg.MODEL.DEVICE = device
+        setup_pytorch(cfg)
+    assert chosen == [torch.device("cuda:1")]

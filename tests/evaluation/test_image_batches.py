@@ -8,6 +8,7 @@ import torch
 from trees import save_image
 
 from wrimnet.data.images import UnreadableImageError
+from wrimnet.evaluation import extraction as extraction_module
 from wrimnet.evaluation.extraction import Extraction
 
 
@@ -60,3 +61,19 @@ def test_stalled_disk_is_named(paths):
     with pytest.raises(TimeoutError, match=r"DATALOADER.TIMEOUT = 0.5 s: .*4\.png; check the disk"):
         read(paths, timeout=0.5)
     assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda:1", True)])
+def test_images_for_a_gpu_are_read_into_pinned_memory(paths, monkeypatch, device, pinned):
+    asked = []
+    monkeypatch.setattr(
+        extraction_module,
+        "host_buffer",
+        lambda shape, pin: asked.append((shape, pin)) or torch.zeros(shape, dtype=torch.uint8),
+    )
+    extraction = Extraction(
+        height=8, width=4, interpolation="nearest", batch_size=7, num_workers=1, device=device
+    )
+    ((rows, batch),) = extraction._read_batches(paths, [0] * 7)
+    assert asked == [((7, 8, 4, 3), pinned)]
+    assert batch[:, 0, 0, 0].tolist() == [20 * row for row in rows]

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from wrimnet.config import setup_cfg
+from wrimnet.inference import export as export_module
 from wrimnet.inference.export import build_model_card, build_safetensors, export_onnx
 from wrimnet.modality import INFRARED, VISIBLE
 
@@ -85,3 +88,24 @@ def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
     assert "show real persons" in build_model_card(cfg, facts, str(tmp_path))
     unmeasured = build_model_card(cfg, facts, None)
     assert "Not measured" in unmeasured and "show no real person" in unmeasured
+
+
+def test_model_is_back_on_its_device_after_an_export_that_failed(tmp_path):
+    moved = []
+    model = SimpleNamespace(cpu=lambda: moved.append("cpu"), to=moved.append)
+    embedder = SimpleNamespace(model=model, device="cuda:1")
+    with pytest.raises(AttributeError, match="extraction"):  # a stand-in that has none
+        export_module.build_onnx_files(None, embedder, tmp_path)
+    assert moved == ["cpu", "cuda:1"]
+
+
+def test_a_torch_without_dynamic_shapes_traces(monkeypatch):
+    written = {}
+
+    def export_of_torch_2_4(network, example, file, *, dynamic_axes, **options):
+        written.update(options, axes=dynamic_axes)
+        file.write(b"graph")
+
+    monkeypatch.setattr(export_module.torch.onnx, "export", export_of_torch_2_4)
+    assert export_module._graph_of(nn.Identity(), torch.zeros(2, 3, 8, 4)) == b"graph"
+    assert written["axes"] == {"images": {0: "batch"}, "embeddings": {0: "batch"}}

@@ -296,3 +296,15 @@ def test_wrong_settings_are_named(changed, message):
 def test_a_map_smaller_than_the_stride_is_named():
     with pytest.raises(ValueError, match="the feature map is 12x3, smaller than the stride 4"):
         make_block(stride=4)(make_features(1, 8, 12, 3))
+
+
+def test_map_stays_in_bf16_under_autocast():
+    """Upsampling is on autocast's float32 list; the enlarged map has the grid's own values."""
+    block, features = make_block(stride=2).float(), make_features(2, 8, 8, 6).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tokens, regions = block.compression(features)
+        gate = block.restoration(block.interaction(tokens, regions), (8, 6))
+        assert block(features).dtype == torch.bfloat16
+    assert gate.dtype == torch.bfloat16
+    blocks = gate.unflatten(2, (4, 2)).unflatten(4, (3, 2))
+    assert torch.equal(blocks, blocks[:, :, :, :1, :, :1].expand_as(blocks))

@@ -93,10 +93,11 @@ def _joined(values: list[Any]) -> Any:
 
 
 class AllReduceBatchNorm(_BatchNorm):
-    """Batch normalisation over all processes, for CPU tensors, which nn.SyncBatchNorm refuses.
+    """Batch normalisation over all processes; unlike nn.SyncBatchNorm, no device is waited for.
 
-    Statistics and gradients are those of one process with the whole batch; parameters and buffers
-    have the names of nn.BatchNorm2d. Every process must hold the same number of images.
+    Statistics and gradients are those of one process with the whole batch, computed in float32 or
+    wider; the result has the input's number format. Parameters and buffers have the names of
+    nn.BatchNorm2d. Every process must hold the same number of images.
     """
 
     def _check_input_dim(self, values: Tensor) -> None:
@@ -108,10 +109,12 @@ class AllReduceBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(values)
         self._check_input_dim(values)
-        normalized, mean, variance = _Normalize.apply(values, self.eps)
+        weight, bias = self.weight, self.bias
+        if weight is None:
+            weight, bias = torch.ones_like(self.running_mean), torch.zeros_like(self.running_mean)
+        normalized, mean, variance = _Normalize.apply(values, weight, bias, self.eps)
         self._update(mean, variance, values.numel() // values.shape[1] * dist.get_world_size())
-        shape = (1, -1, *[1] * (values.dim() - 2))
-        return normalized * self.weight.view(shape) + self.bias.view(shape)
+        return normalized
 
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -121,38 +124,55 @@ class AllReduceBatchNorm(_BatchNorm):
 
 
 class _Normalize(torch.autograd.Function):
-    """X -> (x - mean) / sqrt(var + eps) over the rows of all processes, with its gradient.
+    """X -> y = w n + b, n = (x - mean) / sqrt(var + eps) over the rows of all processes.
 
     ::
 
         mean = E_r[mean_r],  var = E_r[var_r + (mean_r - mean)^2]            r: processes
-        dx   = (dy - E[dy] - y * E[dy * y]) / sqrt(var + eps)                E: all rows
+        dn   = w dy;  dw = sum(dy * n),  db = sum(dy)                        over own rows
+        dx   = (dn - E[dn] - n * E[dn * n]) / sqrt(var + eps)                E: all rows
     """
 
     @staticmethod
-    def forward(context: Any, values: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        variance, mean = torch.var_mean(values, _rows_of(values), correction=0)
+    def forward(
+        context: Any, values: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        variance, mean = torch.var_mean(_wide(values), _rows_of(values), correction=0)
         own = torch.stack((mean, variance))
         of_ranks = own.new_empty((dist.get_world_size(), *own.shape))
         dist.all_gather(list(of_ranks.unbind(0)), own)
         mean = of_ranks[:, 0].mean(0)
         variance = (of_ranks[:, 1] + (of_ranks[:, 0] - mean).square()).mean(0)
         scale = (variance + eps).rsqrt()
-        normalized = (values - _spread(mean, values)) * _spread(scale, values)
-        context.save_for_backward(normalized, scale)
+        context.save_for_backward(values, mean, scale, weight)
         context.mark_non_differentiable(mean, variance)
-        return normalized, mean, variance
+        result = _normalized(values, mean, scale) * _spread(weight, values) + _spread(bias, values)
+        return result.to(values.dtype), mean, variance
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None]:
-        normalized, scale = context.saved_tensors
-        rows = _rows_of(gradient)
+    def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        values, mean, scale, weight = context.saved_tensors
+        normalized, gradient, rows = (
+            _normalized(values, mean, scale),
+            _wide(gradient),
+            _rows_of(values),
+        )
+        of_weight, of_bias = (gradient * normalized).sum(rows), gradient.sum(rows)
+        gradient = gradient * _spread(weight, values)
         means = torch.stack((gradient.mean(rows), (gradient * normalized).mean(rows)))
         dist.all_reduce(means)
         of_gradient, of_product = means / dist.get_world_size()
-        centred = gradient - _spread(of_gradient, gradient)
-        centred = centred - normalized * _spread(of_product, gradient)
-        return centred * _spread(scale, gradient), None
+        centred = gradient - _spread(of_gradient, values)
+        centred = centred - normalized * _spread(of_product, values)
+        return (centred * _spread(scale, values)).to(values.dtype), of_weight, of_bias, None
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _normalized(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    return (_wide(values) - _spread(mean, values)) * _spread(scale, values)
 
 
 def _rows_of(values: Tensor) -> list[int]:
@@ -166,11 +186,8 @@ def _spread(per_channel: Tensor, values: Tensor) -> Tensor:
 def synchronize_batch_norm(model: nn.Module) -> nn.Module:
     """Lets every batch normalisation of ``model`` use the images of all processes.
 
-    Parameters and buffers stay the same objects under the same names. On a GPU it is PyTorch's
-    SyncBatchNorm, on a CPU :class:`AllReduceBatchNorm`.
+    Parameters and buffers stay the same objects under the same names.
     """
-    if next(model.parameters()).device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     for parent in list(model.modules()):
         for name, child in parent.named_children():
             if isinstance(child, _BatchNorm):
@@ -184,9 +201,6 @@ def _all_reduced(norm: _BatchNorm) -> AllReduceBatchNorm:
     for name, buffer in norm.named_buffers(recurse=False):
         setattr(replaced, name, buffer)
     return replaced.train(norm.training)
-
-
-SYNCHRONIZED = (nn.SyncBatchNorm, AllReduceBatchNorm)
 
 
 def build_shared_model(cfg: CfgNode, model: nn.Module) -> nn.Module:
@@ -217,6 +231,6 @@ def share_statistics(model: nn.Module) -> None:
     if comm.get_world_size() == 1:
         return
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and not isinstance(module, SYNCHRONIZED):
+        if isinstance(module, _BatchNorm) and not isinstance(module, AllReduceBatchNorm):
             for statistic in (module.running_mean, module.running_var):
                 statistic.copy_(mean_over_ranks(statistic))

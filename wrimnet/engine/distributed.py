@@ -292,7 +292,10 @@ def join(place: Place, backend: str, timeout: timedelta) -> dist.Store:
     """
     shared, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
     store = store_of_attempt(shared, rank, world_size, timeout)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    own_gpu = torch.device("cuda", place.local_rank) if backend == "nccl" else None
+    dist.init_process_group(
+        backend, store=store, rank=rank, world_size=world_size, timeout=timeout, device_id=own_gpu
+    )
     machines: list[int] = [0] * world_size
     dist.all_gather_object(machines, place.machine)
     for machine in sorted(set(machines)):

@@ -23,12 +23,15 @@ _logger = logging.getLogger("fastreid.wrimnet.acceleration")
 
 
 def setup_pytorch(cfg: CfgNode) -> None:
-    """Sets determinism and the number formats of float32 work.
+    """Makes MODEL.DEVICE the current GPU; sets determinism and the number formats of float32.
 
     Convolutions that stay in float32 may use TF32. Matrix products may not: with embeddings of unit
     length, TF32 could shift the exponents of CMKIC, z_i.z_a / tau, by 2^-10 / 0.07 = 0.014, and the
     products outside of bf16 are too small to matter for speed.
     """
+    device = torch.device(cfg.MODEL.DEVICE)
+    if device.index is not None:
+        torch.cuda.set_device(device)  # where memory is pinned for, and statistics are read from
     if cfg.DETERMINISTIC:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
     torch.use_deterministic_algorithms(cfg.DETERMINISTIC)

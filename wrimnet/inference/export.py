@@ -1,5 +1,7 @@
 """A trained model in the formats of other programs, with what one must know to use it."""
 
+import inspect
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,16 +61,7 @@ def export_onnx(
     onnx, runtime = _import_packages()
     network = SingleModalityEmbedder(model, parts, modality).eval()
     example = torch.from_numpy(_random_images(2, size, 0))
-    proto = torch.onnx.export(
-        network,
-        (example,),
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    ).model_proto
+    proto = onnx.load_from_string(_graph_of(network, example))
     for key, value in metadata.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
@@ -83,6 +76,19 @@ def export_onnx(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return distance
+
+
+def _graph_of(network: nn.Module, example: Tensor) -> bytes:
+    """The network for any number of images, in ONNX's bytes."""
+    options = {"input_names": [INPUT], "output_names": [OUTPUT], "opset_version": OPSET}
+    if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters:
+        options |= {"dynamic_shapes": {"images": {0: torch.export.Dim("batch")}}, "dynamo": True}
+        program = torch.onnx.export(network, (example,), verbose=False, **options)
+        return program.model_proto.SerializeToString()
+    traced = io.BytesIO()  # torch 2.4
+    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+    torch.onnx.export(network, (example,), traced, dynamic_axes=axes, **options)
+    return traced.getvalue()
 
 
 def _import_packages() -> tuple[Any, Any]:
@@ -139,28 +145,31 @@ def build_facts(cfg: CfgNode, embedder: Embedder) -> dict[str, str]:
 
 def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Path, float]:
     """Writes one file per modality; returns each with its cosine distance to PyTorch."""
-    written = {}
     embedder.model.cpu()
-    for modality, name in enumerate(MODALITY_NAMES):
-        metadata = {
-            **build_facts(cfg, embedder),
-            "modality": name,
-            "opset": str(OPSET),
-            "input": f"{INPUT}: float32 (batch, 3, height, width), RGB, 0..255",
-            "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), unit length",
-            "normalisation": "inside the graph: (pixel - pixel_mean) / pixel_std",
-        }
-        path = folder / f"wrimnet_{name}.onnx"
-        written[path] = export_onnx(
-            embedder.model,
-            path,
-            parts=embedder.parts,
-            modality=modality,
-            size=(embedder.extraction.height, embedder.extraction.width),
-            metadata=metadata,
-        )
-    embedder.model.to(embedder.device)
-    return written
+    try:
+        paths = {name: folder / f"wrimnet_{name}.onnx" for name in MODALITY_NAMES}
+        return {path: _write_onnx(cfg, embedder, name, path) for name, path in paths.items()}
+    finally:
+        embedder.model.to(embedder.device)
+
+
+def _write_onnx(cfg: CfgNode, embedder: Embedder, name: str, path: Path) -> float:
+    metadata = {
+        **build_facts(cfg, embedder),
+        "modality": name,
+        "opset": str(OPSET),
+        "input": f"{INPUT}: float32 (batch, 3, height, width), RGB, 0..255",
+        "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), unit length",
+        "normalisation": "inside the graph: (pixel - pixel_mean) / pixel_std",
+    }
+    return export_onnx(
+        embedder.model,
+        path,
+        parts=embedder.parts,
+        modality=MODALITY_NAMES.index(name),
+        size=(embedder.extraction.height, embedder.extraction.width),
+        metadata=metadata,
+    )
 
 
 def build_safetensors(

@@ -1,5 +1,8 @@
 """SCR, Spatial-Channel Restoration: the last step of MIIM."""
 
+from contextlib import nullcontext
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -66,7 +69,7 @@ class SpatialChannelRestoration(nn.Module):
             gate = grid.sigmoid()
             grid = gate if self.gate_scale == 1 else self.gate_scale * gate
         # At stride 1 the grid has its size, and the upsampling would be a copy.
-        return grid if self.stride == 1 else F.interpolate(grid, size=size, mode="nearest")
+        return grid if self.stride == 1 else _enlarge(grid, size)
 
     def fuse(self, features: Tensor, restored: Tensor) -> Tensor:
         """Joins the features with the restored map.
@@ -79,3 +82,9 @@ class SpatialChannelRestoration(nn.Module):
             (B, C, H, W).
         """
         return features + restored if self.fusion == "add" else features * restored
+
+
+def _enlarge(grid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Repeats values to a size, in their number format: autocast would make them float32."""
+    with nullcontext() if grid.is_meta else torch.autocast(grid.device.type, enabled=False):
+        return F.interpolate(grid, size=size, mode="nearest")
