@@ -94,8 +94,7 @@ class Layer(NamedTuple):
 def layer_of_words(words: Sequence[str]) -> Layer:
     """Reads ``KEY VALUE`` and ``KEY=VALUE`` words of a command line; a later one counts.
 
-    Raises:
-        ValueError: a key without a value.
+    Raises ValueError: a key without a value.
     """
     content: dict[str, Any] = {}
     left = list(words)

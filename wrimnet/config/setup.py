@@ -68,8 +68,7 @@ def setup_cfg(
 def add_plugins(cfg: CfgNode, names: Sequence[str]) -> None:
     """Imports WRIM-Net's plugin and those named, and adds their keys to ``cfg``.
 
-    Raises:
-        ValueError: no such module, or a key that stands in the table already.
+    Raises ValueError: no such module, or a key that stands in the table already.
     """
     load_plugin(_OWN_PLUGIN)
     known = set(leaf_names(cfg))
@@ -89,8 +88,7 @@ def plugin_keys(names: Sequence[str]) -> list[Key]:
 def load_plugin(name: str) -> ModuleType:
     """Imports a module whose import registers something; the working folder is looked in, too.
 
-    Raises:
-        ValueError: there is no such module.
+    Raises ValueError: there is no such module.
     """
     if not isinstance(name, str) or not all(word.isidentifier() for word in name.split(".")):
         raise ValueError(f"PLUGINS names {name!r}: expected the dotted name of a module")
@@ -117,8 +115,7 @@ def setup_dataset_name(cfg: CfgNode) -> None:
 def setup_device(cfg: CfgNode) -> None:
     """Resolves MODEL.DEVICE "auto", and runs in fp32 on CPUs, which do bf16 in software.
 
-    Raises:
-        ValueError: MODEL.DEVICE names no device, or one that is not there.
+    Raises ValueError: MODEL.DEVICE names no device, or one that is not there.
     """
     if cfg.MODEL.DEVICE == "auto":
         cfg.MODEL.DEVICE = default_device()

@@ -52,19 +52,10 @@ def open_cache(
     All processes of a machine may call this at once: the first builds, the others wait for it.
     Every image's checksum is compared on opening, about a second per gigabyte and core.
 
-    Args:
-        key: What the content is made of.
-        items: The images, N.
-        folder: Where caches lie; made if it does not exist.
-        num_processes: Processes that decode, and threads that verify.
-        timeout: Seconds until an image that is not done is an error.
-
-    Returns:
-        The cache, open for reading.
-
     Raises:
         OSError: If there is no room, or the folder cannot be written.
         UnreadableImageError: If an image cannot be read and is not to be skipped.
+        TimeoutError: If an image is not done after ``timeout`` seconds.
     """
     path = _prepared(folder) / key.file_name
     with _locked(path, fcntl.LOCK_SH):

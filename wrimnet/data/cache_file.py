@@ -77,8 +77,7 @@ def cache_key(
 ) -> CacheKey:
     """Makes the key of a list of images; looks at every file's size and modification time.
 
-    Raises:
-        UnreadableImageError: If a file is missing and `on_bad_image` is "error".
+    Raises UnreadableImageError: If a file is missing and `on_bad_image` is "error".
     """
     return CacheKey(
         dataset=dataset,
@@ -117,15 +116,7 @@ class DamagedCacheError(ValueError):
 
 
 class CacheFile:
-    """An opened cache.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        key: What the content is made of, as a dict.
-        skipped: Reason per unreadable image file that another image stands for.
-        shape: (N, H, W, 3).
+    """An opened cache of ``shape`` (N, H, W, 3).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -149,8 +140,7 @@ class CacheFile:
     def read_into(self, index: int, place: np.ndarray) -> None:
         """Copies image `index` to contiguous uint8 (H, W, 3).
 
-        Raises:
-            DamagedCacheError: If the file has become shorter.
+        Raises DamagedCacheError: If the file has become shorter.
         """
         view = memoryview(place).cast("B")
         got = os.preadv(self._file.fileno(), [view], index * self._image_bytes)
@@ -162,8 +152,7 @@ class CacheFile:
 
         This also brings the file into the page cache.
 
-        Raises:
-            DamagedCacheError: If an image differs.
+        Raises DamagedCacheError: If an image differs.
         """
         with ThreadPoolExecutor(max(num_threads, 1)) as pool:
             step = -(-self.shape[0] // max(num_threads, 1))
@@ -209,17 +198,9 @@ class CacheFile:
 def write_description(
     descriptor: int, key: CacheKey, checksums: Sequence[int], skipped: dict[str, str]
 ) -> None:
-    """Completes a file whose pixels are written, and brings it to the disk.
-
-    Args:
-        descriptor: The file, open for writing.
-        key: What the content is made of.
-        checksums: CRC-32 of each image, N.
-        skipped: Reason per unreadable image file.
-    """
-    content = json.dumps(
-        {"key": asdict(key), "checksums": list(checksums), "skipped": skipped}
-    ).encode()
+    """Completes a file whose pixels are written, with their N CRC-32, and brings it to the disk."""
+    described = {"key": asdict(key), "checksums": list(checksums), "skipped": skipped}
+    content = json.dumps(described).encode()
     footer = FOOTER.pack(len(content), zlib.crc32(content), END_MARK)
     write_all(descriptor, content + footer, key.count * key.image_bytes)
     os.fsync(descriptor)

@@ -70,8 +70,7 @@ def read_rgb(path: str) -> Image.Image:
 def as_rgb(image: str | PathLike | Image.Image | np.ndarray) -> Image.Image:
     """Returns a path, a PIL image (RGB or L) or an array (H, W, 3) uint8 as a PIL image in RGB.
 
-    Raises:
-        ValueError: an unreadable file, or a kind of image that has no rule.
+    Raises ValueError: an unreadable file, or a kind of image that has no rule.
     """
     if isinstance(image, str | PathLike):
         return read_rgb(str(image))

@@ -14,20 +14,9 @@ from wrimnet.data.sources import ImageSource
 
 
 class TrainSet:
-    """Training images in dataset order.
+    """Training images in dataset order: pids, modality, camids, paths and labels of all N.
 
-    Args:
-        items: All training images.
-
-    Attributes:
-        labels: Class of each image, (N,): identities in ascending order of pid are 0..C-1.
-        pids: Identity of each image as the dataset numbers it, (N,).
-        modality: Modality of each image, (N,).
-        camids: Camera of each image, (N,).
-        paths: File of each image.
-
-    Raises:
-        ValueError: If there is no image.
+    Labels are 0..C-1, identities in ascending order of pid. No image at all is a ValueError.
     """
 
     def __init__(self, items: Sequence[ImageItem]) -> None:
@@ -50,16 +39,7 @@ class TrainLoader:
 
     One background thread reads, copies to the device on a stream of its own, and keeps a few
     batches ready. There are no worker processes that could die unseen. An error of the thread is
-    raised where the batch is asked for; so is a read that does not end.
-
-    Args:
-        dataset: Training images.
-        sampler: Chooses the images of an iteration.
-        source: Delivers their pixels.
-        watch: Knows which files are being read.
-        device: Where "images" and "targets" shall lie.
-        prefetch: Batches kept ready, at least 1.
-        timeout: Seconds until a read that does not end is an error.
+    raised where the batch is asked for; so is a read that does not end within ``timeout`` seconds.
     """
 
     def __init__(

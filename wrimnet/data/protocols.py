@@ -50,11 +50,7 @@ def all_protocols() -> dict[str, Protocol]:
 
 
 def find_protocol(name: str) -> Protocol:
-    """Looks a protocol up by its name.
-
-    Raises:
-        KeyError: no protocol has this name.
-    """
+    """Looks a protocol up by its name; raises KeyError: no protocol has this name."""
     protocols = all_protocols()
     if name not in protocols:
         raise KeyError(f"unknown protocol {name!r}; choose one of {', '.join(protocols)}")

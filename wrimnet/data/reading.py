@@ -54,18 +54,7 @@ class ImageReader:
 
     With "error" an unreadable image raises. With "skip" its place is taken by the next readable
     image of the same identity and modality in dataset order (cyclic), so the result depends on
-    nothing but the files; every skipped file is counted and reported once.
-
-    Args:
-        items: All images.
-        height: H of the result.
-        width: W of the result.
-        interpolation: Name of PIL's filter.
-        on_bad_image: "error" or "skip".
-        watch: Told which file is in reading.
-
-    Attributes:
-        skipped: Reason per skipped file.
+    nothing but the files; every skipped file is reported once and kept in ``skipped``.
     """
 
     def __init__(
@@ -146,14 +135,8 @@ class Prefetcher(Generic[Result]):
     """Works through an iterator in a background thread, a few results ahead.
 
     The thread is a daemon: one that is stuck in a read of a dead disk does not keep the process
-    alive. What stops the iterator is raised where the result is asked for.
-
-    Args:
-        results: the iterator; only the thread touches it.
-        ahead: results held ready, at least 1.
-        watch: knows which files are being read.
-        timeout: seconds until a read that does not end is an error.
-        name: of the thread.
+    alive. What stops the iterator is raised where the result is asked for; so is a read that does
+    not end within ``timeout`` seconds.
     """
 
     def __init__(
@@ -177,8 +160,7 @@ class Prefetcher(Generic[Result]):
     def __next__(self) -> Result:
         """Waits for the next result, for as long as the reading gets on.
 
-        Raises:
-            TimeoutError: a file is in reading for longer than the timeout; names it.
+        Raises TimeoutError: a file is in reading for longer than the timeout; names it.
         """
         while True:
             try:
@@ -226,9 +208,6 @@ class ThreadPool:
 
     A thread that is stuck in a read of a dead disk cannot be ended from outside; being a daemon
     it does not keep the process alive.
-
-    Args:
-        num_threads: Number of threads, at least 1.
     """
 
     def __init__(self, num_threads: int) -> None:
@@ -244,8 +223,7 @@ class ThreadPool:
     def run(self, jobs: Sequence[Callable[[], None]]) -> None:
         """Runs all jobs and waits for them; raises the first job's error there was.
 
-        Raises:
-            RuntimeError: If the pool was closed meanwhile.
+        Raises RuntimeError: If the pool was closed meanwhile.
         """
         done: SimpleQueue = SimpleQueue()
         for position, job in enumerate(jobs):

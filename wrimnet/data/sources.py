@@ -1,11 +1,9 @@
 """Where a batch's images come from: decoded anew, from the disk cache, from memory, from the GPU.
 
-A source has three methods. `read` runs in the loader's background thread and fills host memory;
-`to_device` follows on the same thread; `close` ends whatever the source started.
+`read` runs in the loader's background thread, `to_device` follows on the same thread.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,32 +15,27 @@ from wrimnet.data.reading import ImageReader, ReadingWatch, ThreadPool
 LOAD_IMAGES = 64  # images that pass through the host at a time when a whole cache is loaded
 
 
-class ImageSource(Protocol):
-    """Delivers uint8 images (B, H, W, 3) by index.
+class ImageSource:
+    """Delivers uint8 images (B, H, W, 3) by index."""
 
-    Attributes:
-        skipped: Reason per unreadable file that another image stands for.
-    """
-
-    skipped: dict[str, str]
+    skipped: dict[str, str]  # reason per unreadable file that another image stands for
 
     def read(self, indices: np.ndarray) -> Tensor:
         """Prepares the images of `indices` (B,) in host memory."""
+        raise NotImplementedError
 
     def to_device(self, read: Tensor, device: torch.device) -> Tensor:
-        """Turns what `read` returned into uint8 (B, H, W, 3) on the device."""
+        """Turns what `read` returned into uint8 (B, H, W, 3) on the device: here a copy."""
+        return read.to(device, non_blocking=True)
 
     def close(self) -> None:
-        """Ends threads and closes files."""
+        """Ends threads and closes files: here none."""
 
 
-class DecodingSource:
+class DecodingSource(ImageSource):
     """Decodes and resizes every image every time, in threads (PIL releases the interpreter lock).
 
-    Args:
-        reader: Reads one image.
-        num_threads: Threads that decode.
-        pin: Whether to fill page-locked memory, for a CUDA device.
+    With ``pin`` it fills page-locked memory, for a CUDA device; so do the others.
     """
 
     def __init__(self, reader: ImageReader, *, num_threads: int, pin: bool) -> None:
@@ -61,23 +54,13 @@ class DecodingSource:
         )
         return images
 
-    def to_device(self, read: Tensor, device: torch.device) -> Tensor:
-        """Copies the images to the device."""
-        return read.to(device, non_blocking=True)
-
     def close(self) -> None:
         """Ends the threads."""
         self._pool.close()
 
 
-class DiskSource:
-    """Reads from the cache file, which all processes of a machine share.
-
-    Args:
-        cache: The open cache.
-        watch: Told that the cache file is in reading.
-        pin: Whether to fill page-locked memory, for a CUDA device.
-    """
+class DiskSource(ImageSource):
+    """Reads from the open cache file, which all processes of a machine share."""
 
     def __init__(self, cache: CacheFile, *, watch: ReadingWatch, pin: bool) -> None:
         self.cache, self.watch, self.pin, self.skipped = cache, watch, pin, cache.skipped
@@ -92,21 +75,9 @@ class DiskSource:
         for index, place in zip(indices.tolist(), places, strict=True):
             self.cache.read_into(index, place)
 
-    def to_device(self, read: Tensor, device: torch.device) -> Tensor:
-        """Copies the images to the device."""
-        return read.to(device, non_blocking=True)
 
-    def close(self) -> None:
-        """Leaves the file to the end of the last reader."""
-
-
-class MemorySource:
-    """Holds all images in this process's memory.
-
-    Args:
-        cache: The cache to load; it is closed afterwards.
-        pin: Whether to fill page-locked memory, for a CUDA device.
-    """
+class MemorySource(ImageSource):
+    """Holds all images of a cache, which is closed, in this process's memory."""
 
     def __init__(self, cache: CacheFile, *, pin: bool) -> None:
         self.pin, self.skipped = pin, cache.skipped
@@ -117,21 +88,9 @@ class MemorySource:
         images = host_buffer((len(indices), *self._images.shape[1:]), self.pin)
         return torch.index_select(self._images, 0, torch.from_numpy(indices), out=images)
 
-    def to_device(self, read: Tensor, device: torch.device) -> Tensor:
-        """Copies the images to the device."""
-        return read.to(device, non_blocking=True)
 
-    def close(self) -> None:
-        """Has nothing to end."""
-
-
-class DeviceSource:
-    """Holds all images in the device's memory; only indices travel.
-
-    Args:
-        cache: The cache to load; it is closed afterwards.
-        device: Where the images shall lie.
-    """
+class DeviceSource(ImageSource):
+    """Holds all images of a cache, which is closed, in the device's memory; only indices travel."""
 
     def __init__(self, cache: CacheFile, *, device: torch.device) -> None:
         self.skipped = cache.skipped
@@ -145,9 +104,6 @@ class DeviceSource:
     def to_device(self, read: Tensor, device: torch.device) -> Tensor:
         """Gathers the images on the device, uint8 (B, H, W, 3)."""
         return self._images.index_select(0, read.to(device, non_blocking=True))
-
-    def close(self) -> None:
-        """Has nothing to end."""
 
 
 def load_all(cache: CacheFile, device: torch.device | str = "cpu") -> Tensor:

@@ -76,8 +76,7 @@ class CheckpointStore:
     def save(self, iteration: int, state: dict[str, Any]) -> Path:
         """Saves the state after ``iteration`` iterations and removes checkpoints beyond ``keep``.
 
-        Raises:
-            OSError: the file cannot be written; earlier checkpoints are untouched.
+        Raises OSError: the file cannot be written; earlier checkpoints are untouched.
         """
         path = checkpoint_path(self.folder, iteration)
         if not self.writes:
@@ -161,8 +160,7 @@ def _complete(state: dict[str, Any]) -> dict[str, Any]:
 def write_atomically(path: Path, write: Any) -> None:
     """Writes a file of a run: whole, or not at all (:func:`wrimnet.atomic_files.write_file`).
 
-    Raises:
-        OSError: the disk is full or the folder read-only; ``path`` is as it was before.
+    Raises OSError: the disk is full or the folder read-only; ``path`` is as it was before.
     """
     try:
         atomic_files.write_file(path, write)

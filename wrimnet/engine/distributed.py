@@ -26,10 +26,6 @@ class Agreement:
     A process alone gets its own answer at once. With several, each call sends the answer off beside
     the training and returns what was asked in the call before, which has arrived by then. All calls
     must be made by all processes.
-
-    Args:
-        num_questions: asked in each call.
-        timeout_seconds: how long a process waits for the others.
     """
 
     def __init__(self, num_questions: int, timeout_seconds: float) -> None:
@@ -69,16 +65,8 @@ def store_of_attempt(
     After a failure torchrun starts the processes again with the store they had, where the addresses
     of the dead ones still stand; gloo would wait for them for ever. How often a process was started
     again cannot name the attempt: machines count their own failures only. So the main process
-    draws a name, and hands it to whoever shows that it lives by a number of its own.
-
-    Args:
-        store: reached by all processes.
-        rank: of this process.
-        world_size: number of processes.
-        timeout: how long a process waits for the others.
-
-    Raises:
-        TimeoutError: not all processes came.
+    draws a name, and hands it to whoever shows that it lives by a number of its own. TimeoutError
+    if not all of them come.
     """
     end = time.monotonic() + timeout.total_seconds()
     name = _hand_out(store, world_size, end) if rank == 0 else _ask(store, rank, timeout)
@@ -123,11 +111,6 @@ def told_to_all(store: dist.Store, rank: int, world_size: int) -> Iterator[None]
 
     Where another process fails, this one sees a broken connection only; the store that all reach
     says why. torchrun ends the other processes as soon as one has ended with an error.
-
-    Args:
-        store: reached by all processes.
-        rank: of this one.
-        world_size: number of processes.
     """
     try:
         yield
@@ -168,8 +151,7 @@ def _by_connection(error: Exception) -> bool:
 def to_be_launched(num_processes: int, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this process only starts the others.
 
-    Raises:
-        ValueError: fewer than one process, or another number than torchrun has started.
+    Raises ValueError: fewer than one process, or another number than torchrun has started.
     """
     if num_processes < 1:
         raise ValueError(f"--num-gpus {num_processes}: expected at least 1")
@@ -184,14 +166,9 @@ def to_be_launched(num_processes: int, environ: Mapping[str, str] = os.environ) 
 
 
 def launch(num_processes: int, command: Sequence[str]) -> int:
-    """Runs a program in several processes of this machine.
+    """Runs a program in several processes of this machine, one for each GPU.
 
-    Args:
-        num_processes: one for each GPU.
-        command: the program and its arguments.
-
-    Returns:
-        0, or the exit code of the first process that failed; 1 if a signal ended it.
+    Returns 0, or the exit code of the first process that failed; 1 if a signal ended it.
     """
     try:
         torchrun(["--standalone", f"--nproc-per-node={num_processes}", *command])
@@ -239,12 +216,7 @@ def setup_process_group(cfg: CfgNode) -> Iterator[CfgNode]:
     """Joins this process to the others of its job; changes nothing where it is the only one.
 
     An error inside is told to the log with the rank it happened on, and to the other processes.
-
-    Args:
-        cfg: the configuration; MODEL.DEVICE and SOLVER.DISTRIBUTED.TIMEOUT_SECONDS are read.
-
-    Yields:
-        The configuration with the device of this process: one GPU each, or the CPU.
+    Yields the configuration with the device of this process: one GPU each, or the CPU.
 
     Raises:
         ValueError: the machine has fewer GPUs than processes, or the device has a number.
@@ -265,8 +237,7 @@ def setup_process_group(cfg: CfgNode) -> Iterator[CfgNode]:
 def setup_device_of_process(cfg: CfgNode, local_rank: int) -> CfgNode:
     """Returns the configuration with this process's own GPU as MODEL.DEVICE, or the CPU.
 
-    Raises:
-        ValueError: there is no such GPU, or MODEL.DEVICE names one for all processes.
+    Raises ValueError: there is no such GPU, or MODEL.DEVICE names one for all processes.
     """
     if cfg.MODEL.DEVICE == "cpu":
         return cfg
@@ -285,11 +256,7 @@ def setup_device_of_process(cfg: CfgNode, local_rank: int) -> CfgNode:
 
 
 def join(place: Place, backend: str, timeout: timedelta) -> dist.Store:
-    """Opens the process group of the job, and that of each machine for FastReID's ``comm``.
-
-    Returns:
-        The store that all processes reach.
-    """
+    """Opens the groups of the job and, for FastReID, of each machine; returns the store."""
     shared, rank, world_size = next(dist.rendezvous("env://", timeout=timeout))
     store = store_of_attempt(shared, rank, world_size, timeout)
     own_gpu = torch.device("cuda", place.local_rank) if backend == "nccl" else None

@@ -270,8 +270,7 @@ class Progress:
     def summarise(self) -> dict[str, float]:
         """Returns the means over the period and starts a new one; waits for the device once.
 
-        Raises:
-            NonFiniteError: a value is NaN or infinite; names term, iteration and images.
+        Raises NonFiniteError: a value is NaN or infinite; names term, iteration and images.
         """
         rows = self._losses.rows()
         self.stop_clock()

@@ -81,8 +81,7 @@ class WRIMTrainer(DefaultTrainer):
     def setup_length(self, cfg: CfgNode) -> None:
         """Sets the numbers of epochs and iterations.
 
-        Raises:
-            ValueError: the training images do not fill one batch.
+        Raises ValueError: the training images do not fill one batch.
         """
         num_images, batch = len(self.data_loader.dataset), cfg.SOLVER.IMS_PER_BATCH
         self.iters_per_epoch = cfg.SOLVER.ITERS_PER_EPOCH or num_images // batch

@@ -87,8 +87,7 @@ class CrossModalityNetwork(nn.Module, ABC):
 def count_visible(modality: Tensor) -> int:
     """Counts the visible samples of a batch, which come first.
 
-    Raises:
-        ValueError: a value that is no modality, or a visible sample behind an infrared one.
+    Raises ValueError: a value that is no modality, or a visible sample behind an infrared one.
     """
     if modality.numel() == 0 or not bool(((modality == VISIBLE) | (modality == INFRARED)).all()):
         raise ValueError(f"modality {modality.tolist()}: expected 0 (visible) or 1 (infrared)")
@@ -100,8 +99,7 @@ def count_visible(modality: Tensor) -> int:
 def num_visible_of(images: Tensor, modality: int) -> int:
     """Returns how many of a batch of one modality are visible: all or none.
 
-    Raises:
-        ValueError: no such modality.
+    Raises ValueError: no such modality.
     """
     if modality not in (VISIBLE, INFRARED):
         raise ValueError(f"modality {modality!r}: expected 0 or 1 ({MODALITY_NAMES})")

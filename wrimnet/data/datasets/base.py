@@ -107,8 +107,7 @@ class CrossModalityDataset(ABC):
 
         A person's number is the same in training and in test.
 
-        Raises:
-            ValueError: the path is no image path of the dataset.
+        Raises ValueError: the path is no image path of the dataset.
         """
 
     @staticmethod
@@ -257,8 +256,7 @@ def count_differences(found: Counts, expected: Counts, prefix: str = "") -> list
 def check_counts(counts: Any, place: str = "counts") -> Counts:
     """Returns expected counts read from elsewhere, if they have the shape of `count_items`.
 
-    Raises:
-        ValueError: a value is neither an integer nor a dict of such, or a key has no meaning.
+    Raises ValueError: a value is neither an integer nor a dict of such, or a key has no meaning.
     """
     if not isinstance(counts, dict):
         raise ValueError(f"{place} is {counts!r}; expected a JSON object of counts")

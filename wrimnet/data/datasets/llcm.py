@@ -63,8 +63,7 @@ logger = logging.getLogger(__name__)
 def _parse_relpath(relpath: str) -> tuple[int, int, int]:
     """Returns (pid, camid, modality) of an image from its path inside the LLCM folder.
 
-    Raises:
-        ValueError: the path is no training or test image path of LLCM.
+    Raises ValueError: the path is no training or test image path of LLCM.
     """
     match relpath.split("/"):
         case [top, identity, name] if top in TRAIN_FOLDERS:

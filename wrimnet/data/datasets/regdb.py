@@ -54,8 +54,7 @@ CAMERAS = {VISIBLE: 1, INFRARED: 2}
 def _parse_relpath(relpath: str) -> tuple[int, int, int]:
     """Returns (folder number, camid, modality) of an image from its path inside the RegDB folder.
 
-    Raises:
-        ValueError: the path is no image path of RegDB.
+    Raises ValueError: the path is no image path of RegDB.
     """
     match relpath.split("/"):
         case [top, identity, _] if top in TOP_FOLDERS and re.fullmatch("[1-9][0-9]{0,8}", identity):

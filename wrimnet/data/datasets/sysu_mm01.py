@@ -59,8 +59,7 @@ IDENTITY = "[0-9]{4}"
 def _parse_relpath(relpath: str) -> tuple[int, int, int]:
     """Returns (pid, camid, modality) of an image from its path inside the SYSU-MM01 folder.
 
-    Raises:
-        ValueError: the path is no image path of SYSU-MM01.
+    Raises ValueError: the path is no image path of SYSU-MM01.
     """
     match relpath.split("/"):
         case [camera, identity, _] if re.fullmatch("cam[1-6]", camera) and re.fullmatch(
