@@ -29,13 +29,9 @@ _OVERRIDE = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*(=.*)?", re.DOTALL)
 class _Several(argparse.Action):
     """Values of one flag, up to the first override: ``--seeds 0 1 2 SOLVER.MAX_EPOCH 3``."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option: str | None = None,
-    ) -> None:
+    metavar_type: Callable[[str], Any] = str
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
         words = list(values)
         end = next((i for i, word in enumerate(words) if _ends_values(word)), len(words))
         try:
@@ -46,8 +42,6 @@ class _Several(argparse.Action):
             parser.error(f"argument {option}: expected at least one value")
         setattr(namespace, self.dest, found)
         namespace.words = [*getattr(namespace, "words", []), *words[end:]]
-
-    metavar_type: Callable[[str], Any] = str
 
 
 class _SeveralNumbers(_Several):
@@ -74,13 +68,8 @@ def add_several(
 def add_config_options(parser: Any) -> None:
     """Adds ``--config-file`` and ``--overlay``; overrides follow anywhere."""
     parser.add_argument("--config-file", default="", metavar="FILE", help="YAML configuration")
-    parser.add_argument(
-        "--overlay",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="YAML keys laid over the configuration; may be given several times",
-    )
+    overlay_help = "YAML keys laid over the configuration; may be given several times"
+    parser.add_argument("--overlay", action="append", default=[], metavar="FILE", help=overlay_help)
 
 
 def add_model_options(parser: Any) -> None:
@@ -92,25 +81,15 @@ def add_model_options(parser: Any) -> None:
 
 def add_plugin_option(parser: Any) -> None:
     """Adds ``--plugin`` to a tool without a configuration, whose PLUGINS would name the modules."""
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="module of your own that registers datasets; may be given several times",
-    )
+    plugin_help = "module of your own that registers datasets; may be given several times"
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=plugin_help)
 
 
 def parse(parser: argparse.ArgumentParser, command: Sequence[str] | None = None) -> Any:
-    """Reads a command line.
+    """Reads a command line, that of this process by default.
 
-    Args:
-        parser: of :func:`make_parser`.
-        command: its words; those of this process by default.
-
-    Returns:
-        The options; beside them "overrides", ``KEY VALUE`` and ``KEY=VALUE`` words in their order,
-        and "folders", words before the first of them that are none.
+    Beside the options it has "overrides", ``KEY VALUE`` and ``KEY=VALUE`` words in their order, and
+    "folders", words before the first of them that are none.
     """
     arguments, rest = parser.parse_known_args(command)
     flags = [word for word in rest if word.startswith("--")]

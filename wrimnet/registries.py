@@ -13,12 +13,7 @@ AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
 
 
 def find_registered(registry: Registry, name: str, key: str) -> Any:
-    """Returns what is registered under a name.
-
-    Args:
-        registry: one of FastReID's.
-        name: as YAML has it.
-        key: the configuration key that holds the name.
+    """Returns what a registry of FastReID's has under the name that a configuration key holds.
 
     Raises:
         ValueError: nothing of that name; lists what there is and how one's own gets there.
@@ -39,11 +34,8 @@ def datasets() -> dict[str, Any]:
     Raises:
         KeyError: nothing has registered any.
     """
-    found = {
-        name: dataset
-        for name, dataset in DATASET_REGISTRY._obj_map.items()
-        if getattr(dataset, "protocols", None)
-    }
+    every = DATASET_REGISTRY._obj_map.items()
+    found = {name: dataset for name, dataset in every if getattr(dataset, "protocols", None)}
     if not found:
         raise KeyError("no dataset is registered yet; import wrimnet.plugin first")
     return found

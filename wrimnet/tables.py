@@ -24,9 +24,8 @@ class Table(NamedTuple):
 def markdown(table: Table) -> str:
     """Writes a table as Markdown, its title a heading; the first column is text."""
     notes = [line for note in table.notes for line in ("", note)]
-    return "\n".join(
-        [f"### {table.title}", "", markdown_rows(table.header, table.rows), *notes, ""]
-    )
+    body = markdown_rows(table.header, table.rows)
+    return "\n".join([f"### {table.title}", "", body, *notes, ""])
 
 
 def markdown_rows(
@@ -61,10 +60,7 @@ def metric_table(
 ) -> Table:
     """Writes one row per evaluation, one column per protocol and metric, in percent.
 
-    Args:
-        title: of the table.
-        corner: header of the first column.
-        rows: by name, the metrics of each protocol in [0, 1]; the same protocols in each.
+    ``rows`` are, by name, the metrics of each protocol in [0, 1]; the same protocols in each.
     """
     columns = [(name, metric) for name in next(iter(rows.values())) for metric in METRICS]
     header = (corner, *(f"{protocol} {metric}" for protocol, metric in columns))

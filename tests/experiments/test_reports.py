@@ -206,7 +206,7 @@ def test_difference_is_paired_by_seed_with_students_interval():
     found = paired_difference(row, full)
     assert found.value == pytest.approx(3)
     assert found.margin == pytest.approx(4.302653 * (7 / 3) ** 0.5, abs=1e-5)
-    assert not found.shown
+    assert found.verdict(None) == "not shown"
     assert paired_difference({0: 1.0}, {0: 4.0, 1: 5.0}) == Difference(-3.0, None)
     assert paired_difference({0: 1.0}, {1: 5.0}) is None
 

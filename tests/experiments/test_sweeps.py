@@ -118,7 +118,7 @@ def test_figure_has_a_curve_per_protocol_error_bars_and_the_marked_setting(tmp_p
     assert middle[1, 1] - middle[0, 1] == pytest.approx(2 * 7.0711, rel=1e-4)
     marks = [line for line in panels[0].get_lines() if line.get_linestyle() == "--"]
     assert [mark.get_xdata()[0] for mark in marks] == [1]
-    assert panels[0].get_xlabel() == "lambda1"
+    assert panels[0].get_xlabel() == "λ1"
     paths = save_figure(figure, tmp_path, "figure")
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in paths[1].read_text()

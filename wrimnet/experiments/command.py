@@ -27,28 +27,18 @@ GENERATED = "Synthetic"  # the dataset that is drawn where it is missing
 
 
 def add_experiment_options(parser: Any, *, dataset: str | None = None) -> None:
-    """Adds the options of every tool that runs experiments.
-
-    Args:
-        parser: of the tool.
-        dataset: the default of --dataset; None where it must be given.
-    """
+    """Adds the options of every tool that runs experiments; ``dataset`` is the default."""
     parser.add_argument("--dataset", default=dataset, help="folder of configs/, such as LLCM")
     add_config_options(parser)
-    add_several(
-        parser, "--gpus", nargs="*", help="GPUs to use; default: all visible, none given: CPU"
-    )
+    gpus_help = "GPUs to use; default: all visible, none given: CPU"
+    add_several(parser, "--gpus", nargs="*", help=gpus_help)
     parser.add_argument("--jobs", type=int, help="runs at once; default: one per GPU, on CPU one")
     parser.add_argument("--threads", type=int, help="CPU threads of a run; default: cores / jobs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs")
 
 
 def make_setting(args: Any, place: str) -> Setting:
-    """Returns what all runs share.
-
-    Args:
-        args: of the command line.
-        place: folder of the runs if --out does not name one; {dataset} stands for its name.
+    """Returns what all runs share; ``place`` is their folder if --out names none.
 
     Raises:
         ValueError: neither --dataset nor --config-file.
@@ -97,15 +87,9 @@ def draw_if_missing(setting: Setting) -> None:
 
 
 def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> int:
-    """Runs what is not done, measures what each network costs, tells what failed.
+    """Runs what is not done, measures each network's costs if asked to, tells what failed.
 
-    Args:
-        runs: what to run.
-        args: of the command line.
-        costs: whether to measure.
-
-    Returns:
-        Exit code: 0, 1 if a run failed, 130 after an interruption.
+    Returns the exit code: 0, 1 if a run failed, 130 after an interruption.
     """
     gpus = visible_gpus(torch.cuda.device_count()) if args.gpus is None else args.gpus
     slots = make_slots(gpus, args.jobs, args.threads)
@@ -113,14 +97,14 @@ def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> in
     try:
         failures = work_through_queue(runs, command=train, slots=slots)
         if costs:
-            measure_costs(runs, PROJECT / "tools" / "measure_cost.py", slots[0])
+            _measure_costs(runs, PROJECT / "tools" / "measure_cost.py", slots[0])
     except KeyboardInterrupt:
         print("interrupted; the same call goes on from here", file=sys.stderr)
         return INTERRUPTED
-    return tell_failures(failures)
+    return _tell_failures(failures)
 
 
-def measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> None:
+def _measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> None:
     """Measures each network once, alone on the machine, on the first finished run that has it."""
     first: dict[str, ExperimentRun] = {}
     measured = set()
@@ -137,7 +121,7 @@ def measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> None
         subprocess.run(words, env={**os.environ, **slot.environment}, check=True)
 
 
-def tell_failures(failures: Sequence[Failure]) -> int:
+def _tell_failures(failures: Sequence[Failure]) -> int:
     """Lists the failed runs with their logs; returns 1 if there are any, else 0."""
     for failure in failures:
         print(f"FAILED {failure.run.name}: {failure.reason}\n  log: {failure.log}", file=sys.stderr)

@@ -28,16 +28,16 @@ TABLES = {
 
 
 class Row(NamedTuple):
-    """One row of a table.
+    """One row of some tables.
 
     Args:
         name: folder of its runs; stem of its overlay in ``configs/ablation``.
         tables: where it stands.
         label: as printed.
         rank1: the paper's Rank-1 on LLCM in percent, direction as printed; None for no number.
-        mean_average_precision: the paper's mAP, likewise.
+        mean_average_precision: likewise.
         config: file in the dataset's folder of ``configs``.
-        has_overlay: whether the row is an overlay; the baseline is a configuration of its own.
+        has_overlay: False for the baseline, which is a configuration of its own.
     """
 
     name: str
@@ -134,11 +134,11 @@ def write_record(run: ExperimentRun, attempts: Sequence[Mapping[str, Any]]) -> N
 class Setting(NamedTuple):
     """What all runs of an experiment share."""
 
-    configs: Path  # folder of the dataset's configurations, such as ``configs/LLCM``
+    configs: Path  # folder of the dataset's configurations, such as configs/LLCM
     ablations: Path  # folder of the rows' overlays
     folder: Path  # gets one folder per run
-    overlays: tuple[str, ...] = ()  # laid over the dataset's configuration, before a row's own
-    overrides: tuple[str, ...] = ()  # ``KEY VALUE`` words laid over everything
+    overlays: tuple[str, ...] = ()  # laid over the configuration, before a row's own
+    overrides: tuple[str, ...] = ()  # KEY VALUE words laid over everything
     command: str = ""  # how the experiment was called, for the reports
 
     @property
@@ -146,23 +146,9 @@ class Setting(NamedTuple):
         """What tables call it."""
         return self.configs.name
 
-    def config_file(self, name: str = "wrim.yml") -> str:
-        """Path of one of the dataset's configurations."""
-        return str(self.configs / name)
-
     def setup(self, name: str = "wrim.yml") -> CfgNode:
         """The configuration that the runs start from."""
-        return setup_cfg(self.config_file(name), self.overlays, self.overrides)
-
-    def about(self, kind: str, seed: int) -> dict[str, object]:
-        """What the record of every run says."""
-        return {
-            "kind": kind,
-            "dataset": self.dataset,
-            "seed": seed,
-            "overrides": [*self.overlays, *self.overrides],
-            "started_by": self.command,
-        }
+        return setup_cfg(str(self.configs / name), self.overlays, self.overrides)
 
 
 def plan_rows(setting: Setting, rows: Sequence[Row], seeds: Sequence[int]) -> list[ExperimentRun]:
@@ -172,14 +158,9 @@ def plan_rows(setting: Setting, rows: Sequence[Row], seeds: Sequence[int]) -> li
 
 def _row_run(setting: Setting, row: Row, seed: int) -> ExperimentRun:
     overlay = [str(setting.ablations / f"{row.name}.yml")] if row.has_overlay else []
-    return build_run(
-        f"{row.name}/seed{seed}",
-        setting.folder,
-        config_file=setting.config_file(row.config),
-        overlays=(*setting.overlays, *overlay),
-        options=(*setting.overrides, "SEED", str(seed)),
-        about={**setting.about("row", seed), "row": row.name},
-    )
+    about = {"kind": "row", "seed": seed, "row": row.name}
+    name = f"{row.name}/seed{seed}"
+    return _build_run(setting, name, about, config=row.config, overlays=overlay)
 
 
 def plan_sweep(
@@ -197,14 +178,9 @@ def plan_sweep(
 
 def _sweep_run(setting: Setting, key: str, value: str, seed: int) -> ExperimentRun:
     full = _row_run(setting, BY_NAME[FULL], seed)
-    run = build_run(
-        f"{key}={path_word(value)}/seed{seed}",
-        setting.folder,
-        config_file=setting.config_file(),
-        overlays=setting.overlays,
-        options=(*setting.overrides, key, value, "SEED", str(seed)),
-        about={**setting.about("sweep", seed), "key": key},
-    )
+    about = {"kind": "sweep", "seed": seed, "key": key}
+    name = f"{key}={path_word(value)}/seed{seed}"
+    run = _build_run(setting, name, about, options=(key, value))
     return full if run.config == full.config else run
 
 
@@ -227,71 +203,46 @@ def plan_splits(
     return [_split_run(setting, config_name, dataset, split, seed) for split in splits]
 
 
-def _split_run(
-    setting: Setting, config_name: str, dataset: Any, split: int, seed: int
-) -> ExperimentRun:
-    return build_run(
-        f"split{split}",
-        setting.folder,
-        config_file=setting.config_file(config_name),
-        overlays=setting.overlays,
-        options=(*setting.overrides, dataset.number_key, str(split), "SEED", str(seed)),
-        about={
-            **setting.about("split", seed),
-            "split": split,
-            "split_key": dataset.number_key,
-            "described_as": next(iter(dataset.describe_number(split))),
-        },
-    )
+def _split_run(setting: Setting, config: str, dataset: Any, split: int, seed: int) -> ExperimentRun:
+    key = dataset.number_key
+    about = {"kind": "split", "seed": seed, "split": split, "split_key": key}
+    about["described_as"] = next(iter(dataset.describe_number(split)))
+    options = (key, str(split))
+    return _build_run(setting, f"split{split}", about, config=config, options=options)
 
 
-def build_run(
+def _build_run(
+    setting: Setting,
     name: str,
-    folder: str | Path,
-    *,
-    config_file: str,
-    overlays: Sequence[str],
-    options: Sequence[str],
     about: Mapping[str, Any],
+    *,
+    config: str = "wrim.yml",
+    overlays: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> ExperimentRun:
-    """Checks the configuration of a run and describes it.
-
-    Args:
-        name: see :class:`ExperimentRun`.
-        folder: of the whole experiment.
-        config_file: YAML file.
-        overlays: YAML files laid over it, in order.
-        options: ``KEY VALUE`` words laid over everything.
-        about: see :class:`ExperimentRun`; the configuration is added.
-
-    Raises:
-        KeyError, ValueError, FileNotFoundError: the configuration is wrong; before any run starts.
-    """
-    place = Path(folder, *name.split("/"))
-    words = (*options, "OUTPUT_DIR", str(place))
-    cfg = setup_cfg(config_file, overlays, words)
+    """Checks the configuration of a run, before any run starts, and describes it."""
+    config_file = str(setting.configs / config)
+    overlays = [*setting.overlays, *overlays]
+    options = [*setting.overrides, *options, "SEED", str(about["seed"])]
+    words = [*options, "OUTPUT_DIR", str(setting.folder / name)]
     overlay_words = [word for overlay in overlays for word in ("--overlay", overlay)]
-    return ExperimentRun(
-        name=name,
-        folder=place,
-        arguments=("--config-file", config_file, *overlay_words, *words),
-        config=config_hash(cfg),
-        about={
-            "name": name,
-            **about,
-            "config_file": config_file,
-            "overlays": list(overlays),
-            "options": list(options),
-            "config": config_hash(cfg),
-            "settings": {key.name: get_key(cfg, key.name) for key in all_keys(cfg)},
-            "generated_data": build_generator_description(cfg),
-        },
-    )
-
-
-def build_generator_description(cfg: CfgNode) -> dict[str, Any] | None:
-    """Returns what a generated dataset says of itself; None for a real one."""
-    return read_json(build_dataset_folder(cfg) / SYNTHETIC_MARK)
+    cfg = setup_cfg(config_file, overlays, words)
+    record = {
+        "name": name,
+        "dataset": setting.dataset,
+        "overrides": [*setting.overlays, *setting.overrides],
+        "started_by": setting.command,
+        **about,
+        "config_file": config_file,
+        "overlays": overlays,
+        "options": options,
+        "config": config_hash(cfg),
+        "settings": {key.name: get_key(cfg, key.name) for key in all_keys(cfg)},
+        # what a generated dataset says of itself; None for a real one
+        "generated_data": read_json(build_dataset_folder(cfg) / SYNTHETIC_MARK),
+    }
+    arguments = ("--config-file", config_file, *overlay_words, *words)
+    return ExperimentRun(name, setting.folder / name, arguments, record["config"], record)
 
 
 def path_word(value: str) -> str:

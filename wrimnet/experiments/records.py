@@ -8,14 +8,7 @@ from wrimnet.run_folder import COST, RECORD, find_results, read_json
 
 
 class Record(NamedTuple):
-    """One run folder.
-
-    Args:
-        folder: the folder.
-        about: content of run.json.
-        results: content of results.json; None for a run without complete results.
-        cost: content of cost.json, or None.
-    """
+    """One run folder: run.json, results.json if complete, cost.json if there is one."""
 
     folder: Path
     about: dict[str, Any]
@@ -62,20 +55,14 @@ def _read_record(folder: Path) -> Record:
 
 
 def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> None:
-    """Refuses runs whose numbers must not stand in one column.
-
-    Args:
-        records: of one table; those without results are not looked at.
-        but: names of facts that may differ.
+    """Refuses finished runs that must not stand in one column; ``but`` names what may differ.
 
     Raises:
         ValueError: two runs differ in a protocol, the data, or the overrides; both are named.
     """
-    first: Record | None = None
-    for record in records:
-        if record.results is None:
-            continue
-        first = first or record
+    finished = [record for record in records if record.results is not None]
+    for record in finished[1:]:
+        first = finished[0]
         ours, theirs = _facts(first, set(but)), _facts(record, set(but))
         for name in {**ours, **theirs}:
             if ours.get(name) != theirs.get(name):
@@ -86,16 +73,8 @@ def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> N
                 )
 
 
-_DESCRIBED = (
-    "dataset",
-    "synthetic",
-    "split",
-    "flip",
-    "reranking",
-    "query_expansion",
-    "input",
-    "precision",
-)
+_DESCRIBED = ("dataset", "synthetic", "split", "flip", "reranking", "query_expansion")
+_DESCRIBED += ("input", "precision")
 _OF_A_PROTOCOL = ("table", "draw", "shots", "num_trials", "camera_rule", "cmc", "queries")
 
 

@@ -65,19 +65,12 @@ class WholeReport(NamedTuple):
 
 
 def report_folders(
-    places: Sequence[str | Path],
-    *,
-    tables: Sequence[str] = (),
-    command: str = "",
-    notes: str = "",
+    places: Sequence[str | Path], *, tables: Sequence[str] = (), command: str = "", notes: str = ""
 ) -> WholeReport:
     """Reports every run at or below some folders.
 
-    Args:
-        places: folders.
-        tables: which of the paper's tables; () for those of which there is any row.
-        command: how the report was made.
-        notes: Markdown that goes between the facts and the tables.
+    ``tables`` are of the paper's, () for those of which there is any row; ``notes`` are Markdown
+    that goes between the facts and the tables.
 
     Raises:
         FileNotFoundError: no run there.
@@ -94,14 +87,19 @@ def report_folders(
         printed.append(split_table(splits, sorted({r.about["split"] for r in splits})))
     return WholeReport(
         title=f"Results on {', '.join(sorted({r.about['dataset'] for r in records}))}",
-        facts=tuple(facts_of(records, command)),
+        facts=tuple(_facts_of(records, command)),
         notes=notes,
         tables=tuple(printed),
-        numbers=tuple(line for report in (*reports, *sweeps) for line in _numbers(report)),
+        numbers=tuple(
+            _line(report, row, column)
+            for report in (*reports, *sweeps)
+            for row in report.rows
+            for column in report.columns
+        ),
     )
 
 
-def facts_of(records: Sequence[Record], command: str) -> list[str]:
+def _facts_of(records: Sequence[Record], command: str) -> list[str]:
     """Says with which commands, seeds, code and time the runs were made."""
     finished = [record for record in records if record.results is not None]
     commands = dict.fromkeys(record.about["started_by"] for record in records)
@@ -110,9 +108,7 @@ def facts_of(records: Sequence[Record], command: str) -> list[str]:
         for record in finished
         for code in (record.results["description"]["code"],)
     )
-    seconds = [
-        attempt["seconds"] for record in records for attempt in record.about.get("attempts", ())
-    ]
+    seconds = [a["seconds"] for record in records for a in record.about.get("attempts", ())]
     facts = [
         *(f"Run with `{words}`" for words in commands if words),
         *([f"Reported with `{command}`"] if command and command not in commands else []),
@@ -120,12 +116,14 @@ def facts_of(records: Sequence[Record], command: str) -> list[str]:
         f"{', '.join(map(str, sorted({record.about['seed'] for record in records})))}",
         f"Code: {'; '.join(versions) or 'no finished run'}",
         f"Time of all runs together: {datetime.timedelta(seconds=round(sum(seconds)))}",
-        *generated_data_facts(records),
+        *_generated_data_facts(records),
     ]
-    return [*facts, *unfinished_facts(records), *cost_facts(records)]
+    costs = [f"{c['device']}, {c['input']}, {c['precision']}" for r in records if (c := r.cost)]
+    measured = [f"Cost measured on {conditions}" for conditions in dict.fromkeys(costs)]
+    return [*facts, *_unfinished_facts(records), *measured]
 
 
-def unfinished_facts(records: Iterable[Record]) -> list[str]:
+def _unfinished_facts(records: Iterable[Record]) -> list[str]:
     """Names the runs without complete results, one line for each row or value."""
     runs: dict[str, list[str]] = {}
     for record in records:
@@ -135,29 +133,14 @@ def unfinished_facts(records: Iterable[Record]) -> list[str]:
     return [f"Not finished: {kind}/{', '.join(seeds)}" for kind, seeds in runs.items()]
 
 
-def cost_facts(records: Iterable[Record]) -> list[str]:
-    """Says on what the costs were measured; nothing where none were."""
-    conditions = dict.fromkeys(
-        f"{cost['device']}, {cost['input']}, {cost['precision']}"
-        for record in records
-        if (cost := record.cost)
-    )
-    return [f"Cost measured on {text}" for text in conditions]
-
-
-def generated_data_facts(records: Iterable[Record]) -> list[str]:
+def _generated_data_facts(records: Iterable[Record]) -> list[str]:
     """Says what the generated data are; nothing for real ones."""
-    descriptions = [record.about["generated_data"] for record in records]
     texts = dict.fromkeys(
         ", ".join(f"{name} {value}" for name, value in described.items() if name != "counts")
-        for described in descriptions
-        if described
+        for record in records
+        if (described := record.about["generated_data"])
     )
     return [f"Generated data, no photograph: {text}" for text in texts]
-
-
-def _numbers(report: Report) -> list[tuple[Any, ...]]:
-    return [_line(report, row, column) for row in report.rows for column in report.columns]
 
 
 def _line(report: Report, row: RowRuns, column: tuple[str, str]) -> tuple[Any, ...]:

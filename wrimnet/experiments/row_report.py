@@ -11,11 +11,19 @@ from wrimnet.experiments.plans import BY_NAME, FULL, TABLES, Row, rows_of
 from wrimnet.experiments.records import Record, check_comparable
 from wrimnet.tables import METRICS, MISSING, Table
 
+Column = tuple[str, str]  # protocol, metric
+COSTS = (
+    ("parameters", "M parameters", "{:.2f}", 1e-6),
+    ("gflop", "GFLOP/image", "{:.3g}", 1),
+    ("latency_ms", "ms/image", "{:.1f}", 1),
+)
+PRINTED_HEADER = tuple(f"paper {metric}, direction as printed" for metric in METRICS)
+
 
 class Summary(NamedTuple):
-    """Several runs' values of one metric."""
+    """Several runs' values of one metric, in percent."""
 
-    values: tuple[float, ...]  # one per run, in percent
+    values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
@@ -26,6 +34,10 @@ class Summary(NamedTuple):
     def std(self) -> float | None:
         """Sample standard deviation (divisor n - 1); None for one run."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def __str__(self) -> str:
+        """Writes "34.10 ± 1.25", without the deviation for one run."""
+        return f"{self.mean:.2f}{_plus_minus(self.std)}"
 
 
 class Difference(NamedTuple):
@@ -39,29 +51,13 @@ class Difference(NamedTuple):
     value: float
     margin: float | None
 
-    @property
-    def shown(self) -> bool:
-        """Whether zero lies outside the confidence interval."""
-        return self.margin is not None and abs(self.value) > self.margin
-
     def verdict(self, printed: float | None) -> str:
-        """Compares the sign with the paper's.
-
-        Args:
-            printed: the paper's difference, None where it prints none.
-
-        Returns:
-            "not shown", "same sign", "other sign", "lower" or "higher".
-        """
-        if not self.shown:
+        """Says "not shown" if zero lies in the interval, else compares with the paper's sign."""
+        if self.margin is None or abs(self.value) <= self.margin:
             return "not shown"
         if not printed:
             return "lower" if self.value < 0 else "higher"
-        return (
-            "same sign"
-            if math.copysign(1, self.value) == math.copysign(1, printed)
-            else ("other sign")
-        )
+        return "same sign" if (self.value < 0) == (printed < 0) else "other sign"
 
 
 def paired_difference(row: Mapping[int, float], full: Mapping[int, float]) -> Difference | None:
@@ -76,17 +72,8 @@ def paired_difference(row: Mapping[int, float], full: Mapping[int, float]) -> Di
     return Difference(statistics.fmean(found), margin)
 
 
-def summarise(values: Sequence[float]) -> Summary | None:
-    """Returns the summary of some values, None for none."""
-    return Summary(tuple(values)) if values else None
-
-
-Column = tuple[str, str]  # protocol, metric
-COSTS = (
-    ("parameters", "M parameters", "{:.2f}", 1e-6),
-    ("gflop", "GFLOP/image", "{:.3g}", 1),
-    ("latency_ms", "ms/image", "{:.1f}", 1),
-)
+def _plus_minus(margin: float | None) -> str:
+    return "" if margin is None else f" ± {margin:.2f}"
 
 
 class RowRuns(NamedTuple):
@@ -111,41 +98,38 @@ class RowRuns(NamedTuple):
         """What the network costs, measured on one of the runs."""
         return next((record.cost for record in self.records if record.cost), None)
 
-    def summary(self, column: Column) -> Summary | None:
-        """Mean and spread of one metric over the finished runs."""
-        return summarise(list(self.values(column).values()))
+    @property
+    def is_full(self) -> bool:
+        """Whether it is WRIM-Net as configured for the dataset."""
+        return any(record.about.get("row") == FULL for record in self.records)
 
     def values(self, column: Column) -> dict[int, float]:
         """One metric of the finished runs in percent, by seed."""
         return {record.about["seed"]: record.value(*column) for record in self.finished}
 
+    def summary(self, column: Column) -> Summary | None:
+        """Mean and spread of one metric over the finished runs, None without any."""
+        values = self.values(column)
+        return Summary(tuple(values.values())) if values else None
+
 
 class Report(NamedTuple):
-    """The rows of one table, all comparable.
+    """The rows of one table, all comparable."""
 
-    Args:
-        title: what the table is about.
-        rows: in printed order.
-        columns: protocol and metric of each column.
-        seeds: every seed that some run has; a row without one of them is incomplete.
-        full: WRIM-Net's row, what the others are compared with; None where it was not run.
-    """
-
-    title: str
-    rows: tuple[RowRuns, ...]
+    title: str  # what the table is about
+    rows: tuple[RowRuns, ...]  # in printed order
     columns: tuple[Column, ...]
-    seeds: tuple[int, ...]
-    full: RowRuns | None
+    seeds: tuple[int, ...]  # of any run; a row without one of them is incomplete
+    full: RowRuns  # WRIM-Net's, what the others are compared with; empty where it was not run
 
     def differences(self, row: RowRuns) -> dict[Column, Difference]:
         """The row minus WRIM-Net's, for the columns that both have."""
-        full = self.full or RowRuns("", (), {})
-        found = {c: paired_difference(row.values(c), full.values(c)) for c in self.columns}
+        found = {c: paired_difference(row.values(c), self.full.values(c)) for c in self.columns}
         return {column: ours for column, ours in found.items() if ours}
 
     def printed_differences(self, row: RowRuns) -> dict[str, float]:
         """The same of the paper's numbers, by metric."""
-        full = self.full.printed if self.full else {}
+        full = self.full.printed
         return {m: row.printed[m] - full[m] for m in METRICS if m in row.printed and m in full}
 
     def missing(self) -> list[str]:
@@ -158,30 +142,30 @@ class Report(NamedTuple):
 
 
 def make_report(table: str, records: Sequence[Record]) -> Report:
-    """Gathers one of the paper's tables.
-
-    Args:
-        table: a key of ``TABLES``.
-        records: of any rows.
+    """Gathers one of the paper's tables, a key of ``TABLES``, from the runs of any rows.
 
     Raises:
         ValueError: runs that must not share a table, or two runs of one row and seed.
     """
-    chosen = [_row_runs(row, records) for row in rows_of(table)]
-    used = [record for row in chosen for record in row.records]
+    rows = [_row_runs(row, records) for row in rows_of(table)]
     title = f"Table {table}" if table.startswith("S") else "Losses"
-    return gather(f"{title}: {TABLES[table]}", chosen, used)
+    return _gather(f"{title}: {TABLES[table]}", rows)
 
 
-def gather(title: str, rows: Sequence[RowRuns], records: Sequence[Record]) -> Report:
+def _gather(title: str, rows: Sequence[RowRuns]) -> Report:
     """Makes a report of rows after checking that they may stand together."""
+    records = [record for row in rows for record in row.records]
     check_comparable(records)
-    check_costs(row.cost for row in rows)
-    protocols = dict.fromkeys(name for record in records for name in record.whole)
-    columns = tuple((protocol, metric) for protocol in protocols for metric in METRICS)
+    _check_costs(row.cost for row in rows)
     seeds = tuple(sorted({record.about["seed"] for record in records}))
-    full = next((row for row in rows if is_paper_setting(row)), None)
-    return Report(title, tuple(rows), columns, seeds, full)
+    full = next((row for row in rows if row.is_full), RowRuns("", (), {}))
+    return Report(title, tuple(rows), columns_of(records), seeds, full)
+
+
+def columns_of(records: Iterable[Record]) -> tuple[Column, ...]:
+    """Lists protocol and metric of every column that some run has results for."""
+    protocols = dict.fromkeys(name for record in records for name in record.whole)
+    return tuple((protocol, metric) for protocol in protocols for metric in METRICS)
 
 
 def tables_of(records: Iterable[Record]) -> list[str]:
@@ -194,15 +178,11 @@ def _row_runs(row: Row, records: Sequence[Record]) -> RowRuns:
     own = [record for record in records if record.about.get("row") == row.name]
     printed = dict(zip(METRICS, (row.rank1, row.mean_average_precision), strict=True))
     numbers = {metric: value for metric, value in printed.items() if value is not None}
-    return RowRuns(row.label, by_seed(own), numbers)
+    return RowRuns(row.label, _by_seed(own), numbers)
 
 
-def by_seed(records: Sequence[Record]) -> tuple[Record, ...]:
-    """Sorts the runs of one row by seed.
-
-    Raises:
-        ValueError: two of them have one seed.
-    """
+def _by_seed(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Sorts the runs of one row by seed; raises ValueError if two of them have one."""
     found: dict[int, Record] = {}
     for record in records:
         twin = found.setdefault(record.about["seed"], record)
@@ -213,7 +193,7 @@ def by_seed(records: Sequence[Record]) -> tuple[Record, ...]:
     return tuple(found[seed] for seed in sorted(found))
 
 
-def check_costs(costs: Iterable[dict[str, Any] | None]) -> None:
+def _check_costs(costs: Iterable[dict[str, Any] | None]) -> None:
     """Raises ValueError if costs of one column were measured on different devices or sizes."""
     conditions = {(c["device"], c["input"], c["precision"]) for c in costs if c}
     if len(conditions) > 1:
@@ -225,63 +205,58 @@ def check_costs(costs: Iterable[dict[str, Any] | None]) -> None:
 
 def result_table(report: Report) -> Table:
     """Ours as mean ± deviation over seeds, the paper's number, the cost of the row."""
-    header = (
-        "row",
-        "seeds",
-        *(f"{protocol} {metric}" for protocol, metric in report.columns),
-        *(f"paper {metric}, direction as printed" for metric in METRICS),
-        *(label for _, label, _, _ in COSTS),
+    costs = tuple(label for _, label, _, _ in COSTS)
+    header = ("row", "seeds", *_named(report.columns), *PRINTED_HEADER, *costs)
+    rows = tuple(
+        (*_own_cells(report, row), *_printed_cells(row.printed, "{:.2f}"), *_cost_cells(row))
+        for row in report.rows
     )
-    rows = tuple(_result_cells(report, row) for row in report.rows)
     return Table(report.title, header, rows, tuple(report.missing()))
 
 
-def _result_cells(report: Report, row: RowRuns) -> tuple[str, ...]:
-    cost = row.cost or {}
-    return (
-        row.label,
-        str(len(row.seeds)) if row.seeds else MISSING,
-        *(summary_text(row.summary(column)) for column in report.columns),
-        *(f"{row.printed[m]:.2f}" if m in row.printed else MISSING for m in METRICS),
-        *(form.format(cost[name] * scale) if cost else MISSING for name, _, form, scale in COSTS),
-    )
-
-
-def summary_text(summary: Summary | None) -> str:
-    """Writes "34.10 ± 1.25", without the deviation for one run, a dash for none."""
-    if summary is None:
-        return MISSING
-    spread = "" if summary.std is None else f" ± {summary.std:.2f}"
-    return f"{summary.mean:.2f}{spread}"
+def sweep_table(report: Report) -> Table:
+    """The sweep as a table; the figure of the paper has no legible values to put beside it."""
+    header = ("value", "seeds", *_named(report.columns), *(label for _, label, _, _ in COSTS))
+    rows = tuple((*_own_cells(report, row), *_cost_cells(row)) for row in report.rows)
+    return Table(report.title, header, rows, tuple(report.missing()))
 
 
 def difference_table(report: Report) -> Table:
     """Each row minus WRIM-Net, with its confidence interval, and its sign beside the paper's."""
-    header = (
-        "row minus WRIM-Net",
-        *(f"{protocol} {metric}" for protocol, metric in report.columns),
-        *(f"paper {metric}, direction as printed" for metric in METRICS),
-    )
+    header = ("row minus WRIM-Net", *_named(report.columns), *PRINTED_HEADER)
     rows = tuple(_difference_cells(report, row) for row in report.rows if row is not report.full)
     return Table(f"{report.title}, differences", header, rows)
 
 
+def _named(columns: Iterable[Column]) -> list[str]:
+    return [" ".join(column) for column in columns]
+
+
+def _own_cells(report: Report, row: RowRuns) -> list[str]:
+    """Label, number of seeds, and what each column says of the row."""
+    summaries = [row.summary(column) for column in report.columns]
+    return [row.label, *(str(x) if x else MISSING for x in (len(row.seeds), *summaries))]
+
+
+def _printed_cells(printed: dict[str, float], form: str) -> list[str]:
+    return [form.format(printed[m]) if m in printed else MISSING for m in METRICS]
+
+
+def _cost_cells(row: RowRuns) -> list[str]:
+    cost = row.cost
+    return [form.format(cost[name] * scale) if cost else MISSING for name, _, form, scale in COSTS]
+
+
 def _difference_cells(report: Report, row: RowRuns) -> tuple[str, ...]:
+    """Writes "-2.31 ± 1.40, same sign" per column."""
     ours, printed = report.differences(row), report.printed_differences(row)
-    return (
-        row.label,
-        *(
-            difference_text(ours[column], printed.get(column[1])) if column in ours else MISSING
-            for column in report.columns
-        ),
-        *(f"{printed[m]:+.2f}" if m in printed else MISSING for m in METRICS),
-    )
-
-
-def difference_text(ours: Difference, printed: float | None) -> str:
-    """Writes "-2.31 ± 1.40, same sign"."""
-    margin = "" if ours.margin is None else f" ± {ours.margin:.2f}"
-    return f"{ours.value:+.2f}{margin}, {ours.verdict(printed)}"
+    cells = [
+        f"{gap.value:+.2f}{_plus_minus(gap.margin)}, {gap.verdict(printed.get(column[1]))}"
+        if (gap := ours.get(column))
+        else MISSING
+        for column in report.columns
+    ]
+    return (row.label, *cells, *_printed_cells(printed, "{:+.2f}"))
 
 
 def swept_keys(records: Iterable[Record]) -> list[str]:
@@ -295,10 +270,6 @@ def make_sweep(key: str, records: Sequence[Record]) -> Report:
     Of WRIM-Net's runs only those with a seed of the other values' count: a mean over three seeds
     would not compare with single runs.
 
-    Args:
-        key: a swept key.
-        records: of any runs.
-
     Raises:
         KeyError: no run was made for this key.
         ValueError: runs that must not share a table.
@@ -311,35 +282,14 @@ def make_sweep(key: str, records: Sequence[Record]) -> Report:
     points: dict[str, list[Record]] = {}
     for record in sorted((*own, *full), key=lambda record: _order(value_of(record, key))):
         points.setdefault(str(value_of(record, key)), []).append(record)
-    rows = [RowRuns(_label(text, runs), by_seed(runs), {}) for text, runs in points.items()]
-    return gather(f"Sweep over {key}", rows, [*own, *full])
-
-
-def sweep_table(report: Report) -> Table:
-    """The sweep as a table; the figure of the paper has no legible values to put beside it."""
-    table = result_table(report)
-    kept = [index for index, name in enumerate(table.header) if not name.startswith("paper ")]
-    return Table(
-        table.title,
-        ("value", *(table.header[index] for index in kept[1:])),
-        tuple(tuple(row[index] for index in kept) for row in table.rows),
-        table.notes,
-    )
+    rows = [RowRuns(text, _by_seed(runs), {}) for text, runs in points.items()]
+    rows = [r._replace(label=f"{r.label} (WRIM-Net)") if r.is_full else r for r in rows]
+    return _gather(f"Sweep over {key}", rows)
 
 
 def value_of(record: Record, key: str) -> Any:
     """Returns the value that a key has in a run."""
     return record.about["settings"][key]
-
-
-def is_paper_setting(row: RowRuns) -> bool:
-    """Whether the point is WRIM-Net as configured for the dataset."""
-    return any(record.about.get("row") == FULL for record in row.records)
-
-
-def _label(text: str, records: Sequence[Record]) -> str:
-    is_full = any(record.about.get("row") == FULL for record in records)
-    return f"{text} (WRIM-Net)" if is_full else text
 
 
 def _order(value: Any) -> tuple[bool, Any]:

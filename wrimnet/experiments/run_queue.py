@@ -33,14 +33,10 @@ class Slot(NamedTuple):
 def make_slots(
     gpus: Sequence[str], jobs: int | None, threads: int | None, *, cores: int | None = None
 ) -> list[Slot]:
-    """Returns one slot per run that may run at once.
+    """Returns one slot per run that may run at once; more jobs than GPUs share them in turn.
 
-    Args:
-        gpus: names of GPUs as CUDA_VISIBLE_DEVICES takes them; empty for the CPU.
-        jobs: runs at once; None for one per GPU, or one on the CPU. More than there are GPUs share
-            them in turn.
-        threads: CPU threads of a run; None divides the cores evenly.
-        cores: of this machine; None asks it.
+    ``gpus`` are named as CUDA_VISIBLE_DEVICES takes them, empty for the CPU; ``jobs`` None is one
+    per GPU, or one on the CPU; ``threads`` None divides the cores evenly.
 
     Raises:
         ValueError: a number below 1.
@@ -79,15 +75,9 @@ class Failure(NamedTuple):
 def work_through_queue(
     runs: Sequence[ExperimentRun], *, command: Sequence[str], slots: Sequence[Slot]
 ) -> list[Failure]:
-    """Runs what is not yet done; an interruption ends the active runs.
+    """Runs what is not yet done by ``command``, one per slot at a time; returns what failed.
 
-    Args:
-        runs: in the order in which they start.
-        command: interpreter and ``train_net.py``.
-        slots: places for the runs that run at once.
-
-    Returns:
-        The runs that failed.
+    An interruption ends the active runs.
 
     Raises:
         ValueError: two runs share a folder, or a folder holds results of another configuration.

@@ -1,9 +1,9 @@
 """The curves of a sweep: Rank-1 and mAP over the value of a key (Fig. S1)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wrimnet.experiments.row_report import Report, RowRuns, is_paper_setting, value_of
+from wrimnet.experiments.row_report import Report, RowRuns, value_of
 from wrimnet.tables import METRICS
 from wrimnet.visualization.drawing import add_axes, new_figure
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SYMBOLS = {
-    "MODEL.WRIM.CMKIC.WEIGHT": "lambda1",
-    "MODEL.WRIM.AUXILIARY.WEIGHT": "lambda2",
-    "MODEL.WRIM.CMKIC.TEMPERATURE": "tau",
+    "MODEL.WRIM.CMKIC.WEIGHT": "λ1",
+    "MODEL.WRIM.AUXILIARY.WEIGHT": "λ2",
+    "MODEL.WRIM.CMKIC.TEMPERATURE": "τ",
     "MODEL.WRIM.CMKIC.TOP_K": "K",
     "MODEL.WRIM.MAIN.STRIPES": "N",
     "MODEL.WRIM.AUXILIARY.STRIPES": "M",
@@ -26,14 +26,7 @@ COLOURS = ("#1b6ca8", "#c8553d", "#4a7c59", "#8d6a9f")
 
 
 def draw_sweeps(sweeps: Sequence[tuple[str, Report]], title: str) -> "Figure":
-    """Draws one row of panels per metric and one column per key.
-
-    Args:
-        sweeps: key and report of each column.
-        title: dataset and seeds.
-
-    Returns:
-        The figure: one curve per protocol, error bars over seeds, the paper's setting dashed.
+    """Draws one row of panels per metric and one column per key, the paper's setting dashed.
 
     Raises:
         MatplotlibMissingError: matplotlib is not installed.
@@ -56,27 +49,14 @@ def _draw_panel(
     panel: "Axes", key: str, points: Sequence[RowRuns], columns: Sequence[tuple[str, str]]
 ) -> None:
     values = [value_of(row.records[0], key) for row in points]
-    places = positions(values)
+    places = range(len(values))  # evenly, as their steps are no equal ones and lists have none
     for column, colour in zip(columns, COLOURS, strict=False):
         summaries = [row.summary(column) for row in points]
-        panel.errorbar(
-            places,
-            [summary.mean for summary in summaries],
-            yerr=[summary.std or 0.0 for summary in summaries],
-            marker="o",
-            capsize=3,
-            color=colour,
-            label=column[0],
-        )
+        means, spreads = [s.mean for s in summaries], [s.std for s in summaries]
+        bars = [float("nan") if spread is None else spread for spread in spreads]  # no bar
+        panel.errorbar(places, means, bars, marker="o", capsize=3, color=colour, label=column[0])
     for place, row in zip(places, points, strict=True):
-        if is_paper_setting(row):
-            panel.axvline(
-                place, color="grey", linestyle="--", linewidth=1, zorder=0, label="WRIM-Net"
-            )
+        if row.is_full:
+            panel.axvline(place, color="grey", linestyle="--", zorder=0, label="WRIM-Net")
     panel.set_xticks(places, [str(value) for value in values])
     panel.set_xlabel(SYMBOLS.get(key, key))
-
-
-def positions(values: Sequence[Any]) -> list[float]:
-    """Places values on the axis: evenly, as their steps are no equal ones and lists have none."""
-    return [float(index) for index, _ in enumerate(values)]
