@@ -10,7 +10,7 @@ from wrimnet.data.protocols import find_protocol
 from wrimnet.evaluation import scoring as scoring_module
 from wrimnet.evaluation.galleries import build_trials
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, score_trials
-from wrimnet.metrics.query_expansion import expand_queries
+from wrimnet.metrics.query_expansion import expand_embeddings
 
 PROTOCOL = find_protocol("llcm_ir2vis")
 
@@ -58,22 +58,25 @@ def test_memory_bound_changes_nothing(name):
     _, tight = score(embeddings, items, protocol, memory_gb=1e-8)  # one row, one column at a time
     for one, other in zip(roomy, tight, strict=True):
         np.testing.assert_array_equal(one.cmc, other.cmc)
-        assert one.mean_average_precision == pytest.approx(other.mean_average_precision, abs=1e-12)
+        assert one.mean_average_precision == other.mean_average_precision
 
 
 def test_blocks_stay_within_the_memory_bound(monkeypatch):
-    sizes = []
-    original = scoring_module._negative_similarity
+    shapes = []
+    original = scoring_module.negative_products
 
-    def recorded(queries, gallery, scoring):
-        sizes.append(len(queries) * len(gallery) * 8)
-        return original(queries, gallery, scoring)
+    def recorded(left, right):
+        shapes.append((len(left), len(right)))
+        return original(left, right)
 
-    monkeypatch.setattr(scoring_module, "_negative_similarity", recorded)
-    items = llcm_items(num_ids=40)
-    score(embed(items), items, memory_gb=1e-4)
-    assert len(sizes) > 3
-    assert max(sizes) < 1e5 / 2
+    monkeypatch.setattr(scoring_module, "negative_products", recorded)
+    items = llcm_items(num_ids=60)
+    for memory_gb, most_rows in ((1.0, 540), (0.006, 256), (1e-8, 128)):
+        shapes.clear()
+        score(embed(items), items, memory_gb=memory_gb)
+        assert max(rows for rows, _ in shapes) == most_rows
+        bound = max(memory_gb * 1e9 / 2, 128 * 540 * 32)  # one tile of rows at least
+        assert all(rows * columns * 32 <= bound for rows, columns in shapes)
 
 
 def test_reranking_is_that_of_each_trial():
@@ -97,11 +100,9 @@ def test_query_expansion_is_that_of_each_trial():
     options = {"neighbors": 4, "alpha": 2.0, "rounds": 1}
     trials, found = score(embeddings, items, expansion=QueryExpansion(**options))
     for trial, metrics in zip(trials, found, strict=True):
-        sides = (
-            torch.from_numpy(embeddings[rows]).double()
-            for rows in (trial.query_rows, trial.gallery_rows)
-        )
-        queries, gallery = expand_queries(*sides, **options)
+        rows = np.concatenate([trial.query_rows, trial.gallery_rows])
+        expanded = expand_embeddings(torch.from_numpy(embeddings[rows]), **options)
+        queries, gallery = expanded.split([len(trial.query_rows), len(trial.gallery_rows)])
         assert_same(metrics, literal(-(queries @ gallery.T).numpy(), items, trial))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from wrimnet.metrics.query_expansion import expand_queries
+from wrimnet.metrics.query_expansion import expand_embeddings
 
 
 def unit(rows):
@@ -25,23 +25,25 @@ def expand_literally(embeddings, neighbors, alpha, rounds):
 @pytest.mark.parametrize(("neighbors", "alpha", "rounds"), [(5, 3.0, 1), (3, 0.0, 2), (1, 1.0, 1)])
 def test_equals_the_literal_definition(neighbors, alpha, rounds):
     rows = np.random.default_rng(0).standard_normal((30, 8))
-    queries, gallery = expand_queries(
-        torch.from_numpy(rows[:12]),
-        torch.from_numpy(rows[12:]),
-        neighbors=neighbors,
-        alpha=alpha,
-        rounds=rounds,
-        block_rows=7,
-    )
-    expected = expand_literally(rows, neighbors, alpha, rounds)
-    np.testing.assert_allclose(torch.cat((queries, gallery)).numpy(), expected, atol=1e-12)
+    options = {"neighbors": neighbors, "alpha": alpha, "rounds": rounds}
+    found = expand_embeddings(torch.from_numpy(rows), **options, block_rows=7)
+    np.testing.assert_allclose(found, expand_literally(rows, **options), atol=1e-12)
+    for bounds in ({"block_rows": 1}, {"memory_gb": 1e-9}):
+        assert torch.equal(expand_embeddings(torch.from_numpy(rows), **options, **bounds), found)
+
+
+def test_equal_embeddings_stay_equal():
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((150, 40)))
+    rows = torch.cat((rows, rows.flip(0)))
+    found = expand_embeddings(rows, neighbors=7, alpha=3.0, rounds=2)
+    assert torch.equal(found, torch.cat((found[:150], found[:150].flip(0))))
 
 
 def test_one_neighbor_is_the_embedding_itself():
     rows = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     rows = torch.nn.functional.normalize(rows, dim=1)
-    queries, gallery = expand_queries(rows[:4], rows[4:], neighbors=1, alpha=3.0, rounds=2)
-    torch.testing.assert_close(torch.cat((queries, gallery)), rows)
+    found = expand_embeddings(rows, neighbors=1, alpha=3.0, rounds=2)
+    torch.testing.assert_close(found, rows)
 
 
 @pytest.mark.parametrize(
@@ -56,4 +58,4 @@ def test_one_neighbor_is_the_embedding_itself():
 def test_options_out_of_range_are_named(change, message):
     options = {"neighbors": 2, "alpha": 1.0, "rounds": 1, **change}
     with pytest.raises(ValueError, match=message):
-        expand_queries(torch.eye(5)[:2], torch.eye(5)[2:], **options)
+        expand_embeddings(torch.eye(5), **options)

@@ -118,7 +118,8 @@ def build_trials(
     queries = _rows(items, protocol, "query")
     gallery = _rows(items, protocol, "gallery")
     if not protocol.drawn_side:
-        return [Trial(np.array(queries), np.array(gallery))]
+        sides = (sorted(rows, key=lambda row: items[row].relpath) for rows in (queries, gallery))
+        return [Trial(*(np.array(side) for side in sides))]
     queries, gallery = _by_identity(items, queries), _by_identity(items, gallery)
     drawn_pool = _pools(items, gallery if protocol.drawn_side == "gallery" else queries, protocol)
     trials = []

@@ -3,7 +3,7 @@
 Queries are taken in blocks. A block's similarities to every image that any trial searches are
 computed once, and each trial reads its columns. The dot products are float64 sums of the float32
 embeddings: no device's matrix precision enters, and features written to a file give the same
-numbers as the model that wrote them.
+numbers as the model that wrote them. Equal embeddings tie (:mod:`wrimnet.metrics.distances`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,9 @@ from torch import Tensor
 from wrimnet.data.items import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import Trial
+from wrimnet.metrics.distances import TILE_ROWS, all_to_all, distinct_rows, negative_products
 from wrimnet.metrics.exclusion import camera_rule
-from wrimnet.metrics.query_expansion import expand_queries
+from wrimnet.metrics.query_expansion import expand_embeddings
 from wrimnet.metrics.ranking import (
     Labels,
     QueryScores,
@@ -26,7 +27,7 @@ from wrimnet.metrics.ranking import (
     rank_queries,
     summarise_scores,
 )
-from wrimnet.metrics.reranking import DistanceRows, rerank_blocks
+from wrimnet.metrics.reranking import rerank_blocks
 
 _BYTES_PER_DISTANCE = 32  # float64 similarities, a trial's copy of them, its masks
 _MOST_ROWS = 4096
@@ -97,13 +98,21 @@ def score_trials(
     labels = item_labels(items, scoring.device)
     changed = scoring.expansion is not None or scoring.reranking is not None
     blocks, rule = _changed_blocks if changed else _plain_blocks, camera_rule(protocol.camera_rule)
+    numbers: list[list[np.ndarray]] = [[] for _ in trials]
     scores: list[list[QueryScores]] = [[] for _ in trials]
-    for number, query_rows, gallery_rows, dist in blocks(tensor, trials, scoring):
-        queries, gallery = labels[query_rows], labels[gallery_rows]
-        scores[number].append(
-            rank_queries(dist, queries, gallery, rule=rule, unique_ids=protocol.unique_ids)
+    for trial, queries, dist in blocks(tensor, trials, scoring):
+        rows = (trials[trial].query_rows[queries], trials[trial].gallery_rows)
+        asked, gallery = (labels[torch.from_numpy(of).to(scoring.device)] for of in rows)
+        numbers[trial].append(queries)
+        scores[trial].append(
+            rank_queries(dist, asked, gallery, rule=rule, unique_ids=protocol.unique_ids)
         )
-    return [summarise_scores(concatenate_scores(chunks)) for chunks in scores]
+    return [_summary(*of_trial) for of_trial in zip(numbers, scores, strict=True)]
+
+
+def _summary(numbers: list[np.ndarray], chunks: list[QueryScores]) -> RankingMetrics:
+    """Averages in the order of the trial's queries, however they were dealt out to blocks."""
+    return summarise_scores(concatenate_scores(chunks)[np.argsort(np.concatenate(numbers))])
 
 
 def item_labels(items: Sequence[ImageItem], device: str = "cpu") -> Labels:
@@ -113,26 +122,39 @@ def item_labels(items: Sequence[ImageItem], device: str = "cpu") -> Labels:
     return Labels(pids, camids)
 
 
-_Block = tuple[int, Tensor, Tensor, Tensor]  # trial, query rows, gallery rows, distances
+_Block = tuple[int, np.ndarray, Tensor]  # trial, numbers of its queries, distances (Q, G)
 
 
 def _plain_blocks(
     embeddings: Tensor, trials: Sequence[Trial], scoring: Scoring
 ) -> Iterator[_Block]:
-    """One similarity block for all trials; a trial takes its rows and columns of it."""
-    query_rows = np.unique(np.concatenate([trial.query_rows for trial in trials]))
-    gallery_rows = np.unique(np.concatenate([trial.gallery_rows for trial in trials]))
-    gallery = embeddings[_on(embeddings, gallery_rows)]
-    step = _rows_per_block(len(gallery_rows), scoring.memory_gb)
-    for start in range(0, len(query_rows), step):
-        block_rows = query_rows[start : start + step]
-        dist = _negative_similarity(embeddings[_on(embeddings, block_rows)], gallery, scoring)
+    """One block of distances of distinct embeddings for all trials; each looks up its own."""
+    queries, query_place = _distinct(embeddings, [trial.query_rows for trial in trials])
+    gallery, gallery_place = _distinct(embeddings, [trial.gallery_rows for trial in trials])
+    step = max(TILE_ROWS, _rows_per_block(len(gallery), scoring) // TILE_ROWS * TILE_ROWS)
+    for start in range(0, len(queries), step):
+        dist = negative_products(queries[start : start + step], gallery)
         for number, trial in enumerate(trials):
-            rows = np.flatnonzero(np.isin(block_rows, trial.query_rows))
-            if rows.size:
-                columns = np.searchsorted(gallery_rows, trial.gallery_rows)
-                chosen = (_on(embeddings, of) for of in (block_rows[rows], trial.gallery_rows))
-                yield number, *chosen, _take(dist, rows, columns)
+            place = query_place[trial.query_rows] - start
+            inside = np.flatnonzero((place >= 0) & (place < step))
+            for chosen in np.split(inside, range(step, len(inside), step)):
+                if chosen.size:
+                    found = place[chosen], gallery_place[trial.gallery_rows]
+                    yield number, chosen, _looked_up(dist, *found)
+
+
+def _distinct(embeddings: Tensor, rows: list[np.ndarray]) -> tuple[Tensor, np.ndarray]:
+    """Distinct embeddings of these rows, (U, D), and the place of each row's among them, (N,)."""
+    used = np.unique(np.concatenate(rows))
+    first, place = distinct_rows(embeddings[torch.from_numpy(used)].cpu().numpy())
+    place_of_row = np.full(len(embeddings), -1)
+    place_of_row[used] = place
+    return embeddings[torch.from_numpy(used[first]).to(embeddings.device)], place_of_row
+
+
+def _looked_up(dist: Tensor, rows: np.ndarray, columns: np.ndarray) -> Tensor:
+    indices = (torch.from_numpy(index).to(dist.device) for index in (columns, rows))
+    return dist.index_select(1, next(indices)).index_select(0, next(indices))
 
 
 def _changed_blocks(
@@ -140,75 +162,41 @@ def _changed_blocks(
 ) -> Iterator[_Block]:
     """Expansion and re-ranking depend on the gallery, so each trial has its own distances."""
     for number, trial in enumerate(trials):
-        query_rows = _on(embeddings, trial.query_rows)
-        gallery_rows = _on(embeddings, trial.gallery_rows)
-        queries, gallery = embeddings[query_rows].double(), embeddings[gallery_rows].double()
-        step = _rows_per_block(len(queries) + len(gallery), scoring.memory_gb)
+        rows = torch.from_numpy(np.concatenate([trial.query_rows, trial.gallery_rows]))
+        images = embeddings[rows.to(embeddings.device)].double()
+        step, num_queries = _rows_per_block(len(images), scoring), len(trial.query_rows)
         if scoring.expansion is not None:
-            options = asdict(scoring.expansion)
-            queries, gallery = expand_queries(queries, gallery, **options, block_rows=step)
-        for rows, dist in _distance_blocks(queries, gallery, step, scoring):
-            yield number, query_rows[rows], gallery_rows, dist
+            options = {**asdict(scoring.expansion), "memory_gb": scoring.memory_gb / 2}
+            images = expand_embeddings(images, **options, block_rows=step)
+        for queries, dist in _distance_blocks(images, num_queries, step, scoring):
+            yield number, np.arange(queries.start, queries.stop), dist
 
 
 def _distance_blocks(
-    queries: Tensor, gallery: Tensor, step: int, scoring: Scoring
+    images: Tensor, num_queries: int, step: int, scoring: Scoring
 ) -> Iterator[tuple[slice, Tensor]]:
-    if scoring.reranking is not None:
-        for rows, dist in rerank_blocks(
-            _squared_distances(queries, gallery, scoring),
-            num_queries=len(queries),
-            num_gallery=len(gallery),
-            **asdict(scoring.reranking),
-            block_rows=step,
-        ):
-            yield rows, dist.to(queries.device)
+    """Distances (B, G) of blocks of queries, the first of the images (N, D), to the others."""
+    products = all_to_all(images, scoring.memory_gb / 2)
+    if scoring.reranking is None:
+        for start in range(0, num_queries, step):
+            queries = slice(start, min(start + step, num_queries))
+            yield queries, products(queries)[:, num_queries:]
         return
-    for start in range(0, len(queries), step):
-        rows = slice(start, start + step)
-        yield rows, _negative_similarity(queries[rows], gallery, scoring)
+    wide = images.cpu().numpy()
+    squares = torch.from_numpy((wide * wide).sum(1)).to(images.device)
+    for queries, dist in rerank_blocks(
+        lambda block: 2 * products(block) + squares[block, None] + squares,
+        num_queries=num_queries,
+        num_gallery=len(images) - num_queries,
+        block_rows=step,
+        **asdict(scoring.reranking),
+    ):
+        yield queries, dist.to(images.device)
 
 
-def _squared_distances(queries: Tensor, gallery: Tensor, scoring: Scoring) -> DistanceRows:
-    """Rows of the squared distances of all to all, (N, N): held where they fit, else recomputed."""
-    every = torch.cat((queries, gallery))
-    squares = torch.linalg.vecdot(every, every)
-
-    def rows(block: slice) -> Tensor:
-        dist = _negative_similarity(every[block], every, scoring)
-        return dist.mul_(2).add_(squares[block, None]).add_(squares)
-
-    if 8 * len(every) ** 2 > scoring.memory_gb * 1e9 / 2:
-        return rows
-    held = rows(slice(0, len(every)))
-    return lambda block: held[block]
-
-
-def _negative_similarity(queries: Tensor, gallery: Tensor, scoring: Scoring) -> Tensor:
-    """Distances (Q, G) = -queries gallery^T in float64, the gallery widened piece by piece."""
-    left = -queries.double()
-    dist = left.new_empty(len(queries), len(gallery))
-    step = max(1, int(scoring.memory_gb * 1e9 / 4 / (8 * gallery.shape[1])))
-    for start in range(0, len(gallery), step):
-        columns = slice(start, start + step)
-        dist[:, columns] = left @ gallery[columns].double().T
-    return dist
-
-
-def _rows_per_block(num_columns: int, memory_gb: float) -> int:
-    rows = int(memory_gb * 1e9 / 2 / (_BYTES_PER_DISTANCE * num_columns))
+def _rows_per_block(num_columns: int, scoring: Scoring) -> int:
+    rows = int(scoring.memory_gb * 1e9 / 2 / (_BYTES_PER_DISTANCE * num_columns))
     return min(_MOST_ROWS, max(1, rows))
-
-
-def _on(tensor: Tensor, rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(rows).to(tensor.device)
-
-
-def _take(dist: Tensor, rows: np.ndarray, columns: np.ndarray) -> Tensor:
-    """Some rows and columns; the columns first, which are fewer."""
-    if len(columns) != dist.shape[1] or (np.diff(columns) != 1).any():
-        dist = dist.index_select(1, _on(dist, columns))
-    return dist if len(rows) == len(dist) else dist[_on(dist, rows)]
 
 
 def _check(embeddings: np.ndarray, items: Sequence[ImageItem]) -> None:

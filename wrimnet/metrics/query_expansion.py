@@ -4,52 +4,70 @@ Source: Chum et al., "Total Recall", ICCV 2007, with the similarity weights of R
 (alpha query expansion), applied to queries and gallery alike, as FastReID does.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+
+from wrimnet.metrics.distances import DistanceRows, all_to_all, distinct_rows
+from wrimnet.metrics.reranking import nearest_neighbors
 
 
-def expand_queries(
-    queries: Tensor,
-    gallery: Tensor,
+def expand_embeddings(
+    embeddings: Tensor,
     *,
     neighbors: int,
     alpha: float,
     rounds: int,
     block_rows: int = 1024,
-) -> tuple[Tensor, Tensor]:
+    memory_gb: float = 2.0,
+) -> Tensor:
     """Replaces every embedding e_i by L2norm(sum over its k nearest j of max(s_ij, 0)^alpha e_j).
 
-    s is the cosine similarity and an embedding is its own nearest neighbour. Queries and gallery
-    are searched together.
+    s is the cosine similarity, and an embedding is among its own nearest; of equally similar ones
+    the first come first.
 
     Args:
-        queries: (Q, D).
-        gallery: (G, D).
-        neighbors: k, at most Q + G.
+        embeddings: (N, D), of queries and gallery together.
+        neighbors: k, at most N.
         alpha: exponent, at least 0.
         rounds: how often this is repeated.
-        block_rows: rows of the (Q + G, Q + G) similarity matrix held at once.
+        block_rows: rows of the (N, N) similarity matrix looked at together.
+        memory_gb: largest similarity matrix in memory, 10^9 bytes.
 
     Returns:
-        The new queries (Q, D) and gallery (G, D), of unit length.
+        The new embeddings (N, D), float64 of unit length; equal ones where they were equal.
 
     Raises:
         ValueError: neighbors, alpha or rounds are out of range.
     """
-    num_all = len(queries) + len(gallery)
+    num_all = len(embeddings)
     if not 1 <= neighbors <= num_all:
         raise ValueError(f"neighbors is {neighbors}, expected 1 to {num_all} (queries + gallery)")
     if alpha < 0 or rounds < 1:
         raise ValueError(f"alpha {alpha} and rounds {rounds}: expected alpha >= 0 and rounds >= 1")
-    embeddings = normalize(torch.cat((queries, gallery)), dim=1)
+    expanded = _unit_length(embeddings.cpu().double().numpy())
     for _ in range(rounds):
-        blocks = embeddings.split(block_rows)
-        embeddings = torch.cat([_expand(b, embeddings, neighbors, alpha) for b in blocks])
-    return embeddings[: len(queries)], embeddings[len(queries) :]
+        products = all_to_all(torch.from_numpy(expanded).to(embeddings.device), memory_gb)
+        first, place = distinct_rows(expanded)
+        nearest, similarity = _nearest(products, num_all, neighbors, block_rows)
+        weights = np.maximum(similarity[first], 0) ** alpha  # (U, k)
+        terms = (weights[:, n, None] * expanded[nearest[first, n]] for n in range(neighbors))
+        expanded = _unit_length(sum(terms))[place]
+    return torch.from_numpy(expanded).to(embeddings.device)
 
 
-def _expand(block: Tensor, embeddings: Tensor, neighbors: int, alpha: float) -> Tensor:
-    similarity, nearest = (block @ embeddings.T).topk(neighbors, dim=1)
-    weights = similarity.clamp_(min=0).pow_(alpha)  # (B, k)
-    return normalize((weights[:, :, None] * embeddings[nearest]).sum(1), dim=1)
+def _nearest(
+    products: DistanceRows, num_all: int, count: int, block_rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (N, k) and similarities (N, k) of the nearest, nearest first."""
+    found = []
+    for start in range(0, num_all, block_rows):
+        dist = products(slice(start, start + block_rows))
+        indices, _ = nearest_neighbors(dist, count)
+        found.append((indices.numpy(), -dist.cpu().gather(1, indices).numpy()))
+    indices, similarity = zip(*found, strict=True)
+    return np.concatenate(indices), np.concatenate(similarity)
+
+
+def _unit_length(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.sqrt((rows * rows).sum(1, keepdims=True)), 1e-12)

@@ -35,6 +35,10 @@ class QueryScores:
     average_precision: np.ndarray
     inverse_negative_penalty: np.ndarray
 
+    def __getitem__(self, rows: np.ndarray) -> "QueryScores":
+        columns = self.first_match, self.average_precision, self.inverse_negative_penalty
+        return QueryScores(*(column[rows] for column in columns))
+
 
 @dataclass(frozen=True)
 class RankingMetrics:

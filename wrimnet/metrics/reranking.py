@@ -16,11 +16,14 @@ neighbours runs on the CPU: one distance matrix gives one result on every device
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from wrimnet.metrics.distances import DistanceRows
 
 _NEIGHBOR_ROWS = 512
 
@@ -91,7 +94,6 @@ def _row_blocks(num_rows: int) -> list[slice]:
     return [slice(start, start + _NEIGHBOR_ROWS) for start in range(0, num_rows, _NEIGHBOR_ROWS)]
 
 
-DistanceRows = Callable[[slice], Tensor]
 _ROWS = 128  # of the sparse stages: their working set stays in the cache
 
 
@@ -136,7 +138,7 @@ def rerank_blocks(
         rows = slice(start, min(start + block_rows, num_queries))
         original = distances(rows)[:, num_queries:].cpu() / largest[rows, None]
         jaccard = _jaccard(expanded, inverted, rows, num_gallery)
-        yield rows, jaccard.mul_(1 - original_weight).add_(original, alpha=original_weight)
+        yield rows, jaccard * (1 - original_weight) + original * original_weight
 
 
 def rerank(dist: Tensor, num_queries: int, *, k1: int, k2: int, original_weight: float) -> Tensor:
@@ -186,7 +188,8 @@ def _encode(
         dist = distances(rows)
         pair = images[start:end] - rows.start, members[start:end]
         own.append(dist[tuple(index.to(dist.device) for index in pair)].cpu())
-    weights = torch.exp(-torch.cat(own) / largest[images])
+    # NumPy's exp: torch's rounds by the place in the array, which threads decide
+    weights = torch.from_numpy(np.exp((-torch.cat(own) / largest[images]).numpy()))
     total = torch.zeros_like(largest).index_add_(0, images, weights)
     indices, size = torch.stack((images, members)), (len(largest), len(largest))
     return torch.sparse_coo_tensor(
