@@ -3,7 +3,11 @@
 python tools/train_net.py --config-file configs/LLCM/wrim.yml
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --resume
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --eval-only MODEL.WEIGHTS FILE
+python tools/train_net.py --config-file configs/LLCM/wrim.yml --dry-run --gpu rtx3090 --gpu h100
 torchrun --nproc-per-node 4 tools/train_net.py --config-file configs/LLCM/wrim.yml
+
+--dry-run needs neither a GPU nor data: it takes the recipe through a step on a device that is not
+there and says what it costs, whether it fits and how fast a card could be at most.
 
 Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 a mistake or a fault,
 told in a sentence; 75 stopped by SIGTERM or SIGINT and saved at the end of the iteration: go on
@@ -28,6 +32,15 @@ def parse_arguments() -> Any:
     add_config_options(parser)
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--dry-run", action="store_true", help="count a step; train nothing")
+    parser.add_argument(
+        "--gpu",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --dry-run: rtx3090, a100, h100 ... or NAME=GB,BF16,TF32,GB/s of one's own "
+        "(TFLOP/s); may be given several times",
+    )
     parser.add_argument("--no-report", action="store_true", help="no report.html after training")
     parser.add_argument(
         "--num-gpus", type=int, default=1, help="processes on this machine, started by torchrun"
@@ -45,6 +58,10 @@ def main() -> int:
         return 0
     if not args.config_file:
         raise ValueError("--config-file is missing; for example configs/LLCM/wrim.yml")
+    if args.dry_run:
+        from dry_run.report import print_dry_run
+
+        return print_dry_run(args)
     cfg = setup_cfg(args.config_file, args.overlay, args.overrides)
     # heavy imports, not needed for errors and help
     from wrimnet.engine.distributed import launch, setup_process_group, to_be_launched

@@ -50,10 +50,15 @@ class CostCounter(TorchDispatchMode):
         """Runs the operator and notes its cost."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        count_flops = flop_registry.get(func.overloadpacket)
-        flops = count_flops(*args, **kwargs, out_val=result) if count_flops else 0
-        self.cost.operators.append((flops, _bytes_moved(func, args, kwargs, result)))
+        self.cost.operators.append(cost_of(func, args, kwargs, result))
         return result
+
+
+def cost_of(func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> tuple[int, int]:
+    """Returns the FLOP and bytes of an operator that has run."""
+    count_flops = flop_registry.get(func.overloadpacket)
+    flops = count_flops(*args, **kwargs, out_val=result) if count_flops else 0
+    return flops, _bytes_moved(func, args, kwargs, result)
 
 
 def _bytes_moved(func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> int:

@@ -1,0 +1,177 @@
+"""A recipe's step and evaluation on a GPU that is not there: what they cost and do wrong."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+import torch
+from fastreid.config import CfgNode
+from torch import Tensor, nn
+
+from benchmarks.counting import StepCost, cost_of
+from dry_run.fake_cuda import fake_cuda
+from dry_run.memory import LiveMemory
+from wrimnet.config import setup_cfg
+from wrimnet.data.build import build_dataset
+from wrimnet.engine.solver import build_optimizer
+from wrimnet.engine.step import TrainingStep, build_training_step, setup_pytorch
+from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.embedding import embed_parts, join_parts
+from wrimnet.registries import only_dataset
+
+
+@dataclass(kw_only=True)
+class DryRun:
+    """What was counted of a recipe; nothing was computed or measured."""
+
+    cfg: CfgNode
+    images: int  # of the training set
+    parameters: int
+    cost: StepCost  # of one training step
+    bytes_of: Counter[str]  # of that step, by operator
+    peak: dict[str, int]  # bytes by kind at the step's peak
+    faults: list[str]  # what a GPU would wait for, maps that are widened
+
+    @property
+    def iterations(self) -> int:
+        """Iterations per epoch."""
+        solver = self.cfg.SOLVER
+        return solver.ITERS_PER_EPOCH or self.images // solver.IMS_PER_BATCH
+
+
+class Record:
+    """Costs and memory of the operations of the device."""
+
+    def __init__(self) -> None:
+        self.memory = LiveMemory()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets the costs, not what is alive."""
+        self.cost, self.bytes_of = StepCost([]), Counter[str]()
+
+    def __call__(self, function: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
+        """Notes an operation."""
+        self.memory.note(result)
+        flops, num_bytes = cost_of(function, args, kwargs, result)
+        self.cost.operators.append((flops, num_bytes))
+        self.bytes_of[function.overloadpacket.__name__] += num_bytes
+
+
+def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -> DryRun:
+    """Takes a recipe through two steps, of which the second is counted, and an evaluation.
+
+    Raises:
+        ValueError, RuntimeError: what the recipe would raise on a GPU; no compiler.
+    """
+    record = Record()
+    with fake_cuda(record) as watch:
+        cfg = setup_cfg(config_file, overlays, [*options, "MODEL.DEVICE", "cuda"])
+        images, identities = training_size(cfg)
+        cfg = build_countable(cfg, identities)
+        setup_pytorch(cfg)
+        model = WRIMTrainer.build_model(cfg).train()
+        step = build_training_step(cfg, model, build_optimizer(cfg, model))
+        widened = watch_maps(model) if cfg.SOLVER.PRECISION == "bf16" else []
+        batch = build_batch(cfg)
+        step(batch)  # so that the optimizer's state is there
+        watch.reads.clear()
+        record.restart()
+        losses = step(batch)
+        counted = DryRun(
+            cfg=cfg,
+            images=images,
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            cost=record.cost,
+            bytes_of=record.bytes_of,
+            peak=record.memory.peak(_kinds(step)),
+            faults=[
+                *(f"read within the step: {read}" for read in watch.reads),
+                *_misplaced(model, losses),
+            ],
+        )
+        record.restart()  # what follows is not counted
+        embed(cfg, model)
+        counted.faults += [f"map in float32 or not channels-last: {name}" for name in widened]
+    return counted
+
+
+def training_size(cfg: CfgNode) -> tuple[int, int]:
+    """Images and identities published for training, else those on disk."""
+    published = (only_dataset(cfg.DATASETS.NAMES).expected_counts or {}).get("train", {})
+    if "images" in published and "identities" in published:
+        return published["images"], published["identities"]
+    found = build_dataset(cfg)
+    return len(found.train), found.num_train_pids
+
+
+def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
+    """Returns a copy that loads no weights, compiles nothing and has its classes."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = cfg.SOLVER.COMPILE = False
+    cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or identities
+    cfg.freeze()
+    return cfg
+
+
+def build_batch(cfg: CfgNode) -> dict[str, Any]:
+    """Builds a batch as the loader delivers it, without pixels."""
+    size, per_id = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
+    labels = torch.arange(size // (2 * per_id)).repeat_interleave(per_id).repeat(2)
+    return {
+        "images": torch.empty(size, *cfg.INPUT.SIZE_TRAIN, 3, dtype=torch.uint8, device="cuda"),
+        "targets": labels.to("cuda"),
+        "labels": labels,
+        "modality": torch.tensor([VISIBLE, INFRARED]).repeat_interleave(size // 2),
+        "iteration": 0,
+    }
+
+
+def watch_maps(model: nn.Module) -> list[str]:
+    """Returns a list that gets the modules whose maps are not bf16 and channels-last."""
+    found: list[str] = []
+
+    def check(name: str, output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim() == 4 and name not in found:
+            narrow = output.dtype == torch.bfloat16
+            if not narrow or not output.is_contiguous(memory_format=torch.channels_last):
+                found.append(name)
+
+    for name, module in getattr(model, "backbone", model).named_modules():
+        module.register_forward_hook(lambda module, inputs, output, name=name: check(name, output))
+    return found
+
+
+def embed(cfg: CfgNode, model: nn.Module) -> None:
+    """Embeds a batch of each modality, with its mirrored images."""
+    model.eval()
+    size = (cfg.TEST.IMS_PER_BATCH, *cfg.INPUT.SIZE_TEST, 3)
+    with torch.inference_mode():
+        for modality in (VISIBLE, INFRARED):
+            images = torch.empty(size, dtype=torch.uint8, device="cuda")
+            options = {"flip": True, "precision": cfg.SOLVER.PRECISION}
+            join_parts(embed_parts(model, images, modality, **options), model.embedding_parts)
+
+
+def _misplaced(model: nn.Module, losses: dict[str, Tensor]) -> list[str]:
+    tensors = dict(losses) | {
+        f"gradient of {name}": parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    return [f"not on the device: {name}" for name, one in tensors.items() if not one.is_cuda]
+
+
+def _kinds(step: TrainingStep) -> dict[str, list[Tensor]]:
+    parameters = list(step.model.parameters())
+    state = step.optimizer.state.values()
+    return {
+        "weights": [*parameters, *step.model.buffers()],
+        "gradients": [one.grad for one in parameters if one.grad is not None],
+        "optimizer": [one for of in state for one in of.values() if isinstance(one, Tensor)],
+    }
