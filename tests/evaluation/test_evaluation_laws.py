@@ -111,7 +111,10 @@ def test_two_hundred_sets_of_duplicates(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["regdb_t2v", *(pytest.param(n, marks=pytest.mark.slow) for n in PROTOCOLS if n != "regdb_t2v")],
+    [
+        "regdb_t2v",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in PROTOCOLS if n != "regdb_t2v"),
+    ],
 )
 def test_reranking_and_expansion_obey_the_same_laws(name):
     rerank = Reranking(k1=6, k2=3, original_weight=0.3)
