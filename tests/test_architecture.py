@@ -32,6 +32,7 @@ ALLOWED = {
     "modality": set(),
     "atomic_files": set(),
     "compat": set(),
+    "console": set(),
     "version": set(),
     "run_folder": {"atomic_files"},
     "tables": set(),
@@ -42,26 +43,26 @@ ALLOWED = {
     "metrics": {"modality"},
     "config": {"compat", "registries"},
     "modeling": {"modality", "layers", "losses", "compat", "config"},
-    "data": {"modality", "compat", "config", "registries"},
+    "data": {"modality", "compat", "config", "console", "registries"},
     "evaluation": {"modality", "data", "metrics", "compat", "registries", "run_folder", "tables"}
     | {"modeling", "version"},
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
-    | {"plugin", "registries", "run_folder"},
+    | {"console", "plugin", "registries", "run_folder"},
     # A trained model as something to call and to export; it knows no training.
     "inference": {"modality", "compat", "config", "data", "evaluation", "modeling"}
     | {"run_folder", "tables"},
     # A trained model looked at: figures and the report of a run; it knows no training either.
     "visualization": {"modality", "metrics", "compat", "config", "layers", "data", "evaluation"}
-    | {"modeling", "inference", "run_folder", "tables"},
+    | {"modeling", "inference", "run_folder", "tables", "console"},
     # Runs the tools as processes, reads what they wrote and draws it.
     "experiments": {"modality", "compat", "config", "data", "registries", "run_folder", "tables"}
-    | {"visualization", "command_line"},
+    | {"visualization", "command_line", "console"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # The methods that the field compares with: a plugin, named by no other layer.
     "peers": {"modality", "compat", "config", "registries", "layers", "losses", "data", "modeling"},
     # What the tools share: how options are spelt, and how a user's mistake is told.
-    "command_line": {"compat", "config", "run_folder"},
+    "command_line": {"compat", "config", "console", "run_folder"},
 }
 BOTTOM_ROW = {"modality", "losses", "layers", "metrics"}
 BOTTOM_ROW_PACKAGES = {"torch", "numpy", "wrimnet"}

@@ -20,6 +20,7 @@ from fastreid.config import CfgNode
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.setup import load_plugin
+from wrimnet.console import open_log
 from wrimnet.run_folder import CONFIG, FINAL
 
 _TOP_KEYS = {key.name for key in KEYS if "." not in key.name}
@@ -158,6 +159,7 @@ def run_tool(main: Callable[[], int]) -> None:
     ValueError, KeyError and OSError are raised for mistakes of the caller throughout the project,
     and their messages say what to do. ``--traceback`` on the command line shows the stack as well.
     """
+    open_log()
     try:
         code = main()
     except (ValueError, KeyError, OSError, FloatingPointError) as error:

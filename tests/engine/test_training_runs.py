@@ -78,7 +78,7 @@ def test_losses_of_a_line_are_means_over_its_period(data, trained, tmp_path):
 def test_log_names_epoch_losses_rate_speed_waiting_and_time_left(trained):
     lines = (trained / "log.txt").read_text().splitlines()
     line = next(line for line in lines if "iter 4/4" in line)
-    for part in ("epoch 1/2", "loss_cls ", "total_loss ", "lr 3.50e-05", "img/s", "data wait"):
+    for part in ("epoch 2/2", "loss ", ": cls ", " tri_aux ", "lr 3.5e-05", "img/s", "wait "):
         assert part in line
     assert "eta 0:00:00" in line
 

@@ -1,5 +1,6 @@
 """The main command as a user meets it: it trains, evaluates, and tells mistakes in a sentence."""
 
+import importlib.metadata
 import json
 import re
 import runpy
@@ -55,7 +56,7 @@ def test_training_and_evaluation_of_its_weights_print_the_same_numbers(data, tmp
     assert second.returncode == 0, second.stderr
     tables = [table_of(process.stdout) for process in (first, second)]
     assert tables[0] == tables[1]
-    assert len(tables[0]) > 4
+    assert len(tables[0]) == 2
     results = [
         json.loads((folder / "results.json").read_text())["results"]
         for folder in (trained, evaluation_folder(again))
@@ -64,9 +65,53 @@ def test_training_and_evaluation_of_its_weights_print_the_same_numbers(data, tmp
 
 
 def table_of(output):
-    """The rows of the last table that was printed."""
-    table = output.rpartition("results\n")[2]
-    return [line for line in table.splitlines() if line.startswith("|")]
+    """The rows of the table that was printed."""
+    return [line for line in output.splitlines() if line.startswith("llcm_")]
+
+
+def test_console_is_short_and_says_what_to_do_next(run, data, tmp_path):
+    """A head, a line per log period, a table, an end: the rest is in the log."""
+    out = tmp_path / "out"
+    code, _, trained = run("--config-file", CONFIG_FILE, "--no-report", *words(data, out))
+    assert code == 0
+    first, *warning, lines = split_head(trained)
+    assert max(map(len, trained.splitlines())) <= 160 + len(str(out))
+    assert [line.split()[0] for line in lines] == [
+        *("data", "model", "recipe", "output", "epoch", "epoch", "epoch", "evaluating"),
+        *("direction", "llcm_ir2vis", "llcm_vis2ir", "percent,", "epoch", "done", "next"),
+    ]
+    assert warning[0].startswith("warning: ") and trained.count("warning: ") == 1
+    assert len({line.index("lr ") for line in lines if line.startswith("epoch")}) == 1
+    installed = importlib.metadata.version("fastreid")
+    assert f"FastReID {installed}; cpu" in first and first.endswith("seed 0")
+    assert f"wrimnet.load({json.dumps(str(out))})" in lines[-1]
+    log = (out / "log.txt").read_text()
+    assert all(line in log for line in lines[:-1])
+    assert "called as" in log
+    assert not {"generated random seed", "fastreid 1.3"} & set(re.findall(r"[\w. ]+", log))
+    weights = ("MODEL.WEIGHTS", out / "model_final.pth")
+    arguments = ("--eval-only", *words(data, tmp_path / "again"), *weights)
+    _, _, evaluated = run("--config-file", CONFIG_FILE, *arguments)
+    *_, lines = split_head(evaluated)
+    assert [line.split()[0] for line in lines] == [
+        *("data", "model", "output", "direction", "llcm_ir2vis", "llcm_vis2ir", "percent,"),
+    ]
+
+
+def split_head(output):
+    """The first line, the lines of a warning, the rest from the data on."""
+    first, *lines = output.splitlines()
+    data = next(index for index, line in enumerate(lines) if line.startswith("data "))
+    return first, *lines[:data], lines[data:]
+
+
+def test_missing_dataset_is_told_first_and_leaves_nothing(run, tmp_path):
+    overrides = words(tmp_path / "nowhere", tmp_path / "out")
+    for option in ((), ("--eval-only",)):
+        code, stderr, out = run("--config-file", CONFIG_FILE, *option, *overrides)
+        assert (code, out) == (2, "")
+        assert f"looked for the folder {tmp_path / 'nowhere' / 'LLCM'}" in sentence_of(stderr)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_expected_results_decide_the_exit_code(run, data, tmp_path):

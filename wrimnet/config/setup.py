@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
@@ -147,6 +148,16 @@ def _is_hashed(key: Key | None, value: object) -> bool:
     if key is None or key.hashed == ALWAYS:
         return True
     return key.hashed == IF_SET and value != key.default
+
+
+def changed_keys(cfg: CfgNode) -> list[tuple[str, Any, Any]]:
+    """Lists name, value and default of the keys that shape a result and stand at another value."""
+    rows = [(key, get_key(cfg, key.name)) for key in sorted(all_keys(cfg)) if key.hashed != NEVER]
+    return [
+        (key.name, value, key.default)
+        for key, value in rows
+        if json.dumps(value, default=list) != json.dumps(key.default, default=list)
+    ]
 
 
 def describe_keys(keys: Sequence[Key] = KEYS) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from wrimnet.console import tell
 from wrimnet.data.cache_file import (
     CacheFile,
     CacheKey,
@@ -82,7 +83,7 @@ def _build(
     path: Path, key: CacheKey, items: Sequence[ImageItem], num_processes: int, timeout: float
 ) -> CacheFile:
     outdated = _report_outdated(path, key)
-    logger.info("building the image cache %s: %d images, %.2f GB", path, key.count, gigabytes(key))
+    tell(f"cache    building {path}: {key.count} images, {gigabytes(key):.2f} GB")
     build_cache_file(path, key, items, num_processes=num_processes, timeout=timeout)
     for other in outdated:
         other.unlink(missing_ok=True)

@@ -3,8 +3,9 @@
 import datetime
 import logging
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
@@ -15,13 +16,16 @@ import torch
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventWriter, TensorboardXWriter, get_event_storage
+from tqdm import tqdm
 
+from wrimnet.console import tell
 from wrimnet.engine.distributed import Agreement
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _logger = logging.getLogger("fastreid.wrimnet.signals")
+_progress_logger = logging.getLogger("fastreid.wrimnet.progress")
 
 
 class StopRequest:
@@ -83,44 +87,67 @@ class StopRequest:
 
 
 class ProgressPrinter(EventWriter):
-    """Logs epoch, iteration, losses, learning rate, images/s, data wait, ETA and memory.
+    """Tells one aligned line per log period; on a terminal a bar instead, and the line to the log.
 
     Args:
+        start_iter: iterations that are done already.
         max_iter: iterations of the run.
         iters_per_epoch: iterations of an epoch.
     """
 
-    def __init__(self, max_iter: int, iters_per_epoch: int) -> None:
-        self._logger = logging.getLogger("fastreid.wrimnet.progress")
+    def __init__(self, start_iter: int, max_iter: int, iters_per_epoch: int) -> None:
         self._max_iter = max_iter
         self._iters_per_epoch = iters_per_epoch
+        # without a terminal it is silent, and ``disable`` says so
+        self._bar = tqdm(
+            desc="training",
+            total=max_iter,
+            initial=start_iter,
+            unit=" it",
+            disable=None,
+            file=sys.stdout,
+            dynamic_ncols=True,
+        )
 
     def write(self) -> None:
-        """Logs the newest values of the event storage."""
+        """Shows the newest values of the event storage."""
         storage = get_event_storage()
         latest = {name: value for name, (value, _) in storage.latest().items()}
-        done = storage.iter + 1
-        losses = [f"{n} {v:.4g}" for n, v in latest.items() if "loss" in n and "/" not in n]
-        left = int(latest["time"] * (self._max_iter - done))
-        self._logger.info(
-            "epoch %d/%d  iter %d/%d  %s  lr %.2e  %.1f img/s  data wait %.1f%%  eta %s%s",
-            storage.iter // self._iters_per_epoch,
-            self._max_iter // self._iters_per_epoch,
-            done,
-            self._max_iter,
-            "  ".join(losses),
-            latest["lr"],
-            latest["images_per_second"],
-            100 * latest["data_time"] / latest["time"],
-            datetime.timedelta(seconds=left),
-            _memory(),
+        line = self._line(storage.iter, latest)
+        if self._bar.disable:
+            tell(line)
+            return
+        _progress_logger.info(line)
+        self._bar.set_postfix_str(f"loss {latest['total_loss']:.3f}", refresh=False)
+        self._bar.update(storage.iter + 1 - self._bar.n)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._bar.close()
+
+    def _line(self, iteration: int, latest: Mapping[str, float]) -> str:
+        terms = [
+            f"{name.removeprefix('loss_')} {value:5.3f}"
+            for name, value in latest.items()
+            if name.startswith("loss_")
+        ]
+        epoch = iteration // self._iters_per_epoch + 1
+        epochs = self._max_iter // self._iters_per_epoch
+        left = int(latest["time"] * (self._max_iter - iteration - 1))
+        return (
+            f"epoch {epoch:{len(str(epochs))}}/{epochs}  "
+            f"iter {iteration + 1:{len(str(self._max_iter))}}/{self._max_iter}  "
+            f"loss {latest['total_loss']:6.3f}: {' '.join(terms)}  lr {latest['lr']:.1e}  "
+            f"{latest['images_per_second']:4.0f} img/s  "
+            f"wait {latest['data_time'] / latest['time']:3.0%}  "
+            f"eta {datetime.timedelta(seconds=left)}{_memory()}"
         )
 
 
 def _memory() -> str:
     if not torch.cuda.is_available():
         return ""
-    return f"  memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
+    return f"  {torch.cuda.max_memory_allocated() / 1e9:.1f} GB"
 
 
 class FlushedTensorboardWriter(TensorboardXWriter):

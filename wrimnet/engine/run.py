@@ -4,27 +4,39 @@ import argparse
 import hashlib
 import logging
 import os
+import shlex
+import sys
+import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import wrimnet.compat  # noqa: F401
 
-import torch
 from fastreid.config import CfgNode
-from fastreid.engine import default_setup
 from fastreid.utils import comm
 
 from wrimnet.config import check_batch, config_hash
-from wrimnet.data.build import build_number
+from wrimnet.console import open_log, tell
+from wrimnet.data.build import build_dataset_folder, build_number
+from wrimnet.data.datasets.layout import require_folder, stop
 from wrimnet.data.protocols import dataset_protocols
 from wrimnet.engine.checkpointing import CheckpointStore, seed_everything
 from wrimnet.engine.data_parallel import build_shared_model
 from wrimnet.engine.distributed import main_process_first, was_restarted
+from wrimnet.engine.head import (
+    build_data_line,
+    build_first_line,
+    build_model_line,
+    build_output_line,
+    build_recipe_line,
+    build_start,
+)
 from wrimnet.engine.hooks import StopRequest
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.galleries import check_draw
-from wrimnet.evaluation.provenance import file_sha256
+from wrimnet.evaluation.provenance import describe_environment, file_sha256
 from wrimnet.evaluation.results import (
     EvaluationReport,
     check_entry,
@@ -34,7 +46,7 @@ from wrimnet.evaluation.results import (
 from wrimnet.modeling.trained_model import build_trained_model, build_without_pretrained
 from wrimnet.modeling.weights import read_checkpoint
 from wrimnet.registries import only_dataset
-from wrimnet.run_folder import EVALUATIONS, TRACES, read_results
+from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, LOG, TRACES, read_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
 
@@ -50,6 +62,11 @@ def check_run(cfg: CfgNode, *, resume: bool) -> None:
     check_output_dir(cfg, resume=resume)
     if not (resume and CheckpointStore(cfg.OUTPUT_DIR).has_checkpoint()):
         check_start(cfg)
+
+
+def check_dataset(cfg: CfgNode) -> None:
+    """Raises FileNotFoundError, before anything is written, if the dataset's folder is missing."""
+    require_folder(str(build_dataset_folder(cfg)), stop)
 
 
 def check_protocols(cfg: CfgNode) -> None:
@@ -146,33 +163,58 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
     resume = was_restarted() or args.resume
     with main_process_first():
         if comm.is_main_process():
+            check_dataset(cfg)
             check_run(cfg, resume=resume)
+    began = time.monotonic()
     with StopRequest(comm.get_world_size()) as request:
-        setup_run(cfg, args)
+        setup_run(cfg)
         trainer = build_trainer(cfg, resume=resume, request=request)
         trainer.resume_or_load(resume)
+        tell_start(trainer, cfg, args)
         report = trainer.train()
         if report is None:
-            _logger.info("nothing left to train")
+            tell("nothing left to train")
             return check_metrics(cfg, mean_metrics(read_results(build_output_dir(cfg))))
+        tell_end(time.monotonic() - began, trainer.best)
         return check_results(cfg, report)
+
+
+def tell_start(trainer: WRIMTrainer, cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Tells the rest of the head: what needs the data and the model."""
+    tell(build_data_line(cfg, trainer.data_loader.dataset.items, "train on"))
+    tell(build_model_line(cfg, trainer.model, build_start(cfg, trainer.start_iter)))
+    tell(build_recipe_line(cfg, args, trainer.iters_per_epoch))
+    tell(build_output_line(cfg))
+
+
+def tell_end(seconds: float, best: Mapping[str, float]) -> None:
+    """Tells how long it took, and which evaluation was the best so far."""
+    tell(
+        f"done     in {timedelta(seconds=round(seconds))}; best mAP so far "
+        f"{100 * best['value']:.2f} after iteration {best['iteration']}: {BEST}, chosen on the "
+        "test set"
+    )
 
 
 def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     """Evaluates MODEL.WEIGHTS in a folder of its own; returns as :func:`train`."""
+    check_dataset(cfg)
     check_protocols(cfg)
     weights = check_weights(cfg)
     cfg = build_evaluation_cfg(cfg)
     if comm.is_main_process():
         check_writable(build_output_dir(cfg))
-    setup_run(cfg, args)
+    setup_run(cfg)
     model = build_shared_model(cfg, build_trained_model(cfg))
-    report = WRIMTrainer.test(cfg, model, weights)
+    evaluator = WRIMTrainer.build_evaluator(cfg)
+    tell(build_data_line(cfg, evaluator.items, "test on"))
+    tell(build_model_line(cfg, model, f"weights {weights}"))
+    tell(build_output_line(cfg))
+    report = evaluator.run(model.eval(), weights)
+    tell(f"{report.summary()}\n{report.measured()}")
     if comm.is_main_process():
         report.write(build_output_dir(cfg))
-    code = check_results(cfg, report)
-    _logger.info("results of this evaluation: %s", build_output_dir(cfg))
-    return code
+    return check_results(cfg, report)
 
 
 def build_evaluation_cfg(cfg: CfgNode) -> CfgNode:
@@ -203,34 +245,17 @@ def build_trainer(cfg: CfgNode, *, resume: bool, request: StopRequest | None = N
     return WRIMTrainer(build_without_pretrained(cfg) if has_weights else cfg, request)
 
 
-def setup_run(cfg: CfgNode, args: argparse.Namespace) -> None:
+def setup_run(cfg: CfgNode) -> None:
     """Opens the log, dumps the configuration, seeds the generators, sets PyTorch's switches."""
-    if comm.is_main_process():
-        default_setup(cfg, args)
-    else:
-        setup_log_of_rank(comm.get_rank())
-    setup_data_log()
+    folder, main = Path(cfg.OUTPUT_DIR), comm.is_main_process()
+    open_log(folder / LOG if main else None, comm.get_rank())
+    if main:
+        (folder / CONFIG).write_text(cfg.dump())
+        _logger.info("called as %s", shlex.join(sys.argv))
+        _logger.info("environment %s", describe_environment(cfg.MODEL.DEVICE))
     seed_everything(cfg.SEED)
     setup_pytorch(cfg)
-    reason = "" if torch.cuda.is_available() else " (no CUDA device found)"
-    _logger.info("device %s%s, precision %s", cfg.MODEL.DEVICE, reason, cfg.SOLVER.PRECISION)
-
-
-def setup_log_of_rank(rank: int) -> None:
-    """Sends warnings and errors of a process that is not the main one to stderr."""
-    log = logging.getLogger("fastreid")
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter(f"[rank {rank}] %(name)s %(levelname)s: %(message)s"))
-    log.addHandler(handler)
-    log.propagate = False
-
-
-def setup_data_log() -> None:
-    """Lets the data layer, which knows no FastReID, write to the log that FastReID opened."""
-    data_log = logging.getLogger("wrimnet")
-    data_log.handlers = logging.getLogger("fastreid").handlers
-    data_log.setLevel(logging.INFO)
+    tell(build_first_line(cfg))
 
 
 def check_weights(cfg: CfgNode) -> str:
@@ -267,7 +292,6 @@ def check_results(cfg: CfgNode, report: EvaluationReport) -> int:
     """Logs the results; returns 1 if they are not those of TEST.EXPECTED_RESULTS, else 0."""
     for line in report.lines():
         _logger.info(line)
-    _logger.info("results\n%s", report.markdown())
     return check_metrics(cfg, report.metrics)
 
 

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
 from wrimnet.config import check_num_classes, config_hash
+from wrimnet.console import tell
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import (
@@ -150,7 +151,7 @@ class WRIMTrainer(DefaultTrainer):
         if not comm.is_main_process():
             return []
         return [
-            ProgressPrinter(self.max_iter, self.iters_per_epoch),
+            ProgressPrinter(self.start_iter, self.max_iter, self.iters_per_epoch),
             JSONWriter(str(self.output_dir / METRICS)),
             FlushedTensorboardWriter(str(self.output_dir), purge_step=self.start_iter),
         ]
@@ -213,7 +214,7 @@ class WRIMTrainer(DefaultTrainer):
         self.progress.check_finite()
         share_statistics(self.model)
         self.progress.stop_clock()
-        _logger.info("evaluating after iteration %d", self.iter)
+        tell(f"evaluating after epoch {self.epoch + 1}")
         weights = None
         if final:
             weights = str(self.checkpoints.save_weights(FINAL, self.weights_state()))
@@ -221,11 +222,12 @@ class WRIMTrainer(DefaultTrainer):
             self._evaluator = self._build_evaluator()
         report = self._evaluator.run(self.model.eval(), weights)
         self.model.train()
+        tell(report.summary() if self.last_report else f"{report.summary()}\n{report.measured()}")
         self.last_report = report
         for protocol, metrics in report.metrics.items():
             scalars = {f"{protocol}/{metric}": value for metric, value in metrics.items()}
             self.storage.put_scalars(smoothing_hint=False, **scalars)
-        _logger.info("evaluation after epoch %d\n%s", self.epoch, report.markdown())
+        _logger.info("evaluation after epoch %d\n%s", self.epoch + 1, report.markdown())
         if final and comm.is_main_process():
             report.write(self.output_dir)
         self._keep_best(report)

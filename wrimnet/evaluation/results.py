@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from tabulate import tabulate
 
 from wrimnet.data.protocols import Protocol, all_protocols
 from wrimnet.metrics.ranking import RankingMetrics
@@ -103,6 +104,21 @@ class EvaluationReport:
         results = [result.entry() for result in self.results]
         return {"description": self.description, "results": results}
 
+    def summary(self) -> str:
+        """The whole embedding's numbers in percent, aligned."""
+        header = ("", "direction", "queries", "unmatched", *METRIC_NAMES)
+        rows = [_summary_row(result) for result in self._whole()]
+        alignment = ("left", "left", *("right",) * (len(header) - 2))
+        return tabulate(rows, header, "plain", disable_numparse=True, colalign=alignment)
+
+    def measured(self) -> str:
+        """How these numbers were measured, each way once."""
+        lines = dict.fromkeys(f"percent, {_way(result)}" for result in self._whole())
+        return "\n".join(lines)
+
+    def _whole(self) -> list[dict[str, Any]]:
+        return [result.entry() for result in self.results if result.whole]
+
     def markdown(self) -> str:
         """A table in percent for each kind of protocol, the whole embedding first."""
         return "\n\n".join(
@@ -170,13 +186,24 @@ def _result_row(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _protocol_line(result: Mapping[str, Any]) -> str:
     queries, skipped = result["queries"], max(result["queries_skipped"])
+    return (
+        f"{result['protocol']}: {result['direction']}, {_way(result)}, {_one_or_range(queries)} "
+        f"queries, at most {skipped} without a match. Percent, mean ± standard deviation."
+    )
+
+
+def _way(result: Mapping[str, Any]) -> str:
+    """How the trials were made."""
     draw = f"gallery draw {result['draw']}, {result['shots']} per identity and camera, "
     return (
-        f"{result['protocol']}: {result['direction']}, {draw if result['draw'] else ''}"
-        f"{result['num_trials']} trials, camera rule {result['camera_rule']}, CMC counts "
-        f"{result['cmc']}, {_one_or_range(queries)} queries, at most {skipped} without a match. "
-        "Percent, mean ± standard deviation."
+        f"{draw if result['draw'] else ''}{result['num_trials']} trials, camera rule "
+        f"{result['camera_rule']}, CMC counts {result['cmc']}"
     )
+
+
+def _summary_row(result: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = [_one_or_range(result[name]) for name in ("queries", "queries_skipped")]
+    return (result["protocol"], result["direction"], *counts, *_percent(result))
 
 
 def _named_metrics(mean: Mapping[str, Any]) -> dict[str, float]:

@@ -13,8 +13,9 @@ from fastreid.config import CfgNode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wrimnet.config import config_hash, setup_cfg
-from wrimnet.config.setup import all_keys
+from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
+from wrimnet.console import tell
 from wrimnet.evaluation.provenance import describe_environment
 from wrimnet.evaluation.results import ResultTable, result_tables
 from wrimnet.run_folder import (
@@ -32,7 +33,6 @@ from wrimnet.run_folder import (
 from wrimnet.visualization.figures import write_figures
 from wrimnet.visualization.subject import build_subject
 
-_OF_THIS_MACHINE = {"OUTPUT_DIR", "MODEL.DEVICE", "MODEL.WEIGHTS"}
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 170, 52, 10, 24, 24
 
 _logger = logging.getLogger("fastreid.wrimnet.report")
@@ -66,7 +66,7 @@ def report_training(cfg: CfgNode) -> None:
     try:
         read_results(run)
         write_json(run / ENVIRONMENT, describe_environment(device))
-        _logger.info("report: %s", write_report(run))
+        tell(f"report   {write_report(run)}")
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         _logger.warning("no report of this run (%s); training itself is complete", error)
 
@@ -101,7 +101,9 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
         results=result_tables(content),
         curves=group_curves(read_metrics(run)),
         figures=figures,
-        changed_keys=changed_keys(cfg),
+        changed_keys=[
+            (name, _plain(value), _plain(default)) for name, value, default in changed_keys(cfg)
+        ],
         keys=[(key.name, _plain(get_key(cfg, key.name))) for key in all_keys(cfg)],
         environment=[(name, str(value)) for name, value in facts.items()],
     )
@@ -192,16 +194,6 @@ def group_curves(
             group = "Losses" if loss else "Test metrics" if "/" in name else "Speed and rate"
             groups[group][name] = tuple(map(list, zip(*found, strict=True)))
     return {name: curves for name, curves in groups.items() if curves}
-
-
-def changed_keys(cfg: CfgNode) -> list[tuple[str, str, str]]:
-    """Lists key, value and default of what a configuration changes."""
-    return [
-        (key.name, _plain(get_key(cfg, key.name)), _plain(key.default))
-        for key in sorted(all_keys(cfg))
-        if key.name not in _OF_THIS_MACHINE
-        and _plain(get_key(cfg, key.name)) != _plain(key.default)
-    ]
 
 
 def _plain(value: Any) -> str:
