@@ -22,8 +22,10 @@ from synthetic.generate import generate
 from synthetic.plan import Request
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
+from wrimnet.console import tell
 from wrimnet.data.build import build_dataset
 from wrimnet.data.items import ImageItem
+from wrimnet.engine.head import build_next_line
 from wrimnet.engine.run import train
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
@@ -46,13 +48,16 @@ def main() -> int:
     generate_dataset(Path(cfg.DATASETS.ROOT))
     train(cfg, argparse.Namespace(resume=True, config_file=CONFIG_FILE))
     report_training(cfg)
-    return show_results(cfg)
+    code = show_results(cfg)
+    tell(build_next_line(cfg))
+    return code
 
 
 def show_results(cfg: CfgNode) -> int:
     """Prints the table, saves the picture, compares with chance."""
     dataset = build_dataset(cfg)
     evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
+    tell("measuring an untrained network and 100 random embeddings, for comparison")
     torch.manual_seed(cfg.SEED)
     model = build_model(build_without_pretrained(cfg)).eval()
     untrained = evaluator.run(model).metrics
@@ -67,7 +72,7 @@ def show_results(cfg: CfgNode) -> int:
     title = f"{len({item.pid for item in dataset.test})} generated test identities, percent"
     print(f"\n{markdown(metric_table(title, '', rows))}")
     picture = save_ranked_lists(evaluator, model, dataset.test, Path(cfg.OUTPUT_DIR))
-    print(f"ranked results: {picture}\nreport, results, weights, log: {cfg.OUTPUT_DIR}")
+    print(f"ranked results: {picture}")
     return check_learnt(trained, chance, loss_ratio(cfg))
 
 

@@ -27,7 +27,7 @@ def main() -> int:
     args = parse(parser)
     notes = args.notes.read_text(encoding="utf-8") if args.notes else ""
     report = report_folders(args.runs, tables=args.table, command=called_as(), notes=notes)
-    print(report.markdown())
+    print(report.for_console())
     for path in report.write(args.out or args.runs[0] / "report"):
         print(path)
     return 0

@@ -35,7 +35,7 @@ def main() -> int:
     tables = list(TABLES) if args.table == "all" else [args.table]
     folders = [run.folder for run in runs]
     report = report_folders(folders, tables=tables, command=called_as())
-    print(report.markdown())
+    print(report.for_console())
     for path in report.write(setting.folder / f"report_{args.table}"):
         print(path)
     return code

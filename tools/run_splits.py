@@ -19,7 +19,7 @@ from wrimnet.experiments.command import (
 from wrimnet.experiments.plans import plan_splits
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.split_report import split_table
-from wrimnet.tables import comma_separated, latex, markdown
+from wrimnet.tables import comma_separated, for_console, latex, markdown
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
         return code
     splits = [run.about["split"] for run in runs]
     table = split_table(read_records([run.folder for run in runs]), splits)
-    print(markdown(table))
+    print(for_console(table))
     for suffix, write in (("md", markdown), ("tex", latex), ("csv", comma_separated)):
         path = setting.folder / f"splits.{suffix}"
         path.write_text(write(table), encoding="utf-8")

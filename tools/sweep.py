@@ -24,7 +24,7 @@ from wrimnet.experiments.plans import FIGURE_S1, ExperimentRun, Setting, path_wo
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.row_report import make_sweep, sweep_table
 from wrimnet.experiments.sweep_figure import draw_sweeps
-from wrimnet.tables import markdown
+from wrimnet.tables import for_console
 from wrimnet.visualization.drawing import import_matplotlib, save_figure
 
 
@@ -62,7 +62,7 @@ def show(args: Any, setting: Setting, runs: dict[str, list[ExperimentRun]]) -> i
     folders = {key: [run.folder for run in own] for key, own in runs.items()}
     sweeps = [(key, make_sweep(key, read_records(places))) for key, places in folders.items()]
     for _, report in sweeps:
-        print(markdown(sweep_table(report)))
+        print(for_console(sweep_table(report)))
     name = f"figure_{args.figure}" if args.figure else f"sweep_{path_word(args.key)}"
     word = "seed" if len(args.seeds) == 1 else "seeds"
     title = f"{setting.dataset}, {word} {', '.join(map(str, args.seeds))}"

@@ -36,6 +36,22 @@ def markdown_rows(
     return tabulate(rows, header, "pipe", disable_numparse=True, colalign=alignment)
 
 
+def for_console(table: Table, width: int = 160) -> str:
+    """Writes a table in blocks of columns that fit, the first column in each."""
+    columns = list(zip(table.header, *table.rows, strict=True))
+    sizes = [max(map(len, column)) + 3 for column in columns]  # with "| " and a space
+    blocks: list[list[int]] = [[0]]
+    for index in range(1, len(columns)):
+        if sum(sizes[i] for i in blocks[-1]) + sizes[index] >= width and len(blocks[-1]) > 1:
+            blocks.append([0])
+        blocks[-1].append(index)
+    texts = []
+    for block in blocks:
+        header, *rows = zip(*(columns[index] for index in block), strict=True)
+        texts.append(markdown_rows(header, rows))
+    return "\n\n".join([table.title, *texts, *table.notes])
+
+
 def latex(table: Table) -> str:
     """Writes a table for LaTeX with the package booktabs."""
     alignment = ("left", *("right" for _ in table.header[1:]))

@@ -12,8 +12,19 @@ from pathlib import Path
 import pytest
 from fake_runs import PROJECT, write_fake_train
 
+from wrimnet.console import open_log
 from wrimnet.experiments.plans import ExperimentRun, is_done, read_record
-from wrimnet.experiments.run_queue import make_slots, visible_gpus, work_through_queue
+from wrimnet.experiments.run_queue import (
+    AlikeFailuresError,
+    make_slots,
+    visible_gpus,
+    work_through_queue,
+)
+
+
+@pytest.fixture(autouse=True)
+def console():
+    open_log()
 
 
 def make_run(root, name, config="abc"):
@@ -53,10 +64,31 @@ def test_failing_run_is_survived_reported_and_tried_again(tmp_path, capsys):
         "c": "ended without complete results",
     }
     assert "out of luck" in failures["b"].log.read_text()
-    assert "b FAILED: exit code 1: out of luck" in capsys.readouterr().out
+    assert "b failed\n" in capsys.readouterr().out
     write_fake_train(tmp_path / "tool")
     assert work(runs, command) == []
     assert [len(calls(run)) for run in runs] == [1, 2, 2, 1]
+
+
+def test_two_first_failures_alike_stop_the_others(tmp_path):
+    command = write_fake_train(tmp_path / "tool", fail=["/a", "/b"])
+    runs = [make_run(tmp_path, name) for name in ("a", "b", "c", "d")]
+    with pytest.raises(AlikeFailuresError, match="first 2 runs failed alike") as error:
+        work(runs, command, jobs=1)
+    assert [failure.run.name for failure in error.value.failures] == ["a", "b"]
+    assert calls(runs[3]) == []
+    write_fake_train(tmp_path / "tool", fail=["/c", "/d"])
+    assert len(work(runs, command, jobs=1)) == 2  # after a success both are a run's own fault
+
+
+def test_finished_run_keeps_its_newest_checkpoint(tmp_path):
+    command = write_fake_train(tmp_path / "tool")
+    run = make_run(tmp_path, "a")
+    run.folder.mkdir()
+    for number in (1, 2, 3):
+        (run.folder / f"checkpoint_{number:08d}.pth").write_bytes(b"")
+    assert work([run], command) == []
+    assert [path.name for path in run.folder.glob("*.pth")] == ["checkpoint_00000003.pth"]
 
 
 def wait_for(condition, seconds=300.0):

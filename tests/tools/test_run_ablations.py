@@ -8,6 +8,9 @@ import sys
 
 import pytest
 from fake_runs import COST, PROJECT, write_fake_train
+from trees import make_llcm_tree, make_regdb_tree
+
+from wrimnet.console import open_log
 
 DEVICE = ("MODEL.DEVICE", "cpu")
 MEASURE = f"""
@@ -25,6 +28,9 @@ def project(tmp_path, monkeypatch):
     write_fake_train(tmp_path / "tools")
     (tmp_path / "tools" / "measure_cost.py").write_text(MEASURE)
     monkeypatch.chdir(tmp_path)
+    make_llcm_tree(tmp_path / "datasets")
+    make_regdb_tree(tmp_path / "datasets")
+    open_log()
     return tmp_path
 
 
@@ -50,7 +56,9 @@ def count_calls(project):
 def test_table_in_one_command_and_nothing_twice(project, monkeypatch, capsys):
     words = ("--dataset", "LLCM", "--table", "S3", "--seeds", "0", "1", "--jobs", "2", *DEVICE)
     assert call("run_ablations", project, monkeypatch, *words) == 0
-    text = squeezed(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 160 and len(printed.splitlines()) <= 60
+    text = squeezed(printed)
     assert "| multiply, no sigmoid | 2 | 30.00 ± 0.00 |" in text
     assert "| 56.08 | 62.98 | — | — | — |" not in text  # costs were measured
     folder = project / "logs/experiments/LLCM"
@@ -83,6 +91,22 @@ def test_failing_row_is_told_and_the_table_has_its_dash(project, monkeypatch, ca
     assert "s3_add/seed0/console.log" in printed.err
     assert "| add | — |" in squeezed(printed.out)
     assert "Not finished: s3_add/seed0" in printed.out
+
+
+def test_missing_dataset_is_told_before_anything_starts(project, monkeypatch):
+    shutil.rmtree(project / "datasets" / "LLCM")
+    with pytest.raises(FileNotFoundError, match=r"looked for the folder datasets.LLCM"):
+        call("run_ablations", project, monkeypatch, "--dataset", "LLCM", "--table", "S3", *DEVICE)
+    assert not (project / "logs").exists()
+
+
+def test_reason_of_failures_alike_is_named_once(project, monkeypatch, capsys):
+    write_fake_train(project / "tools", fail=["s3_"])
+    words = ("--dataset", "LLCM", "--table", "S3", *DEVICE)
+    assert call("run_ablations", project, monkeypatch, *words) == 1
+    told = capsys.readouterr().err
+    assert "FAILED s3_multiply/seed0, s3_add/seed0: exit code 1: out of luck" in told
+    assert told.count("out of luck") == 1 and "the others are not tried" in told
 
 
 def test_settings_changed_in_between_are_refused(project, monkeypatch):

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from wrimnet.command_line import add_config_options, add_several, called_as, seen_from_here
-from wrimnet.data.build import build_dataset_folder
-from wrimnet.experiments.plans import ExperimentRun, Setting
+from wrimnet.config import setup_cfg
+from wrimnet.data.build import build_dataset, build_dataset_folder
+from wrimnet.experiments.plans import ExperimentRun, Setting, is_done
 from wrimnet.experiments.run_queue import (
+    AlikeFailuresError,
     Failure,
     Slot,
     make_slots,
@@ -35,6 +37,7 @@ def add_experiment_options(parser: Any, *, dataset: str | None = None) -> None:
     parser.add_argument("--jobs", type=int, help="runs at once; default: one per GPU, on CPU one")
     parser.add_argument("--threads", type=int, help="CPU threads of a run; default: cores / jobs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs")
+    parser.add_argument("--report", action="store_true", help="figures and a report of each run")
 
 
 def make_setting(args: Any, place: str) -> Setting:
@@ -94,14 +97,32 @@ def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> in
     gpus = visible_gpus(torch.cuda.device_count()) if args.gpus is None else args.gpus
     slots = make_slots(gpus, args.jobs, args.threads)
     train = (sys.executable, str(PROJECT / "tools" / "train_net.py"))
+    _check_data(runs)
     try:
-        failures = work_through_queue(runs, command=train, slots=slots)
+        failures = work_through_queue(
+            runs, command=train if args.report else (*train, "--no-report"), slots=slots
+        )
         if costs:
             _measure_costs(runs, PROJECT / "tools" / "measure_cost.py", slots[0])
     except KeyboardInterrupt:
         print("interrupted; the same call goes on from here", file=sys.stderr)
         return INTERRUPTED
+    except AlikeFailuresError as error:
+        print(error, file=sys.stderr)
+        failures = error.failures
     return _tell_failures(failures)
+
+
+def _check_data(runs: Sequence[ExperimentRun]) -> None:
+    """Reads the dataset once, so that what is missing is told before anything starts.
+
+    Raises:
+        FileNotFoundError, ValueError: of the dataset.
+    """
+    waiting = [run.about for run in runs if not is_done(run)]
+    if waiting:
+        first = waiting[0]
+        build_dataset(setup_cfg(first["config_file"], first["overlays"], first["options"]))
 
 
 def _measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> None:
@@ -122,9 +143,11 @@ def _measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> Non
 
 
 def _tell_failures(failures: Sequence[Failure]) -> int:
-    """Lists the failed runs with their logs; returns 1 if there are any, else 0."""
-    for failure in failures:
-        print(f"FAILED {failure.run.name}: {failure.reason}\n  log: {failure.log}", file=sys.stderr)
+    """Lists the reasons with their runs and a log; returns 1 if there are any, else 0."""
+    for reason in dict.fromkeys(failure.reason for failure in failures):
+        alike = [failure for failure in failures if failure.reason == reason]
+        names = ", ".join(failure.run.name for failure in alike)
+        print(f"FAILED {names}: {reason}\n  log: {alike[0].log}", file=sys.stderr)
     if failures:
         print(f"{len(failures)} runs failed; the same call tries them again", file=sys.stderr)
     return 1 if failures else 0

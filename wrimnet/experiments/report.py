@@ -19,7 +19,7 @@ from wrimnet.experiments.row_report import (
     tables_of,
 )
 from wrimnet.experiments.split_report import split_table
-from wrimnet.tables import Table, latex, markdown
+from wrimnet.tables import Table, for_console, latex, markdown
 
 LEGEND = (
     "Percent; mean ± sample standard deviation over seeds (divisor n - 1). Differences: row minus "
@@ -51,6 +51,11 @@ class WholeReport(NamedTuple):
         tables = "\n".join(markdown(table) for table in self.tables)
         parts = (f"# {self.title}", facts, self.notes.strip(), LEGEND, tables)
         return "\n\n".join(part for part in parts if part)
+
+    def for_console(self) -> str:
+        """What is not finished, and the tables; the facts are in the document."""
+        facts = [fact for fact in self.facts if fact.startswith("Not finished")]
+        return "\n\n".join([*facts, *(for_console(table) for table in self.tables)])
 
     def write(self, stem: str | Path) -> list[Path]:
         """Writes STEM.md, STEM.tex and STEM.csv; returns their paths."""

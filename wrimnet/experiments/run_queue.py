@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
+from wrimnet.console import tell
 from wrimnet.experiments.plans import ExperimentRun, is_done, read_record, write_record
 from wrimnet.run_folder import CONSOLE, checkpoints
 
@@ -72,6 +73,14 @@ class Failure(NamedTuple):
     log: Path
 
 
+class AlikeFailuresError(RuntimeError):
+    """The first runs that ended failed for one reason, which the others would fail for, too."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__(f"the first {len(failures)} runs failed alike, the others are not tried")
+        self.failures = list(failures)
+
+
 def work_through_queue(
     runs: Sequence[ExperimentRun], *, command: Sequence[str], slots: Sequence[Slot]
 ) -> list[Failure]:
@@ -81,6 +90,7 @@ def work_through_queue(
 
     Raises:
         ValueError: two runs share a folder, or a folder holds results of another configuration.
+        AlikeFailuresError: see there; runs that are active are ended.
     """
     folders = [run.folder for run in runs]
     twice = sorted({str(folder) for folder in folders if folders.count(folder) > 1})
@@ -89,7 +99,7 @@ def work_through_queue(
     waiting = [run for run in runs if not is_done(run)]
     for run in waiting:  # a report can then say what is missing
         write_record(run, read_record(run.folder).get("attempts", []))
-    tqdm.write(
+    tell(
         f"{len(runs)} runs, {len(runs) - len(waiting)} of them done already, {len(slots)} at a time"
     )
     bar = tqdm(total=len(runs), initial=len(runs) - len(waiting), unit=" runs", disable=None)
@@ -103,16 +113,18 @@ def _work(
     free: SimpleQueue[Slot] = SimpleQueue()
     for slot in slots:
         free.put(slot)
-    stopping, failures = Event(), []
+    stopping, failures, num_ended = Event(), [], 0
     with ThreadPoolExecutor(len(slots)) as pool:
         attempts = {pool.submit(_attempt, run, free, command, stopping): run for run in runs}
         try:
             for ended in as_completed(attempts):
                 run, reason = attempts[ended], ended.result()
+                bar.update()
                 if reason:
                     failures.append(Failure(run, reason, run.folder / CONSOLE))
-                    tqdm.write(f"{run.name} FAILED: {reason}")
-                bar.update()
+                    tell(f"{run.name} failed")
+                if _fail_alike(failures, num_ended := num_ended + 1):
+                    raise AlikeFailuresError(failures)
         except BaseException:
             stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -132,7 +144,7 @@ def _attempt(
     try:
         with (run.folder / _LOCK_FILE).open("w", encoding="utf-8") as lock:
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            tqdm.write(f"{run.name} starts on {slot.name}")
+            tell(f"{run.name} starts on {slot.name}")
             return _run_process(run, slot, command, lock.fileno(), stopping)
     except BlockingIOError:
         return f"another process works in {run.folder}; let it end, or end it, and call again"
@@ -163,8 +175,18 @@ def _run_process(
     write_record(run, [*earlier, {"seconds": round(seconds, 1), "exit_code": code}])
     if code != 0:
         return f"exit code {code}: {last_line(run.folder / CONSOLE, offset)}"
-    tqdm.write(f"{run.name} done in {timedelta(seconds=round(seconds))}")
-    return None if is_done(run) else "ended without complete results"
+    if not is_done(run):
+        return "ended without complete results"
+    for earlier_checkpoint in checkpoints(run.folder)[1:]:
+        earlier_checkpoint.unlink()
+    tell(f"{run.name} done in {timedelta(seconds=round(seconds))}")
+    return None
+
+
+def _fail_alike(failures: Sequence[Failure], num_ended: int) -> bool:
+    """Whether nothing but two failures was seen, and both say the same but for their folders."""
+    reasons = {f.reason.replace(str(f.run.folder), "").replace(f.run.name, "") for f in failures}
+    return num_ended == len(failures) == 2 and len(reasons) == 1
 
 
 def _ended(process: subprocess.Popen) -> int:
