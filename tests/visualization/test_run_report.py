@@ -77,5 +77,5 @@ def test_curves_are_grouped_and_keep_their_iterations(finished_run):
 
 def test_changed_keys_leave_out_what_stands_at_its_default(finished_run):
     changed = {name: value for name, value, _ in changed_keys(cfg_of(finished_run.run, "x"))}
-    assert changed["INPUT.SIZE_TEST"] == "[32, 16]"
+    assert changed["INPUT.SIZE_TEST"] == [32, 16]
     assert not {"SEED", "OUTPUT_DIR", "MODEL.WRIM.EMBEDDING_PARTS"} & changed.keys()
