@@ -11,13 +11,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 WIDTH = 160
-_TOLD = "fastreid.wrimnet.console"
 _ROOTS = ("fastreid", "wrimnet")  # the data layer knows no FastReID
 
 
 def tell(text: str) -> None:
     """Shows lines on the console; they are in the log, too."""
-    logging.getLogger(_TOLD).info(text)
+    logging.getLogger("fastreid.wrimnet.console").info(text)
 
 
 def open_log(file: Path | None = None, rank: int = 0) -> None:
@@ -56,7 +55,7 @@ class _Console(logging.Handler):
     def filter(self, record: logging.LogRecord) -> bool:
         """Lets new warnings pass, and on the main process what is told."""
         if record.levelno < logging.WARNING:
-            return record.name == _TOLD and self._rank == 0
+            return record.name.endswith(".console") and self._rank == 0
         text, known = record.getMessage(), len(self._warned)
         self._warned.add(text)
         return len(self._warned) > known

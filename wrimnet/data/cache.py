@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from wrimnet.console import tell
 from wrimnet.data.cache_file import (
     CacheFile,
     CacheKey,
@@ -38,6 +37,7 @@ POLL_SECONDS = 0.5
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
 
 logger = logging.getLogger(__name__)
+_console = logging.getLogger("wrimnet.data.console")  # shown there, see wrimnet.console
 
 
 def open_cache(
@@ -83,7 +83,7 @@ def _build(
     path: Path, key: CacheKey, items: Sequence[ImageItem], num_processes: int, timeout: float
 ) -> CacheFile:
     outdated = _report_outdated(path, key)
-    tell(f"cache    building {path}: {key.count} images, {gigabytes(key):.2f} GB")
+    _console.info("cache    building %s: %d images, %.2f GB", path, key.count, gigabytes(key))
     build_cache_file(path, key, items, num_processes=num_processes, timeout=timeout)
     for other in outdated:
         other.unlink(missing_ok=True)
