@@ -74,7 +74,7 @@ def main() -> int:
 
 def run(cfg: CfgNode, args: Any) -> int:
     """Evaluates, or trains and makes the report; one of several processes does its share."""
-    from wrimnet.console import tell
+    from wrimnet.console import say
     from wrimnet.engine.distributed import is_main_process
     from wrimnet.engine.head import build_next_line
     from wrimnet.engine.run import evaluate, train
@@ -86,7 +86,7 @@ def run(cfg: CfgNode, args: Any) -> int:
         from wrimnet.visualization.run_report import report_training
 
         report_training(cfg)
-    tell(build_next_line(cfg))
+    say(build_next_line(cfg))
     return code
 
 

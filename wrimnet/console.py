@@ -14,7 +14,7 @@ WIDTH = 160
 _ROOTS = ("fastreid", "wrimnet")  # the data layer knows no FastReID
 
 
-def tell(text: str) -> None:
+def say(text: str) -> None:
     """Shows lines on the console; they are in the log, too."""
     logging.getLogger("fastreid.wrimnet.console").info(text)
 

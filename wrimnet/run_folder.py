@@ -19,6 +19,7 @@ ENVIRONMENT, FIGURES, FIGURE_LIST, REPORT = (
     "report.html",
 )
 EVALUATIONS = "eval"  # folder of evaluations, each in a folder of its own
+CHANGES = "changes.json"  # what --resume changed, and when
 # written by the tools that run experiments
 RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
-from wrimnet.modeling.weights import load_weights, read_state_dict, verify
+from wrimnet.modeling.weights import load_weights, read_state_dict, start_from_weights, verify
 
 
 @pytest.fixture
@@ -126,16 +126,53 @@ def test_long_list_of_differences_is_shortened(tmp_path):
         load_weights(nn.Linear(1, 1), path, for_evaluation=False)
 
 
-def test_classifiers_may_differ_in_evaluation_only(tmp_path):
-    def network(classes):
-        model = nn.ModuleDict({"classifiers": nn.Linear(2, classes), "trunk": nn.Linear(2, 2)})
-        model.training_only = ("classifiers.",)
-        return model
+def network(classes):
+    model = nn.ModuleDict({"classifiers": nn.Linear(2, classes), "backbone": nn.Linear(2, 2)})
+    model.training_only = ("classifiers.",)
+    return model
 
+
+def test_classifiers_may_differ_in_evaluation(tmp_path):
     path = save(tmp_path / "a.pth", network(5).state_dict())
     load_weights(network(3), path, for_evaluation=True)
     with pytest.raises(ValueError, match=r"classifiers.weight: \(5, 2\) in the file"):
         load_weights(network(3), path, for_evaluation=False)
+
+
+FORMS = {
+    "flat": lambda state: state,
+    "fastreid": lambda state: {"model": state, "iteration": 7},
+    "lightning": lambda state: {"state_dict": state},
+    "data_parallel": lambda state: {"model": {f"module.{n}": t for n, t in state.items()}},
+    "exported": lambda state: {n: t for n, t in state.items() if "classifiers" not in n},
+    "torchvision": lambda state: {
+        **{n.removeprefix("backbone."): t for n, t in state.items() if "backbone" in n},
+        "fc.weight": torch.zeros(1000, 2),
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_training_starts_from_what_fits_and_names_what_is_made_anew(tmp_path, form, caplog):
+    source, model = network(5), network(3)
+    anew = model["classifiers"].weight.clone()
+    path = save(tmp_path / "a.pth", form(source.state_dict()))
+    with caplog.at_level("INFO"):
+        start_from_weights(model, path, strict=True)
+    assert torch.equal(model["backbone"].weight, source["backbone"].weight)
+    assert torch.equal(model["classifiers"].weight, anew)
+    assert "made anew: classifiers" in caplog.text
+
+
+def test_a_training_refuses_what_else_does_not_fit_and_names_the_key(tmp_path):
+    path = save(tmp_path / "a.pth", {**network(5).state_dict(), "neck.weight": torch.zeros(2)})
+    model = network(5)
+    with pytest.raises(ValueError, match=r"MODEL.WEIGHTS_STRICT False[^$]*model: neck.weight$"):
+        start_from_weights(model, path, strict=True)
+    start_from_weights(model, path, strict=False)
+    nothing = save(tmp_path / "b.pth", {"neck.weight": torch.zeros(2)})
+    with pytest.raises(ValueError, match="none of its 1 tensors fits this model"):
+        start_from_weights(model, nothing, strict=False)
 
 
 class Runs:

@@ -1,6 +1,7 @@
 """Whole runs of seconds: what they write, that they repeat, that they go on, that they are read."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -153,8 +154,28 @@ def test_folder_of_another_run_is_refused(data, trained):
         train(tiny_cfg(data, trained), arguments())
     resumed = arguments()
     resumed.resume = True
-    with pytest.raises(ValueError, match="holds a run of another configuration"):
-        train(tiny_cfg(data, trained, SEED="9"), resumed)
+    with pytest.raises(ValueError, match=r"another configuration: SEED is 0, now 9\. --resume cha"):
+        train(tiny_cfg(data, trained, SEED="9", SOLVER__MAX_EPOCH="3"), resumed)
+
+
+def test_resumed_run_may_be_longer_and_slower_and_says_so(data, trained, tmp_path):
+    longer = {"SOLVER__MAX_EPOCH": "3", "SOLVER__BASE_LR": "1e-5", "SOLVER__LOG_PERIOD": "2"}
+    output, resumed = tmp_path / "longer", arguments()
+    resumed.resume = True
+    shutil.copytree(trained, output)
+    for name in ("model_final.pth", "results.json"):
+        (output / name).unlink()
+    train(tiny_cfg(data, output, **longer), resumed)
+    lines = read_lines(output)
+    assert [line["iteration"] for line in lines] == [0, 1, 2, 3, 5]
+    assert lines[-1]["lr"] == pytest.approx(1e-6)  # after the step of epoch 1
+    change = json.loads((output / "changes.json").read_text())[0]
+    assert change["after_iteration"] == 4
+    assert change["keys"] == {"SOLVER.BASE_LR": [3.5e-4, 1e-5], "SOLVER.MAX_EPOCH": [2, 3]}
+    described = json.loads((output / "results.json").read_text())["description"]
+    assert described["changes"] == [change]
+    with pytest.raises(ValueError, match=r"SOLVER\.OPT is 'Adam', now 'SGD'"):
+        train(tiny_cfg(data, output, SOLVER__OPT="SGD", **longer), resumed)
 
 
 def test_training_starts_from_given_weights(data, trained, tmp_path):

@@ -54,6 +54,13 @@ KEYS = (
         Key("META_ARCHITECTURE", "WRIMNet", "registered meta-architecture"),
         Key("WEIGHTS", "", "checkpoint to evaluate, or to start training from", None, NEVER),
         Key(
+            "WEIGHTS_STRICT",
+            True,
+            "refuse a start from weights that do not fit; False takes those that do",
+            None,
+            NEVER,
+        ),
+        Key(
             "PIXEL_MEAN",
             [123.675, 116.28, 103.53],
             "mean per RGB channel, pixel units 0..255",

@@ -133,14 +133,19 @@ def all_keys(cfg: CfgNode) -> list[Key]:
     return [*KEYS, *plugin_keys(get_key(cfg, "PLUGINS"))]
 
 
-def config_hash(cfg: CfgNode) -> str:
-    """Returns 12 hex digits over every key that shapes the result of a run."""
+def hashed_values(cfg: CfgNode) -> dict[str, Any]:
+    """Returns every key that shapes the result of a run, with its value, by name."""
     rows = {key.name: key for key in all_keys(cfg)}
-    content = [
-        [name, get_key(cfg, name)]
+    return {
+        name: get_key(cfg, name)
         for name in sorted(leaf_names(cfg))
         if _is_hashed(rows.get(name), get_key(cfg, name))
-    ]
+    }
+
+
+def config_hash(cfg: CfgNode) -> str:
+    """Returns 12 hex digits over every key that shapes the result of a run."""
+    content = [[name, value] for name, value in hashed_values(cfg).items()]
     return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()[:12]
 
 

@@ -118,13 +118,13 @@ def told_to_all(store: dist.Store, rank: int, world_size: int) -> Iterator[None]
         told = f"rank {rank} of {world_size} failed: {type(error).__name__}: {error}"
         reason = first_failure(store, rank, told) if _by_connection(error) else ""
         if not reason:
-            tell_others(store, told)
+            tell(store, told)
         _logger.error("%s%s", told, f"; {reason}" if reason else "")
         get_error_handler().record_exception(error)
         raise
 
 
-def tell_others(store: dist.Store, told: str) -> None:
+def tell(store: dist.Store, told: str) -> None:
     """Leaves the sentence for the other processes."""
     try:
         store.set(_KEY, told)

@@ -18,7 +18,7 @@ from fastreid.utils import comm
 from fastreid.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 from tqdm import tqdm
 
-from wrimnet.console import tell
+from wrimnet.console import say
 from wrimnet.engine.distributed import Agreement
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
@@ -115,7 +115,7 @@ class ProgressPrinter(EventWriter):
         latest = {name: value for name, (value, _) in storage.latest().items()}
         line = self._line(storage.iter, latest)
         if self._bar.disable:
-            tell(line)
+            say(line)
             return
         _progress_logger.info(line)
         self._bar.set_postfix_str(f"loss {latest['total_loss']:.3f}", refresh=False)

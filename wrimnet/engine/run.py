@@ -17,10 +17,11 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 
 from wrimnet.config import check_batch, config_hash
-from wrimnet.console import open_log, tell
+from wrimnet.console import open_log, say
 from wrimnet.data.build import build_dataset_folder, build_number
 from wrimnet.data.datasets.layout import require_folder, stop
 from wrimnet.data.protocols import dataset_protocols
+from wrimnet.engine.changes import setup_changes
 from wrimnet.engine.checkpointing import CheckpointStore, seed_everything
 from wrimnet.engine.data_parallel import build_shared_model
 from wrimnet.engine.distributed import main_process_first, was_restarted
@@ -120,17 +121,8 @@ def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
             "it, or choose another OUTPUT_DIR"
         )
     if store.has_checkpoint():
-        check_same_config(cfg, store.find_newest()[1]["config_hash"])
-
-
-def check_same_config(cfg: CfgNode, found: str) -> None:
-    """Raises ValueError if ``found``, the hash in a checkpoint, is not that of ``cfg``."""
-    wanted = config_hash(cfg)
-    if found != wanted:
-        raise ValueError(
-            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} holds a run of another configuration ({found}, this "
-            f"one is {wanted}); its config.yaml says which. Choose another OUTPUT_DIR"
-        )
+        state = store.find_newest()[1]
+        setup_changes(cfg, state["config_hash"], state["iteration"])
 
 
 def check_writable(folder: Path) -> None:
@@ -173,7 +165,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
         tell_start(trainer, cfg, args)
         report = trainer.train()
         if report is None:
-            tell("nothing left to train")
+            say("nothing left to train")
             return check_metrics(cfg, mean_metrics(read_results(build_output_dir(cfg))))
         tell_end(time.monotonic() - began, trainer.best)
         return check_results(cfg, report)
@@ -181,15 +173,15 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
 
 def tell_start(trainer: WRIMTrainer, cfg: CfgNode, args: argparse.Namespace) -> None:
     """Tells the rest of the head: what needs the data and the model."""
-    tell(build_data_line(cfg, trainer.data_loader.dataset.items, "train on"))
-    tell(build_model_line(cfg, trainer.model, build_start(cfg, trainer.start_iter)))
-    tell(build_recipe_line(cfg, args, trainer.iters_per_epoch))
-    tell(build_output_line(cfg))
+    say(build_data_line(cfg, trainer.data_loader.dataset.items, "train on"))
+    say(build_model_line(cfg, trainer.model, build_start(cfg, trainer.start_iter)))
+    say(build_recipe_line(cfg, args, trainer.iters_per_epoch))
+    say(build_output_line(cfg))
 
 
 def tell_end(seconds: float, best: Mapping[str, float]) -> None:
     """Tells how long it took, and which evaluation was the best so far."""
-    tell(
+    say(
         f"done     in {timedelta(seconds=round(seconds))}; best mAP so far "
         f"{100 * best['value']:.2f} after iteration {best['iteration']}: {BEST}, chosen on the "
         "test set"
@@ -207,11 +199,11 @@ def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     setup_run(cfg)
     model = build_shared_model(cfg, build_trained_model(cfg))
     evaluator = WRIMTrainer.build_evaluator(cfg)
-    tell(build_data_line(cfg, evaluator.items, "test on"))
-    tell(build_model_line(cfg, model, f"weights {weights}"))
-    tell(build_output_line(cfg))
+    say(build_data_line(cfg, evaluator.items, "test on"))
+    say(build_model_line(cfg, model, f"weights {weights}"))
+    say(build_output_line(cfg))
     report = evaluator.run(model.eval(), weights)
-    tell(f"{report.summary()}\n{report.measured()}")
+    say(f"{report.summary()}\n{report.measured()}")
     if comm.is_main_process():
         report.write(build_output_dir(cfg))
     return check_results(cfg, report)
@@ -255,7 +247,7 @@ def setup_run(cfg: CfgNode) -> None:
         _logger.info("environment %s", describe_environment(cfg.MODEL.DEVICE))
     seed_everything(cfg.SEED)
     setup_pytorch(cfg)
-    tell(build_first_line(cfg))
+    say(build_first_line(cfg))
 
 
 def check_weights(cfg: CfgNode) -> str:

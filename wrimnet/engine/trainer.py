@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
 from wrimnet.config import check_num_classes, config_hash
-from wrimnet.console import tell
+from wrimnet.console import say
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import (
@@ -45,9 +45,9 @@ from wrimnet.engine.step import build_training_step
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.results import EvaluationReport
 from wrimnet.modeling.trained_model import build_model
-from wrimnet.modeling.weights import load_weights
+from wrimnet.modeling.weights import start_from_weights
 from wrimnet.registries import only_dataset
-from wrimnet.run_folder import BEST, FINAL, METRICS, read_metrics, write_metrics
+from wrimnet.run_folder import BEST, CHANGES, FINAL, METRICS, read_json, read_metrics, write_metrics
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
 
@@ -106,7 +106,7 @@ class WRIMTrainer(DefaultTrainer):
         self._evaluator = None
         self._build_evaluator = partial(self.build_evaluator, cfg)
         self._origin = {"config_hash": config_hash(cfg), "trained_on": build_origin(cfg)}
-        self._initial_weights = cfg.MODEL.WEIGHTS
+        self._initial_weights, self._strict = cfg.MODEL.WEIGHTS, cfg.MODEL.WEIGHTS_STRICT
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> TrainLoader:
@@ -214,7 +214,7 @@ class WRIMTrainer(DefaultTrainer):
         self.progress.check_finite()
         share_statistics(self.model)
         self.progress.stop_clock()
-        tell(f"evaluating after epoch {self.epoch + 1}")
+        say(f"evaluating after epoch {self.epoch + 1}")
         weights = None
         if final:
             weights = str(self.checkpoints.save_weights(FINAL, self.weights_state()))
@@ -222,8 +222,10 @@ class WRIMTrainer(DefaultTrainer):
             self._evaluator = self._build_evaluator()
         report = self._evaluator.run(self.model.eval(), weights)
         self.model.train()
-        tell(report.summary() if self.last_report else f"{report.summary()}\n{report.measured()}")
+        say(report.summary() if self.last_report else f"{report.summary()}\n{report.measured()}")
         self.last_report = report
+        if (self.output_dir / CHANGES).is_file():
+            report.description["changes"] = read_json(self.output_dir / CHANGES)
         for protocol, metrics in report.metrics.items():
             scalars = {f"{protocol}/{metric}": value for metric, value in metrics.items()}
             self.storage.put_scalars(smoothing_hint=False, **scalars)
@@ -281,7 +283,7 @@ class WRIMTrainer(DefaultTrainer):
             if resume and self.checkpoints.has_checkpoint():
                 self._resume(self.checkpoints.load_newest())
             elif self._initial_weights:
-                load_weights(self.model, self._initial_weights, for_evaluation=False)
+                start_from_weights(self.model, self._initial_weights, strict=self._strict)
         if comm.is_main_process():
             self.drop_lines_to_come()
 
@@ -296,10 +298,19 @@ class WRIMTrainer(DefaultTrainer):
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        if state["config_hash"] != self._origin["config_hash"]:
+            self._take_rates()
         self.progress.load_state_dict(state["progress"])
         self.best = state["best"]
         self.start_iter = self.iter = state["iteration"]
         restore_random_state(state["random"])
+
+    def _take_rates(self) -> None:
+        """Sets the rates that the schedule of another configuration has from here on."""
+        schedule = self.scheduler
+        groups = self.optimizer.param_groups
+        for group, base, law in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+            group["lr"] = base * law(schedule.last_epoch)
 
 
 def build_origin(cfg: CfgNode) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
-from wrimnet.console import tell
+from wrimnet.console import say
 from wrimnet.experiments.plans import ExperimentRun, is_done, read_record, write_record
 from wrimnet.run_folder import CONSOLE, checkpoints
 
@@ -99,7 +99,7 @@ def work_through_queue(
     waiting = [run for run in runs if not is_done(run)]
     for run in waiting:  # a report can then say what is missing
         write_record(run, read_record(run.folder).get("attempts", []))
-    tell(
+    say(
         f"{len(runs)} runs, {len(runs) - len(waiting)} of them done already, {len(slots)} at a time"
     )
     bar = tqdm(total=len(runs), initial=len(runs) - len(waiting), unit=" runs", disable=None)
@@ -122,7 +122,7 @@ def _work(
                 bar.update()
                 if reason:
                     failures.append(Failure(run, reason, run.folder / CONSOLE))
-                    tell(f"{run.name} failed")
+                    say(f"{run.name} failed")
                 if _fail_alike(failures, num_ended := num_ended + 1):
                     raise AlikeFailuresError(failures)
         except BaseException:
@@ -144,7 +144,7 @@ def _attempt(
     try:
         with (run.folder / _LOCK_FILE).open("w", encoding="utf-8") as lock:
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            tell(f"{run.name} starts on {slot.name}")
+            say(f"{run.name} starts on {slot.name}")
             return _run_process(run, slot, command, lock.fileno(), stopping)
     except BlockingIOError:
         return f"another process works in {run.folder}; let it end, or end it, and call again"
@@ -160,7 +160,7 @@ def _run_process(
     earlier, began = read_record(run.folder).get("attempts", []), time.monotonic()
     resume = ["--resume"] if checkpoints(run.folder) else []
     with (run.folder / CONSOLE).open("ab") as log:
-        offset = log.tell()
+        offset = log.say()
         process = subprocess.Popen(
             [*command, *resume, *run.arguments],
             stdin=subprocess.DEVNULL,
@@ -179,7 +179,7 @@ def _run_process(
         return "ended without complete results"
     for earlier_checkpoint in checkpoints(run.folder)[1:]:
         earlier_checkpoint.unlink()
-    tell(f"{run.name} done in {timedelta(seconds=round(seconds))}")
+    say(f"{run.name} done in {timedelta(seconds=round(seconds))}")
     return None
 
 

@@ -23,6 +23,7 @@ _WRAPPERS = ("model", "state_dict")
 _COUNTER = "num_batches_tracked"
 
 _logger = logging.getLogger("fastreid.wrimnet.weights")
+_console = logging.getLogger("fastreid.wrimnet.weights.console")  # shown there, see wrimnet.console
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -79,11 +80,13 @@ def _read_safetensors(path: str | Path) -> dict:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Reads a state dict, flat or under "model" or "state_dict"; errors of the reader."""
+    """Reads a state dict, flat or under "model" or "state_dict", of DataParallel as well."""
     content: Any = read_checkpoint(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
+    if isinstance(content, dict) and all(str(name).startswith("module.") for name in content):
+        content = {name.removeprefix("module."): value for name, value in content.items()}
     if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
         raise ValueError(
             f"{path} holds no weights: expected a state dict, or one under {' or '.join(_WRAPPERS)}"
@@ -113,6 +116,58 @@ def load_weights(model: nn.Module, path: str, *, for_evaluation: bool) -> None:
         raise ValueError(f"weights {path} are not of this model:\n" + "\n".join(differences))
     model.load_state_dict(weights, strict=not for_evaluation)
     _logger.info("loaded %d tensors from %s", len(weights), path)
+
+
+def start_from_weights(model: nn.Module, path: str, *, strict: bool) -> None:
+    """Fills ``model`` for a training; classifiers of other identities are made anew, and named.
+
+    What only training uses (``model.training_only``) need not fit. A file of a backbone alone, such
+    as torchvision's, fills the backbone. With ``strict`` off anything that does not fit is left.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a file of weights, or something else does not fit; lists the differences.
+    """
+    expected = model.state_dict()
+    weights = _named_as_backbone(read_state_dict(path), expected)
+    fitting = {
+        name: tensor
+        for name, tensor in weights.items()
+        if name in expected and not _differences({name: tensor}, {name: expected[name]})
+    }
+    backbone_only = len(fitting) == len(weights) and _is_backbone(weights, expected)
+    needed = (without_training_only(model, tensors) for tensors in (weights, expected))
+    differences = [] if backbone_only or not strict else _differences(*needed)
+    if differences:
+        raise ValueError(
+            f"weights {path} are not of this model (MODEL.WEIGHTS_STRICT False starts with those "
+            "that fit):\n" + "\n".join(differences)
+        )
+    if not fitting:
+        raise ValueError(f"weights {path}: none of its {len(weights)} tensors fits this model")
+    model.load_state_dict(fitting, strict=False)
+    _console.info("weights  %d tensors from %s", len(fitting), path)
+    for what, names in (("made anew", expected), ("left out", weights)):
+        modules = list(dict.fromkeys(n.rpartition(".")[0] for n in names if n not in fitting))
+        if modules:
+            _console.info("weights  %s: %s", what, ", ".join(_shortened(modules)))
+
+
+def _named_as_backbone(
+    weights: dict[str, Tensor], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Names the tensors of a network without heads as they are named inside the model."""
+    own = {name: tensor for name, tensor in weights.items() if not name.startswith("fc.")}
+    names = [f"backbone.{name}" for name in own]
+    if own and all(name in expected for name in names):
+        return dict(zip(names, own.values(), strict=True))
+    return weights
+
+
+def _is_backbone(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Whether these are tensors of the backbone alone, and most of it: MIIMs may be missing."""
+    size = sum(name.startswith("backbone.") for name in expected)
+    return all(name.startswith("backbone.") for name in weights) and 2 * len(weights) >= size
 
 
 def without_training_only(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

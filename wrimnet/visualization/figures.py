@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from wrimnet.console import tell
+from wrimnet.console import say
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.evaluator import ProtocolRun
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
@@ -55,7 +55,7 @@ def write_figures(subject: Subject, folder: str | Path) -> list[FigureFile]:
     written = []
     for name, caption, draw in tqdm(drawings, "drawing figures", disable=None, leave=False):
         save_figure(draw(), folder, name)
-        tell(f"figure   {Path(folder, name)}.png")
+        say(f"figure   {Path(folder, name)}.png")
         written.append(FigureFile(name, caption))
     content = {
         "model_hash": subject.trained.facts.model_hash,

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
-from wrimnet.console import tell
+from wrimnet.console import say
 from wrimnet.evaluation.provenance import describe_environment
 from wrimnet.evaluation.results import ResultTable, result_tables
 from wrimnet.run_folder import (
@@ -66,7 +66,7 @@ def report_training(cfg: CfgNode) -> None:
     try:
         read_results(run)
         write_json(run / ENVIRONMENT, describe_environment(device))
-        tell(f"report   {write_report(run)}")
+        say(f"report   {write_report(run)}")
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         _logger.warning("no report of this run (%s); training itself is complete", error)
 
