@@ -47,13 +47,7 @@ class UnreadableImageError(ValueError):
 
 
 def read_rgb(path: str) -> Image.Image:
-    """Opens an image file, decodes it to its last pixel and returns it in mode RGB.
-
-    Args:
-        path: the image file.
-
-    Returns:
-        The PIL image, mode RGB, 8 bits per channel, fully in memory.
+    """Opens an image file and decodes it to its last pixel: a PIL image, mode RGB, in memory.
 
     Raises:
         UnreadableImageError: the file is missing, empty, cut short, no image, or of a pixel
@@ -93,19 +87,9 @@ def as_rgb(image: str | PathLike | Image.Image | np.ndarray) -> Image.Image:
 
 
 def resize_rgb(image: Image.Image, height: int, width: int, interpolation: str) -> np.ndarray:
-    """Resizes an RGB image with PIL's (antialiased) resampling.
+    """Resizes an RGB image with PIL's (antialiased) resampling: (height, width, 3), uint8.
 
-    Args:
-        image: PIL image, mode RGB.
-        height: H, pixels.
-        width: W, pixels.
-        interpolation: nearest, bilinear, bicubic or lanczos.
-
-    Returns:
-        (H, W, 3), uint8.
-
-    Raises:
-        ValueError: the interpolation has another name.
+    Raises ValueError: no filter is called so; there are nearest, bilinear, bicubic and lanczos.
     """
     if interpolation not in INTERPOLATIONS:
         known = ", ".join(INTERPOLATIONS)

@@ -15,17 +15,8 @@ class CrossModalitySampler:
     and uses none twice. Images are drawn without replacement where an identity has K or more of a
     modality, else with replacement. Every batch is a function of (seed, iteration) alone.
 
-    Letters: P identities and K images per identity and modality of the *global* batch of 2PK
-    images. With several processes each gets P / world_size of the identities.
-
-    Args:
-        pids: Identity of each training image, (N,).
-        modalities: Modality of each training image, (N,).
-        num_pids: P.
-        num_instances: K.
-        seed: The run's SEED.
-        rank: This process among `world_size`.
-        world_size: Number of training processes.
+    P identities (``num_pids``) and K images (``num_instances``) per identity and modality are of
+    the *global* batch of 2PK images. With several processes each gets P / world_size identities.
 
     Raises:
         ValueError: If P or K is not positive, P does not divide by the number of processes, there
@@ -74,14 +65,9 @@ class CrossModalitySampler:
         return order[batch * self.num_pids : (batch + 1) * self.num_pids]
 
     def batch(self, iteration: int) -> np.ndarray:
-        """Returns this process's image indices of an iteration, visible first.
+        """Returns this process's image indices of an iteration, (2 * P / world_size * K,).
 
-        Args:
-            iteration: Counts from 0.
-
-        Returns:
-            (2 * P / world_size * K,) indices; both halves hold the same identities in the same
-            order, K images each.
+        The visible images come first; both halves hold the same identities in the same order.
         """
         rng = generator(self.seed, "images", iteration)
         images = np.stack([self._draw(rng, i) for i in self.identities(iteration)], axis=1)

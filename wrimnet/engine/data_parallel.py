@@ -22,24 +22,15 @@ from wrimnet.engine.distributed import mean_over_ranks
 def gather_whole_batch(values: Tensor, num_visible: int) -> Tensor:
     """Gathers what each process computed of its images, in the order of one process's batch.
 
-    With W processes, process r holding the rows x_r and L(x_1, ..., x_W) computed by each of them::
+    Of (B, ...), the B / 2 = ``num_visible`` visible images first, it makes (W * B, ...): the
+    visible images of all processes by rank, then the infrared ones; ValueError if half are not
+    visible. With W processes, process r holding x_r and L(x_1, ..., x_W) computed by each::
 
         d L_r / d x_r := W * dL / d x_r
 
     which is the sum over the processes of what each would send back to x_r, as all compute the same
     L. The mean over the processes, which DistributedDataParallel takes of the parameters'
     gradients, then is the gradient that one process with the whole batch has.
-
-    Args:
-        values: (B, ...) of this process, as many visible as infrared images, the visible ones
-            first; B is the same on all processes.
-        num_visible: B / 2.
-
-    Returns:
-        (W * B, ...): the visible images of all processes by rank, then the infrared ones.
-
-    Raises:
-        ValueError: this process's images are not half visible.
     """
     if 2 * num_visible != len(values):
         raise ValueError(

@@ -87,13 +87,7 @@ class StopRequest:
 
 
 class ProgressPrinter(EventWriter):
-    """Tells one aligned line per log period; on a terminal a bar instead, and the line to the log.
-
-    Args:
-        start_iter: iterations that are done already.
-        max_iter: iterations of the run.
-        iters_per_epoch: iterations of an epoch.
-    """
+    """Tells one aligned line per log period; on a terminal a bar, and the line to the log alone."""
 
     def __init__(self, start_iter: int, max_iter: int, iters_per_epoch: int) -> None:
         self._max_iter = max_iter
@@ -191,10 +185,6 @@ class LogHook(HookBase):
     """Writes means every ``period`` iterations and at the end of each epoch.
 
     Runs after the evaluation, whose metrics belong to the same line.
-
-    Args:
-        build_writers: opens console, metrics.json and TensorBoard when training starts.
-        period: iterations.
     """
 
     def __init__(self, build_writers: Callable[[], list[EventWriter]], period: int) -> None:
@@ -234,14 +224,9 @@ class LogHook(HookBase):
 
 
 class CheckpointHook(HookBase):
-    """Saves every so many epochs, iterations or minutes, after the last epoch and when asked to.
+    """Saves every so many epochs, iterations or minutes (0: never), at the end, and when asked to.
 
-    Args:
-        epochs: epochs between checkpoints, 0 for never.
-        iterations: iterations between checkpoints, 0 for never.
-        minutes: minutes between checkpoints, 0 for never.
-        request: asks to save and stop.
-        agreement: of all processes on two questions: to stop, and whether the minutes are over.
+    The processes agree on two questions: whether to stop, and whether the minutes are over.
     """
 
     def __init__(

@@ -30,12 +30,9 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 
 class GradientWatch:
-    """Warns of a norm above ``factor`` times the median of the norms before it.
+    """Warns of a norm above ``factor`` times the median of the ``window`` norms before it.
 
-    Args:
-        factor: how many times the median is an explosion.
-        window: number of iterations the median is taken over.
-        least: no warning before so many iterations were seen.
+    The first ``least`` iterations warn of nothing.
     """
 
     def __init__(self, factor: float = 10.0, window: int = 100, least: int = 20) -> None:
@@ -167,15 +164,9 @@ class NonFiniteError(FloatingPointError):
 def with_replay(
     error: NonFiniteError, folder: Path, load: Callable[[int], dict[str, Any]]
 ) -> FloatingPointError:
-    """Saves the batch it happened on and returns the error that also names the file.
+    """Saves the batch that ``load`` makes of it; returns the error that also names the file.
 
-    Args:
-        error: what went wrong.
-        folder: OUTPUT_DIR.
-        load: makes the batch of an iteration, as it is before augmentation.
-
-    Returns:
-        An error for the caller to raise; only the main process saves.
+    Only the main process saves.
     """
     try:
         batch = load(error.batch.iteration)
@@ -188,18 +179,9 @@ def with_replay(
 
 
 def save_replay(folder: Path, error: NonFiniteError, batch: dict[str, Any]) -> Path:
-    """Saves a batch with what went wrong on it; ``torch.load(weights_only=True)`` reads it.
+    """Saves a batch, before augmentation, with what went wrong on it, as ``replay_ITERATION.pth``.
 
-    Args:
-        folder: OUTPUT_DIR.
-        error: what went wrong.
-        batch: of the same iteration, as the loader makes it; before augmentation.
-
-    Returns:
-        ``replay_XXXXXXXX.pth`` with XXXXXXXX the iteration.
-
-    Raises:
-        OSError: the file cannot be written.
+    ``torch.load(weights_only=True)`` reads it. OSError if it cannot be written.
     """
     path = folder / f"replay_{error.batch.iteration:08d}.pth"
     content = {
@@ -219,11 +201,8 @@ def _on_host(value: Any) -> Any:
 class Progress:
     """Collects the iterations of a log period without waiting for the device.
 
-    Args:
-        images_per_step: batch size over all processes.
-        share: makes the mean over the processes of each process's tensor; all of them must call
-            each method that reads losses.
-        world_size: number of processes.
+    ``share`` makes the mean over the processes of each one's tensor: all of them must call each
+    method that reads losses.
     """
 
     def __init__(

@@ -99,10 +99,7 @@ class HeadOutput(NamedTuple):
 class AICLHead(nn.Module):
     """Auxiliary-information contrastive head over a dict of named levels.
 
-    Args:
-        main: head of the main level (f_g, f_1..f_N).
-        auxiliary: head of the auxiliary level (Q_g, Q_1..Q_M), or None (Table S4).
-        part_dims: length of each group of the test embedding: global, stripes, auxiliary.
+    ``main`` gives f_g, f_1..f_N, ``auxiliary`` Q_g, Q_1..Q_M, or is None (Table S4).
     """
 
     part_names = ("global", "stripes", "auxiliary")

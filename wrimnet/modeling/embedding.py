@@ -13,12 +13,8 @@ def embed_parts(
 ) -> dict[str, Tensor]:
     """Embeds images (B, H, W, 3) uint8 of one modality, group by group: float32 (B, D_group).
 
-    Args:
-        model: a :class:`wrimnet.modeling.network.CrossModalityNetwork` in evaluation mode.
-        images: on the model's device.
-        modality: of all of them.
-        flip: average each group with that of the mirrored images.
-        precision: "fp32" or "bf16" of the forward pass.
+    ``model`` is a :class:`wrimnet.modeling.network.CrossModalityNetwork` in evaluation mode. With
+    ``flip`` each group is the mean with that of the mirrored images.
     """
     half = torch.autocast(images.device.type, dtype=torch.bfloat16)
     with half if precision == "bf16" else nullcontext():

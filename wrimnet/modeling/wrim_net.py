@@ -26,13 +26,8 @@ from wrimnet.modeling.network import CrossModalityNetwork, count_visible, num_vi
 class WRIMNet(CrossModalityNetwork):
     """WRIM-Net: one forward for a batch whose visible images come first.
 
-    Args:
-        backbone: images and number of visible ones -> named levels.
-        heads: named levels -> :class:`HeadOutput`.
-        terms: of the total loss that have a weight, by name.
-        embedding_parts: groups of features in the test embedding.
-        pixel_mean: per RGB channel, pixel units.
-        pixel_std: per RGB channel, pixel units.
+    The backbone makes named levels of images and the number of visible ones, the heads a
+    :class:`HeadOutput` of those, the terms the total loss.
     """
 
     training_only = ("classifiers.", "projection.")

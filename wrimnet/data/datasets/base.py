@@ -233,15 +233,9 @@ def count_items(items: Sequence[ImageItem]) -> Counts:
 
 
 def count_differences(found: Counts, expected: Counts, prefix: str = "") -> list[str]:
-    """Names every expected count that was not found.
+    """Names every expected count that was not found: "train, images: found 10, expected 12".
 
-    Args:
-        found: counts of the data on disk.
-        expected: what they should be; keys it leaves out are not compared.
-        prefix: words before each difference, such as the split's name.
-
-    Returns:
-        One line per difference: "train, visible, images: found 10, expected 12".
+    Keys that ``expected`` leaves out are not compared; ``prefix`` stands before each difference.
     """
     differences = []
     for key, wanted in expected.items():
