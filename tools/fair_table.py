@@ -14,9 +14,12 @@ from typing import Any
 import torch
 
 from benchmarks.counting import SavedActivations
+from chance_level import chance_level
 from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.data.augmentation import build_augmentation
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.experiments.command import (
     INTERRUPTED,
     add_experiment_options,
@@ -39,7 +42,7 @@ from wrimnet.experiments.row_report import (
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.trained_model import build_model, build_without_pretrained
 from wrimnet.run_folder import read_metrics
-from wrimnet.tables import MISSING, Table, markdown
+from wrimnet.tables import METRICS, MISSING, Table, markdown
 
 METHODS = {
     "two_stream": "two-stream baseline",
@@ -112,7 +115,7 @@ def main() -> int:
         return code
     records = read_records([run.folder for run in runs])
     report = gather_methods(args.methods, records)
-    facts = [f"- {fact}" for fact in facts_of(records, called_as())]
+    facts = [f"- {fact}" for fact in (*facts_of(records, called_as()), chance_fact(records[0]))]
     print(*facts, "", LEGEND, "", sep="\n")
     for table in (result_table(report, setting.dataset), difference_table(report)):
         print(markdown(table))
@@ -167,11 +170,28 @@ def _result_cells(report: Report, row: RowRuns, published: dict[str, Any]) -> tu
     )
 
 
+def setup_of(record: Record, *words: str) -> Any:
+    """The configuration of a run, on the CPU."""
+    about = record.about
+    options = (*about["options"], "MODEL.DEVICE", "cpu", *words)
+    return setup_cfg(about["config_file"], about["overlays"], options)
+
+
+def chance_fact(record: Record) -> str:
+    """What embeddings without information score on the test set of a run."""
+    cfg = setup_of(record)
+    evaluator = build_evaluator(cfg, build_dataset(cfg))
+    texts = []
+    for run in evaluator.runs:
+        chance = chance_level(run.protocol, evaluator.items, run.trials, num_embeddings=10).mean
+        values = ", ".join(f"{name} {100 * chance[name]:.2f}" for name in METRICS)
+        texts.append(f"{run.protocol.name} {values}")
+    return f"Chance: {'; '.join(texts)}"
+
+
 def kept_megabytes(record: Record) -> float:
     """Counts the MB that one training batch of a run keeps for the backward pass."""
-    about = record.about
-    classes = ("MODEL.HEADS.NUM_CLASSES", "64", "MODEL.DEVICE", "cpu")
-    cfg = setup_cfg(about["config_file"], about["overlays"], (*about["options"], *classes))
+    cfg = setup_of(record, "MODEL.HEADS.NUM_CLASSES", "64")
     model = build_model(build_without_pretrained(cfg)).train()
     batch = build_augmentation(cfg).augment(make_batch(cfg))
     kept = SavedActivations([*model.parameters(), *model.buffers(), batch["images"]])

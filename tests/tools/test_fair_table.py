@@ -51,6 +51,7 @@ def test_table_in_one_command(tmp_path, monkeypatch, capsys):
     (tmp_path / "configs").symlink_to(PROJECT / "configs")
     monkeypatch.setattr("wrimnet.experiments.command.PROJECT", tmp_path)
     monkeypatch.setattr(tool, "kept_megabytes", lambda record: 12.0)
+    monkeypatch.setattr(tool, "chance_fact", lambda record: "Chance: little")
     folders = [tmp_path / "logs/fair/LLCM" / name / "seed0" for name in tool.METHODS]
     for folder in folders:
         folder.mkdir(parents=True)
