@@ -12,16 +12,21 @@ REST = "activations and the rest"
 
 
 class LiveMemory:
-    """Follows the storages of the tensors that it is told of, each one once, to their end."""
+    """Follows the storages of a device's tensors that it is told of, each once, to their end.
 
-    def __init__(self) -> None:
+    Args:
+        device: type of the device.
+    """
+
+    def __init__(self, device: str = "cuda") -> None:
+        self._device = device
         self._alive: dict[int, int] = {}  # address of the storage -> its number
         self._events: list[tuple[int, int]] = []  # number, bytes that came or went
 
     def note(self, values: Any) -> None:
-        """Adds the device's tensors among the values."""
+        """Adds the tensors among the values."""
         for tensor in tree_leaves(values):
-            if isinstance(tensor, Tensor) and tensor.device.type == "cuda":
+            if isinstance(tensor, Tensor) and tensor.device.type == self._device:
                 self._note(tensor)
 
     def _note(self, tensor: Tensor) -> None:

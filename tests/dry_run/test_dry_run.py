@@ -1,0 +1,129 @@
+"""Recipes at full size on a GPU that is not there: one device, nothing read, maps in bf16.
+
+Each process takes several recipes, as importing costs more than a step.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fake_gpu_recipes import PLANTS, ROOT, SMALL
+
+from benchmarks.counting import StepCost
+from dry_run.cards import CARDS, Card, find_cards
+from dry_run.recipe import DryRun
+from dry_run.report import describe
+from wrimnet.config import setup_cfg
+
+needs_compiler = pytest.mark.skipif(
+    not shutil.which("g++"), reason="the device that is not there needs a C++ compiler, g++"
+)
+MATRIX = (
+    "LLCM/wrim",
+    "LLCM/baseline",
+    "RegDB/wrim DETERMINISTIC True",
+    "SYSU/wrim SOLVER.PRECISION fp32",
+    "SYSU/wrim SOLVER.OPT SGD SOLVER.CLIP_GRADIENTS.ENABLED True",
+    "LLCM/wrim SOLVER.ACTIVATION_CHECKPOINTING True SOLVER.ACCUMULATION_STEPS 2",
+    "LLCM/agw",
+    "RegDB/caj",
+    "SYSU/deen",
+    "SYSU/two_stream",
+)
+ERRORS = {
+    "tensor of a loss on the CPU": "FakeTensorDeviceMismatchError",
+    "value read in a loss": "DataDependentOutputException",
+    "indexing by a mask": "DynamicOutputShapeException",
+    "map that autocast widens": "map in float32 or not channels-last: miims.1",
+    "copy to the host": "read within the step: aten._to_copy",
+}
+
+
+def run_recipes(names):
+    """The faults of each recipe."""
+    program = str(Path(__file__).with_name("fake_gpu_recipes.py"))
+    done = subprocess.run(
+        [sys.executable, program, *names],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tools'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {name: faults for one in found for name, faults in one.items()}
+
+
+@needs_compiler
+def test_recipe_runs_on_one_device_and_planted_mistakes_are_found():
+    found = run_recipes([SMALL, *PLANTS])
+    assert found[SMALL] == []
+    for name in PLANTS:
+        assert any(ERRORS[name] in fault for fault in found[name]), (name, found[name])
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_every_way_to_train_runs_on_one_device():
+    assert run_recipes(MATRIX) == {name: [] for name in MATRIX}
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_command_prints_its_table_without_data(tmp_path):
+    words = ["--config-file", "configs/SYSU/wrim.yml", "--dry-run", "--gpu", "rtx3090"]
+    done = subprocess.run(
+        [sys.executable, "tools/train_net.py", *words, "DATASETS.ROOT", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Counted on a device that is not there" in done.stdout
+    assert re.search(r"\| rtx3090 +\|.* fits: [0-9.]+ of 24 GB", done.stdout)
+
+
+def test_cards_are_found_by_name_or_given():
+    assert find_cards(["RTX3090", "mine=16,40,20,448"]) == {
+        "rtx3090": CARDS["rtx3090"],
+        "mine": Card(16, 40, 20, 448),
+    }
+    for entry in ("rtx1", "mine=16,40", "mine=a,b,c,d"):
+        with pytest.raises(ValueError, match=rf"--gpu {entry}: expected one of rtx3090.*, or NAME"):
+            find_cards([entry])
+
+
+def test_table_of_counts_that_are_known():
+    """An operator bound by products for 10 ms on this card, one bound by memory for 30 ms."""
+    cfg = setup_cfg(str(ROOT / "configs/SYSU/wrim.yml"), (), ["MODEL.DEVICE", "cpu"]).clone()
+    cfg.defrost()
+    cfg.SOLVER.PRECISION = "bf16"
+    run = DryRun(
+        cfg=cfg,
+        images=34_167,
+        parameters=39_000_000,
+        cost=StepCost([(10**11, 10**6), (0, 3 * 10**9)]),
+        bytes_of=Counter(add=3 * 10**9, mm=10**6),
+        peak={"weights": 10**9, "activations and the rest": 7 * 10**9},
+        faults=["read within the step: aten.item at x.py:1"],
+    )
+    cards = {"mine": Card(10, 10, 5, 100), "smaller": Card(9.9, 10, 5, 100)}
+    text = describe(run, cards)
+    for line in (
+        r"\| training images, iterations per epoch \| +34,167, 266 \|",
+        r"\| GFLOP per step, per image +\| +100, 0\.8 \|",
+        r"\| together +\| +8\.00 \|",
+        r"\| add +\| +3\.0 \|",
+        rf"\| mine +\| +40\.0 \| +3,200 \| +{0.04 * 266 * 140 / 3600:.2f} \| +fits: 10\.0 of 10 GB",
+        r"\| smaller .* does not fit: 10\.0 of 9\.9 GB \|",
+        r"- read within the step: aten\.item at x\.py:1",
+    ):
+        assert re.search(line, text), (line, text)
