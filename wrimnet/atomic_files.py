@@ -1,9 +1,13 @@
-"""Files that are whole or absent: written beside, flushed to the disk, renamed."""
+"""Files that are whole or absent, and folders that one process writes at a time."""
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+
+LOCK = ".lock"
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -33,3 +37,25 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def try_lock(file: IO, kind: int = fcntl.LOCK_EX) -> bool:
+    """Takes the lock of an open file unless another process holds it; a crash frees it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def sole_writer(folder: Path, advice: str) -> Iterator[None]:
+    """Holds the lock of a folder that exists; the system frees it when the process ends.
+
+    Raises:
+        BlockingIOError: another process holds it; its text ends with ``advice``.
+    """
+    with (folder / LOCK).open("w") as file:
+        if not try_lock(file):
+            raise BlockingIOError(f"another process is writing to {str(folder)!r}; {advice}")
+        yield

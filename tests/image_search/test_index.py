@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from image_search.image_folder import list_images
-from image_search.index import EmbeddingIndex, IndexFacts
+from image_search.index import EmbeddingIndex, IndexFacts, _digest
+from wrimnet.atomic_files import LOCK, sole_writer
 
 FACTS = IndexFacts(model="WRIMNet-18x", model_hash="a" * 64, modality="visible", dim=8)
 
@@ -24,7 +25,8 @@ def index(tmp_path):
 
 
 def contents(index):
-    return {path.name: path.read_bytes() for path in index.folder.iterdir()}
+    files = (path for path in index.folder.iterdir() if path.name != LOCK)
+    return {path.name: path.read_bytes() for path in files}
 
 
 def test_reopened_index_has_rows_and_paths_in_order(index):
@@ -97,6 +99,40 @@ def test_damaged_list_of_files_is_found(index, text):
     (index.folder / "index.json").write_text(text)
     with pytest.raises(ValueError, match=r"index\.json is damaged"):
         EmbeddingIndex.open(index.folder)
+
+
+def test_every_flipped_bit_of_the_list_of_files_is_found(index):
+    path = index.folder / "index.json"
+    whole = path.read_bytes()
+    meaning = json.loads(whole)
+    for place in range(0, 8 * len(whole), 29):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        try:
+            EmbeddingIndex.open(index.folder)
+        except ValueError:
+            continue
+        assert json.loads(content) == meaning  # white space alone
+
+
+def test_file_outside_the_folder_is_refused(index):
+    path = index.folder / "index.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    content["shards"][0]["files"][0]["file"] = "../x"
+    path.write_text(json.dumps({**content, "sha256": _digest(content)}))
+    with pytest.raises(ValueError, match="'../x' is no file of this folder"):
+        EmbeddingIndex.open(index.folder)
+
+
+def test_two_that_append_lose_nothing(index):
+    other = EmbeddingIndex.open(index.folder)
+    other.append(unit_rows(2, seed=1), ["a", "b"])
+    index.append(unit_rows(1, seed=2), ["c"])
+    assert EmbeddingIndex.open(index.folder).paths()[-3:] == ["a", "b", "c"]
+    with sole_writer(index.folder, ""), pytest.raises(BlockingIOError, match="another process is"):
+        index.append(unit_rows(1, seed=3), ["d"])
 
 
 def test_absent_index_is_named(tmp_path):

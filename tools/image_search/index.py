@@ -7,9 +7,11 @@
     paths_00000.json        n paths, in the order of the rows
 
 Appending writes a new shard and then replaces ``index.json``: whatever goes wrong before that last
-step leaves the index as it was. One process may append at a time.
+step leaves the index as it was. ``index.json`` carries the sha256 of its own content, and one
+process appends at a time: a second one is refused, and what was added meanwhile is kept.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from image_search.hashed_files import sha256, write_file, write_json
+from wrimnet.atomic_files import sole_writer
 from wrimnet.modality import MODALITY_NAMES
 
-FORMAT = 1
+FORMAT = 2
 INDEX_FILE = "index.json"
 DTYPES = ("float32", "float16")
 
@@ -86,17 +89,13 @@ class EmbeddingIndex:
         if not path.is_file():
             raise FileNotFoundError(f"no index in {folder}: it has no {INDEX_FILE}")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"format {content['format']}, expected {FORMAT}")
+            content = _read_index(path)
             index = cls(Path(folder), IndexFacts(**content["facts"]), content["shards"])
-            recorded = [(entry["file"], entry["sha256"]) for entry in index._files()]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is damaged ({type(error).__name__}: {error}); {_REBUILD}"
-            ) from error
-        for name, digest in recorded:
-            _verify(Path(folder, name), digest)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"[:200]
+            raise ValueError(f"{path} is damaged ({reason}); {_REBUILD}") from error
+        for entry in index._files():
+            _verify(Path(folder, entry["file"]), entry["sha256"])
         return index
 
     def __len__(self) -> int:
@@ -136,10 +135,23 @@ class EmbeddingIndex:
 
         Raises:
             ValueError: shapes, lengths or paths do not fit; nothing is written.
-            OSError: the disk refuses; the index is as it was.
+            OSError: the disk refuses, or another process appends; the index is as it was.
         """
-        self._check_rows(embeddings, paths)
         self.folder.mkdir(parents=True, exist_ok=True)
+        with sole_writer(self.folder, "append when it has ended"):
+            self._take_in_others()
+            self._check_rows(embeddings, paths)
+            self._write_shard(embeddings, paths)
+
+    def _take_in_others(self) -> None:
+        """Takes in what another process has appended since this index was opened."""
+        if (self.folder / INDEX_FILE).exists():
+            now = EmbeddingIndex.open(self.folder)
+            if now.facts != self.facts:
+                raise ValueError(f"the index {self.folder} was replaced by another one; open it")
+            self._shards = now._shards
+
+    def _write_shard(self, embeddings: np.ndarray, paths: Sequence[str]) -> None:
         number = len(self._shards)
         arrays, names = f"embeddings_{number:05d}.npy", f"paths_{number:05d}.json"
         stored = np.ascontiguousarray(embeddings, dtype=self.facts.dtype)
@@ -149,7 +161,7 @@ class EmbeddingIndex:
         ]
         shards = [*self._shards, {"count": len(stored), "files": files}]
         content = {"format": FORMAT, "facts": asdict(self.facts), "shards": shards}
-        write_json(self.folder / INDEX_FILE, content)
+        write_json(self.folder / INDEX_FILE, {**content, "sha256": _digest(content)})
         self._shards = shards
 
     def arrays(self) -> list[np.ndarray]:
@@ -190,6 +202,24 @@ class EmbeddingIndex:
 
 
 _REBUILD = "index the images again into a new folder"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """Reads the list of files; raises ValueError or KeyError unless it is what was written."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content["format"] != FORMAT:
+        raise ValueError(f"format {content['format']!r}, expected {FORMAT}")
+    if content.pop("sha256") != _digest(content):
+        raise ValueError("it is not what was written")
+    names = [entry["file"] for shard in content["shards"] for entry in shard["files"]]
+    foreign = [name for name in names if Path(name).name != name]
+    if foreign:
+        raise ValueError(f"{foreign[0]!r} is no file of this folder")
+    return content
 
 
 def _saver(array: np.ndarray) -> Any:

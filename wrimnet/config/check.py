@@ -8,9 +8,6 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 from fastreid.config import get_cfg as get_fastreid_cfg
-from fastreid.modeling.backbones import BACKBONE_REGISTRY
-from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
-from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
 from wrimnet.config.keys import KEYS, Key
 from wrimnet.config.tree import get_key, leaf_names
@@ -156,6 +153,11 @@ def check_registered(cfg: CfgNode) -> None:
     A network, backbone, head or augmentation has rules of its own by an attribute ``check_config``,
     a function of the configuration.
     """
+    # imported here: they bring torchvision's models, seconds that no process of a pool should pay
+    from fastreid.modeling.backbones import BACKBONE_REGISTRY
+    from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
+    from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+
     found = [
         find_registered(registry, get_key(cfg, key), key)
         for registry, key in (
