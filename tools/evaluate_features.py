@@ -1,9 +1,14 @@
 """Evaluates any model's features or distances under one protocol, with the code training uses.
 
 F.npz: ``paths`` (N,), relative paths in the dataset's layout, ``features`` (N, D), and optionally
-``test_ids``. D.npz: ``dist`` (Q, G), ``q_pids``, ``g_pids``, ``q_cams``, ``g_cams``: one trial.
+``test_ids``. Several parts are ``features/NAME`` each; modalities may stand apart, as
+``visible/paths``, ``visible/features``, ``infrared/paths``, ``infrared/features``. Several files
+are added with their weights, by similarity. D.npz: ``dist`` (Q, G), ``q_pids``, ``g_pids``,
+``q_cams``, ``g_cams``: one trial.
 
     python tools/evaluate_features.py --protocol llcm_ir2vis --features F.npz --out results.json
+    python tools/evaluate_features.py --protocol llcm_ir2vis --out results.json
+        --features A.npz B.npz --weights 0.7 0.3 --rerank 20 6 0.3
 """
 
 from dataclasses import replace
@@ -11,12 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from wrimnet.command_line import add_plugin_option, load_plugins, make_parser, parse, run_tool
-from wrimnet.data.protocols import find_protocol
-from wrimnet.evaluation.features import evaluate_distances, evaluate_features, load_features
+from wrimnet.data.protocols import Protocol, find_protocol
+from wrimnet.evaluation.features import (
+    evaluate_distances,
+    evaluate_features,
+    load_features,
+    unit_length,
+    weighted_sum,
+)
 from wrimnet.evaluation.galleries import DRAWS, OfficialPermutations
 from wrimnet.evaluation.provenance import describe_code, file_sha256
 from wrimnet.evaluation.results import EvaluationReport, ProtocolResult
-from wrimnet.evaluation.scoring import Scoring
+from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 from wrimnet.run_folder import write_json
 
 
@@ -25,60 +36,117 @@ def parse_arguments() -> Any:
     parser = make_parser(__doc__)
     parser.add_argument("--protocol", required=True, help="such as llcm_ir2vis")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--features", metavar="F.npz")
+    source.add_argument("--features", nargs="+", metavar="F.npz", help="one file or several")
     source.add_argument("--distances", metavar="D.npz")
+    parser.add_argument("--weights", nargs="+", type=float, help="of the files; default 1 each")
     parser.add_argument("--draw", choices=DRAWS, help="SYSU-MM01's gallery draw; default agw")
     parser.add_argument("--perm-file", help="rand_perm_cam.mat, for --draw official")
+    parser.add_argument("--shots", type=int, help="images per identity and camera, official draw")
     parser.add_argument("--num-trials", type=int, default=10, help="gallery draws")
     parser.add_argument("--normalize", action="store_true", help="scale features to unit length")
     parser.add_argument("--unique-ids", action="store_true", help="RegDB: CMC on identities")
+    parser.add_argument("--rerank", nargs=3, metavar=("K1", "K2", "LAMBDA"), help="re-ranking")
+    parser.add_argument("--aqe", nargs=3, metavar=("K", "ALPHA", "ROUNDS"), help="expansion")
     parser.add_argument("--memory-gb", type=float, default=4.0, help="largest similarity block")
     parser.add_argument("--out", required=True, metavar="results.json")
     add_plugin_option(parser)
     return parse(parser)
 
 
-def evaluate(arguments: Any) -> ProtocolResult:
-    """Runs the protocol that the command line asks for."""
+def asked_protocol(arguments: Any) -> Protocol:
+    """Returns the protocol with the options that change it."""
     protocol = find_protocol(arguments.protocol)
     if arguments.unique_ids:
         protocol = replace(protocol, unique_ids=True)
-    official = arguments.draw == "official"
+    if arguments.shots is None:
+        return protocol
+    if arguments.draw != "official" or arguments.shots < 1:
+        raise ValueError(f"--shots {arguments.shots}: expected at least 1, with --draw official")
+    return replace(protocol, shots=arguments.shots)
+
+
+def asked_scoring(arguments: Any) -> Scoring:
+    """Returns the options of the similarities."""
+    expansion, reranking = None, None
+    if arguments.aqe:
+        k, alpha, rounds = arguments.aqe
+        expansion = QueryExpansion(neighbors=int(k), alpha=float(alpha), rounds=int(rounds))
+    if arguments.rerank:
+        k1, k2, weight = arguments.rerank
+        reranking = Reranking(k1=int(k1), k2=int(k2), original_weight=float(weight))
+    return Scoring(memory_gb=arguments.memory_gb, expansion=expansion, reranking=reranking)
+
+
+def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
+    """Runs the protocol that the command line asks for: the whole first, then each part alone."""
+    protocol, official = asked_protocol(arguments), arguments.draw == "official"
     if official != bool(arguments.perm_file):
         raise ValueError("--draw official and --perm-file rand_perm_cam.mat belong together")
     if arguments.distances:
-        if arguments.draw or arguments.normalize:
+        if arguments.draw or arguments.normalize or arguments.weights:
             raise ValueError("--draw and --normalize concern features; distances are used as given")
-        return evaluate_distances(arguments.distances, protocol)
-    items, features = load_features(arguments.features, protocol.dataset)
-    return evaluate_features(
-        items,
-        features,
-        protocol,
-        draw=arguments.draw or "agw",
-        permutations=OfficialPermutations.load(arguments.perm_file) if official else None,
-        num_trials=arguments.num_trials,
-        normalize=arguments.normalize,
-        scoring=Scoring(memory_gb=arguments.memory_gb),
-    )
+        if arguments.rerank or arguments.aqe:
+            raise ValueError("--rerank and --aqe need the distances of all images: give --features")
+        return [evaluate_distances(arguments.distances, protocol)]
+    names, sets, weights = read_sets(arguments, protocol)
+    groups = [(tuple(names), sets, weights)]
+    if len(names) > 1:
+        groups += [((name,), [one], [1.0]) for name, one in zip(names, sets, strict=True)]
+    permutations = OfficialPermutations.load(arguments.perm_file) if official else None
+    results = []
+    for parts, chosen, chosen_weights in groups:
+        single = len(chosen) == 1 and chosen_weights == [1.0]
+        features = chosen[0][1] if single else weighted_sum(chosen, chosen_weights)
+        result = evaluate_features(
+            chosen[0][0],
+            features,
+            protocol,
+            draw=arguments.draw or "agw",
+            permutations=permutations,
+            num_trials=arguments.num_trials,
+            scoring=scoring,
+        )
+        results.append(replace(result, parts=parts, whole=len(parts) == len(names)))
+    return results
+
+
+def read_sets(arguments: Any, protocol: Protocol) -> tuple[list[str], list, list[float]]:
+    """Returns name, images with features, and weight of every part of every file."""
+    given = arguments.weights or [1.0] * len(arguments.features)
+    if len(given) != len(arguments.features):
+        raise ValueError(f"--weights {given}: expected one for each of {arguments.features}")
+    names, sets, weights = [], [], []
+    for path, weight in zip(arguments.features, given, strict=True):
+        items, parts = load_features(path, protocol.dataset)
+        for name, part in parts.items():
+            sets.append((items, unit_length(part, items) if arguments.normalize else part))
+            names.append(name if len(arguments.features) == 1 else f"{Path(path).stem}:{name}")
+            weights.append(weight)
+    return names, sets, weights
 
 
 def main() -> int:
-    """Evaluates, prints the table and the result line, writes the result file."""
+    """Evaluates, prints the table and the result lines, writes the result file."""
     arguments = parse_arguments()
     load_plugins(arguments.plugin)
-    result = evaluate(arguments)
-    source = arguments.features or arguments.distances
+    scoring = asked_scoring(arguments)
+    whole, *alone = results = evaluate(arguments, scoring)
+    sources = arguments.features or [arguments.distances]
+    described = [{"path": source, "sha256": file_sha256(source)} for source in sources]
     description = {
-        "dataset": result.protocol.dataset,
-        "source": {"path": source, "sha256": file_sha256(source)},
+        "dataset": whole.protocol.dataset,
+        "source": described[0] if len(described) == 1 else described,
+        "weights": arguments.weights,
         "normalized": arguments.normalize,
+        **scoring.describe(),
         "code": describe_code(),
     }
-    content = {**result.numbers(), "description": {**result.describe(), **description}}
+    content = {**whole.numbers(), "description": {**whole.describe(), **description}}
+    if alone:
+        content["parts"] = {"+".join(result.parts): result.numbers() for result in alone}
     Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
     write_json(Path(arguments.out), content)
-    report = EvaluationReport(description, [result])
+    report = EvaluationReport(description, results)
     print(report.markdown(), *report.lines(), sep="\n")
     return 0
 

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,14 @@ import pytest
 
 from wrimnet import command_line
 from wrimnet.data.protocols import find_protocol
-from wrimnet.evaluation.features import evaluate_features, load_features, parse_items
+from wrimnet.evaluation.features import (
+    evaluate_features,
+    load_features,
+    parse_items,
+    unit_length,
+    weighted_sum,
+)
+from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -91,21 +99,21 @@ def test_normalising_is_scaling_to_unit_length(tmp_path):
     items = parse_items(paths.tolist(), "RegDB")
     protocol = find_protocol("regdb_t2v")
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    asked = evaluate_features(items, features, protocol, normalize=True).numbers()
+    asked = evaluate_features(items, unit_length(features, items), protocol).numbers()
     assert asked == evaluate_features(items, unit, protocol).numbers()
     assert asked != evaluate_features(items, features, protocol).numbers()
     features[3] = 0
     with pytest.raises(ValueError, match=r"features of Visible/1/3.bmp \(row 3\) are zero"):
-        evaluate_features(items, features, protocol, normalize=True)
+        unit_length(features, items)
 
 
 def test_test_ids_select_identities(tmp_path):
     paths, features = regdb_arrays()
     np.savez(tmp_path / "f.npz", paths=paths, features=features, test_ids=np.array([2, 5]))
-    items, kept = load_features(tmp_path / "f.npz", "RegDB")
+    items, parts = load_features(tmp_path / "f.npz", "RegDB")
     assert {item.pid for item in items} == {2, 5}
     rows = [paths.tolist().index(item.relpath) for item in items]
-    np.testing.assert_array_equal(kept, features[rows])
+    np.testing.assert_array_equal(parts["features"], features[rows])
 
 
 FINE = {"paths": np.array(["Visible/1/a.bmp", "Thermal/1/b.bmp"]), "features": np.eye(2)}
@@ -133,6 +141,101 @@ def test_unusable_features_are_named(tmp_path, capsys, change, message):
     assert run_tool(tmp_path, "regdb_v2t", "--features", tmp_path / "f.npz") == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+def llcm_set(folder, name="f.npz", seed=0, length=8, tops=("test_vis", "test_nir")):
+    """Two images per identity, camera and modality; the file, its paths and its features."""
+    groups = [f"{top}/cam{camera}" for top in tops for camera in (1, 2)]
+    names = [f"{pid:04d}/{number}.jpg" for pid in range(1, 14) for number in (1, 2)]
+    paths = np.array([f"{group}/{of_image}" for group in groups for of_image in names])
+    features = np.random.default_rng(seed).standard_normal((len(paths), length)).astype(np.float32)
+    np.savez(folder / name, paths=paths, features=features)
+    return folder / name, paths, features
+
+
+def test_copies_of_test_images_among_llcms_training_folders_are_refused(tmp_path, capsys):
+    _, paths, features = llcm_set(tmp_path)
+    copies = np.array([f"vis/{pid:04d}/{pid:04d}_c01_s1_f1_vis.jpg" for pid in range(1, 14)])
+    both = np.concatenate([paths, copies])
+    np.savez(tmp_path / "both.npz", paths=both, features=features[np.arange(len(both)) % 9])
+    assert run_tool(tmp_path, "llcm_ir2vis", "--features", tmp_path / "both.npz") == 2
+    assert "'vis/0001/0001_c01_s1_f1_vis.jpg' and 12 more of 117" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("protocol", "most"), [("regdb_v2t", 206), ("sysu_all_single", 96)])
+def test_more_identities_than_are_tested_on_are_refused(tmp_path, capsys, protocol, most):
+    pids = range(1, most + 2)
+    layout = ("Visible/{0}/a.bmp", "Thermal/{0}/b.bmp")
+    if protocol.startswith("sysu"):
+        layout = ("cam1/{0:04d}/0001.jpg", "cam3/{0:04d}/0001.jpg")
+    paths = np.array([path.format(pid) for path in layout for pid in pids])
+    features = np.random.default_rng(0).standard_normal((len(paths), 4))
+    np.savez(tmp_path / "f.npz", paths=paths, features=features)
+    assert run_tool(tmp_path, protocol, "--features", tmp_path / "f.npz") == 2
+    assert f"are of {most + 1} identities, " in capsys.readouterr().err
+    np.savez(tmp_path / "f.npz", paths=paths, features=features, test_ids=np.arange(1, most + 1))
+    assert run_tool(tmp_path, protocol, "--features", tmp_path / "f.npz")["trials"]
+
+
+def test_a_duplicate_among_many_paths_is_found_at_once():
+    paths = [f"vis/{n % 700:04d}/{n}_c01_s1_f1_vis.jpg" for n in range(47_000)]
+    begin = time.process_time()
+    with pytest.raises(ValueError, match=r"'vis/0005/5_c01_s1_f1_vis.jpg' comes more than once"):
+        parse_items([*paths, paths[5]], "LLCM")
+    assert time.process_time() - begin < 1
+
+
+def test_weighted_files_are_the_weighted_sum_of_similarities(tmp_path):
+    a, paths, first = llcm_set(tmp_path, "a.npz", seed=1)
+    b, _, second = llcm_set(tmp_path, "b.npz", seed=2, length=5)
+    order = np.random.default_rng(0).permutation(len(paths))
+    np.savez(b, paths=paths[order], features=second[order])
+    joined = weighted_sum([load_set(a), load_set(b)], [0.75, 0.25])
+    similarity = 0.75 * first.astype(float) @ first.T + 0.25 * second.astype(float) @ second.T
+    np.testing.assert_allclose(joined @ joined.T, similarity, atol=1e-12)
+    found = run_tool(tmp_path, "llcm_ir2vis", "--features", a, b, "--weights", 0.75, 0.25)
+    expected = evaluate_features(load_set(a)[0], joined, find_protocol("llcm_ir2vis"))
+    assert found["mean"] == expected.numbers()["mean"]
+    alone = run_tool(tmp_path, "llcm_ir2vis", "--features", b)
+    assert found["parts"]["b:features"] == {k: alone[k] for k in ("mean", "std", "trials")}
+    assert found["description"]["weights"] == [0.75, 0.25]
+
+
+def load_set(path):
+    items, parts = load_features(path, "LLCM")
+    return items, parts["features"]
+
+
+def test_parts_and_modalities_may_stand_apart(tmp_path):
+    file, paths, features = llcm_set(tmp_path)
+    expected = run_tool(tmp_path, "llcm_ir2vis", "--features", file)
+    visible = np.array([path.startswith("test_vis") for path in paths])
+    arrays = {}
+    for side, rows in (("visible", visible), ("infrared", ~visible)):
+        arrays[f"{side}/paths"] = paths[rows]
+        for name, columns in (("one", slice(0, 3)), ("two", slice(3, 8))):
+            arrays[f"{side}/features/{name}"] = features[rows, columns]
+    np.savez(tmp_path / "apart.npz", **arrays)
+    found = run_tool(tmp_path, "llcm_ir2vis", "--features", tmp_path / "apart.npz")
+    assert found["mean"] == expected["mean"]
+    assert set(found["parts"]) == {"one", "two"}
+    assert found["parts"]["one"]["mean"] != found["parts"]["two"]["mean"]
+
+
+def test_reranking_and_expansion_are_applied_and_named(tmp_path):
+    file, *_ = llcm_set(tmp_path)
+    plain = run_tool(tmp_path, "llcm_ir2vis", "--features", file)
+    words = ("--rerank", 6, 3, 0.3, "--aqe", 4, 3, 1)
+    changed = run_tool(tmp_path, "llcm_ir2vis", "--features", file, *words)
+    scoring = Scoring(
+        expansion=QueryExpansion(neighbors=4, alpha=3.0, rounds=1),
+        reranking=Reranking(k1=6, k2=3, original_weight=0.3),
+    )
+    expected = evaluate_features(*load_set(file), find_protocol("llcm_ir2vis"), scoring=scoring)
+    assert changed["mean"] == expected.numbers()["mean"] != plain["mean"]
+    assert changed["description"]["reranking"].startswith("k1=6 k2=3 lambda=0.3")
+    assert changed["description"]["query_expansion"] == "k=4 alpha=3.0 rounds=1"
+    assert plain["description"]["reranking"] is None
 
 
 LABELS = {"q_pids": np.array([1]), "g_pids": np.array([1, 2]), "q_cams": np.array([1]),

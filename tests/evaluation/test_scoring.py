@@ -71,11 +71,11 @@ def test_blocks_stay_within_the_memory_bound(monkeypatch):
 
     monkeypatch.setattr(scoring_module, "negative_products", recorded)
     items = llcm_items(num_ids=60)
-    for memory_gb, most_rows in ((1.0, 540), (0.006, 256), (1e-8, 128)):
+    for memory_gb, most_rows in ((1.0, 540), (0.008, 256), (1e-8, 256)):
         shapes.clear()
         score(embed(items), items, memory_gb=memory_gb)
         assert max(rows for rows, _ in shapes) == most_rows
-        bound = max(memory_gb * 1e9 / 2, 128 * 540 * 32)  # one tile of rows at least
+        bound = max(memory_gb * 1e9 / 2, 256 * 540 * 32)  # one tile of rows at least
         assert all(rows * columns * 32 <= bound for rows, columns in shapes)
 
 

@@ -1,5 +1,6 @@
 """Any model's features or distances, from files, under a protocol of this project."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,35 +19,107 @@ from wrimnet.registries import find_dataset
 _DISTANCE_ARRAYS = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
 
 
-def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], np.ndarray]:
+def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict[str, np.ndarray]]:
     """Reads ``paths`` (N,), ``features`` (N, D) and, if there, ``test_ids`` from an npz file.
 
-    The paths are in the dataset's own layout; ``test_ids`` restricts what is returned.
+    Several parts of a feature are ``features/NAME`` each. Modalities may stand apart, as
+    ``visible/paths``, ``visible/features`` and so on. The paths are in the dataset's own layout;
+    ``test_ids`` restricts what is returned.
+
+    Returns:
+        The images, and by part, "features" where it has no name, their features (N, D_part).
 
     Raises:
         FileNotFoundError: there is no such file.
         KeyError: an array is missing.
-        ValueError: an array has the wrong shape or dtype, a path does not fit the layout or comes
-            twice, or an identity of ``test_ids`` has no image.
+        ValueError: an array has the wrong shape or dtype, a path does not fit the layout, comes
+            twice or is no test image's, or an identity of ``test_ids`` has no image.
     """
-    arrays = _load(path, ("paths", "features"), ("test_ids",))
-    paths, features = arrays["paths"], arrays["features"]
+    arrays = _load(path)
+    sides = [side for side in ("", "visible/", "infrared/") if f"{side}paths" in arrays] or [""]
+    paths, parts = zip(*(_read_side(path, arrays, side) for side in sides), strict=True)
+    if len({tuple((name, part.shape[1]) for name, part in of.items()) for of in parts}) > 1:
+        raise ValueError(f"{path}: {' and '.join(sides)} have parts of other names or lengths")
+    features = {name: np.concatenate([of[name] for of in parts]) for name in parts[0]}
+    items = parse_items([relpath for of_side in paths for relpath in of_side], dataset)
+    rows = np.arange(len(items))
+    if "test_ids" in arrays:
+        rows = _rows_of(path, arrays["test_ids"], items)
+    check_test_images([items[row] for row in rows], dataset)
+    return [items[row] for row in rows], {name: part[rows] for name, part in features.items()}
+
+
+def _read_side(
+    path: str | Path, arrays: dict[str, np.ndarray], side: str
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Paths and features by part of one modality, or of both together."""
+    whole = f"{side}features"
+    names = sorted(name for name in arrays if name == whole or name.startswith(f"{whole}/"))
+    missing = [name for name in (f"{side}paths", whole) if name not in arrays]
+    if f"{side}paths" in missing or not names:
+        raise KeyError(f"{path} lacks {missing}; it has {sorted(arrays)}")
+    paths = arrays[f"{side}paths"]
     if paths.ndim != 1 or paths.dtype.kind != "U":
         raise ValueError(f"{path}: paths is {paths.dtype} {paths.shape}, expected strings (N,)")
-    if features.ndim != 2 or len(features) != len(paths):
-        raise ValueError(f"{path}: features has shape {features.shape}, expected ({len(paths)}, D)")
-    items = parse_items(paths.tolist(), dataset)
-    if "test_ids" not in arrays:
-        return items, features
-    test_ids = arrays["test_ids"]
+    for name in names:
+        if arrays[name].ndim != 2 or len(arrays[name]) != len(paths):
+            raise ValueError(
+                f"{path}: {name} has shape {arrays[name].shape}, expected ({len(paths)}, D)"
+            )
+    return paths.tolist(), {name.removeprefix(f"{whole}/").removeprefix(side): arrays[name]
+                            for name in names}  # fmt: skip
+
+
+def _rows_of(path: str | Path, test_ids: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
     if test_ids.ndim != 1 or test_ids.dtype.kind not in "iu":
         raise ValueError(f"{path}: test_ids is {test_ids.dtype} {test_ids.shape}, expected integers"
                          " (n,)")  # fmt: skip
-    absent = np.setdiff1d(test_ids, [item.pid for item in items])
+    pids = [item.pid for item in items]
+    absent = np.setdiff1d(test_ids, pids)
     if absent.size:
         raise ValueError(f"{path}: no image of test_ids {absent.tolist()} among the paths")
-    rows = np.flatnonzero(np.isin([item.pid for item in items], test_ids))
-    return [items[row] for row in rows], features[rows]
+    return np.flatnonzero(np.isin(pids, test_ids))
+
+
+def check_test_images(items: Sequence[ImageItem], dataset: str) -> None:
+    """Raises ValueError if images of training are among those that are to be tested on."""
+    found = find_dataset(dataset)
+    others = [i.relpath for i in items if i.relpath.partition("/")[0] in found.train_folders]
+    if others:
+        raise ValueError(
+            f"{others[0]!r} and {len(others) - 1} more of {len(items)} paths are in folders of "
+            f"{found.title}'s training images, which hold copies of test images, too; leave their "
+            "features out"
+        )
+    published = (found.expected_counts or {}).get("test", {}).get("identities")
+    num_ids = len({item.pid for item in items})
+    if published and num_ids > published:
+        raise ValueError(
+            f"the features are of {num_ids} identities, {found.title} tests on {published}: images "
+            "of training are among them. Leave them out, or name the others in test_ids"
+        )
+
+
+def weighted_sum(
+    sets: Sequence[tuple[Sequence[ImageItem], np.ndarray]], weights: Sequence[float]
+) -> np.ndarray:
+    """Joins feature sets (N, D_k) of the same images to one, (N, sum of D_k) float64.
+
+    Its dot products are the weighted sums of the sets' own; rows are in the order of the first set.
+
+    Raises:
+        ValueError: a weight is not above 0, their number is another, or images differ.
+    """
+    if len(weights) != len(sets) or not all(weight > 0 for weight in weights):
+        raise ValueError(f"weights {list(weights)}: expected {len(sets)} numbers above 0")
+    relpaths, joined = [item.relpath for item in sets[0][0]], []
+    for (items, features), weight in zip(sets, weights, strict=True):
+        row_of = {item.relpath: row for row, item in enumerate(items)}
+        if row_of.keys() != set(relpaths):
+            path = sorted(row_of.keys() ^ set(relpaths))[0]
+            raise ValueError(f"{path!r} is in one feature set and not in another; give the same")
+        joined.append(np.sqrt(weight) * features[[row_of[path] for path in relpaths]])
+    return np.concatenate(joined, axis=1, dtype=np.float64)
 
 
 def parse_items(relpaths: Sequence[str], dataset: str) -> list[ImageItem]:
@@ -56,7 +129,7 @@ def parse_items(relpaths: Sequence[str], dataset: str) -> list[ImageItem]:
         ValueError: a path does not fit the layout or comes twice.
     """
     if len(set(relpaths)) < len(relpaths):
-        twice = next(path for path in relpaths if relpaths.count(path) > 1)
+        twice = Counter(relpaths).most_common(1)[0][0]
         raise ValueError(f"{twice!r} comes more than once among the paths; keep one feature each")
     parse_relpath = find_dataset(dataset).parse_relpath
     return [ImageItem(path, *parse_relpath(path), path) for path in relpaths]
@@ -70,7 +143,6 @@ def evaluate_features(
     draw: str = "agw",
     permutations: OfficialPermutations | None = None,
     num_trials: int = 10,
-    normalize: bool = False,
     scoring: Scoring | None = None,
 ) -> ProtocolResult:
     """Scores features (N, D) of N images; similarity is their dot product as given, in float64.
@@ -82,7 +154,6 @@ def evaluate_features(
         draw: "agw" or "official", the latter with its permutations.
         permutations: for the official draw.
         num_trials: gallery draws.
-        normalize: scale the features to unit length first.
         scoring: options.
 
     Raises:
@@ -91,7 +162,6 @@ def evaluate_features(
     trials = build_trials(
         protocol, items, draw=draw, num_trials=num_trials, permutations=permutations
     )
-    features = _unit_length(features, items) if normalize else features
     metrics = score_trials(features, items, trials, protocol, scoring or Scoring())
     drawn = draw if protocol.drawn_side else ""
     return ProtocolResult(protocol, drawn, ("features",), True, metrics)
@@ -107,7 +177,11 @@ def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
         KeyError: an array is missing.
         ValueError: an array has the wrong shape or dtype, or no query has a match.
     """
-    arrays = _load(path, _DISTANCE_ARRAYS, ())
+    arrays = _load(path)
+    missing = [name for name in _DISTANCE_ARRAYS if name not in arrays]
+    if missing:
+        raise KeyError(f"{path} lacks {missing}; it has {sorted(arrays)}")
+    arrays = {name: arrays[name] for name in _DISTANCE_ARRAYS}
     for name in _DISTANCE_ARRAYS[1:]:
         if arrays[name].dtype.kind not in "iu" or arrays[name].ndim != 1:
             raise ValueError(
@@ -126,7 +200,8 @@ def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
     return ProtocolResult(protocol, "", ("distances",), True, [summarise_scores(scores)])
 
 
-def _unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
+def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
+    """Scales features (N, D) to unit length; raises ValueError for one that has none."""
     length = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
     if (length == 0).any():
         row = int(np.flatnonzero(length[:, 0] == 0)[0])
@@ -134,17 +209,12 @@ def _unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray
     return features / length
 
 
-def _load(
-    path: str | Path, required: Sequence[str], optional: Sequence[str]
-) -> dict[str, np.ndarray]:
+def _load(path: str | Path) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {str(path)!r}")
     try:
         with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in required if name not in file]
-            if missing:
-                raise KeyError(f"{path} lacks {missing}; it has {sorted(file)}")
-            return {name: file[name] for name in (*required, *optional) if name in file}
+            return {name: file[name] for name in file}
     except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
         raise ValueError(
             f"{path} cannot be read as an npz file of plain arrays ({error}); "

@@ -136,7 +136,8 @@ def _plain_blocks(
         dist = negative_products(queries[start : start + step], gallery)
         for number, trial in enumerate(trials):
             place = query_place[trial.query_rows] - start
-            inside = np.flatnonzero((place >= 0) & (place < step))
+            inside = np.argsort(place, kind="stable")
+            inside = inside[(place[inside] >= 0) & (place[inside] < step)]
             for chosen in np.split(inside, range(step, len(inside), step)):
                 if chosen.size:
                     found = place[chosen], gallery_place[trial.gallery_rows]
@@ -153,8 +154,9 @@ def _distinct(embeddings: Tensor, rows: list[np.ndarray]) -> tuple[Tensor, np.nd
 
 
 def _looked_up(dist: Tensor, rows: np.ndarray, columns: np.ndarray) -> Tensor:
-    indices = (torch.from_numpy(index).to(dist.device) for index in (columns, rows))
-    return dist.index_select(1, next(indices)).index_select(0, next(indices))
+    dist = dist.index_select(1, torch.from_numpy(columns).to(dist.device))
+    every = len(rows) == len(dist) and (np.diff(rows) == 1).all()
+    return dist if every else dist.index_select(0, torch.from_numpy(rows).to(dist.device))
 
 
 def _changed_blocks(

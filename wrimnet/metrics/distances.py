@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 DistanceRows = Callable[[slice], Tensor]
-TILE_ROWS, _TILE_COLUMNS = 128, 512
+TILE_ROWS, _TILE_COLUMNS = 256, 1024
 
 
 def distinct_rows(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,8 +26,11 @@ def distinct_rows(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         A row of each kind, (U,), in an order that depends on the content of the rows alone, and
         the place of every row's kind among them, (N,).
     """
-    digests = [hashlib.sha256((row + 0.0).tobytes()).hexdigest() for row in embeddings]
-    _, first, place = np.unique(digests, return_index=True, return_inverse=True)
+    _, heads, counts = np.unique(embeddings[:, 0] + 0.0, return_inverse=True, return_counts=True)
+    names = [f"{head:09d}" for head in heads]
+    for row in np.flatnonzero(counts[heads] > 1):
+        names[row] += hashlib.sha256((embeddings[row] + 0.0).tobytes()).hexdigest()
+    _, first, place = np.unique(names, return_index=True, return_inverse=True)
     return first, place
 
 

@@ -74,6 +74,7 @@ class CrossModalityDataset(ABC):
     number_key: ClassVar[str] = ""
     expected_counts: ClassVar[Counts | None] = None
     permutation_file: ClassVar[str] = ""
+    train_folders: ClassVar[tuple[str, ...]] = ()  # at the top, without a test image
 
     def __init__(
         self,

@@ -186,6 +186,7 @@ class LLCM(CrossModalityDataset):
         },
         "test": size_of(15_846, 351),
     }
+    train_folders = tuple(TRAIN_FOLDERS)
     parse_relpath = staticmethod(_parse_relpath)
     read_train = staticmethod(_read_train)
     read_test = staticmethod(_read_test)
