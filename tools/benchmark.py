@@ -22,7 +22,6 @@ from benchmarks.cost_figure import draw_costs
 from benchmarks.data import benchmark_data
 from benchmarks.data import markdown_table as ways_table
 from benchmarks.evaluation import benchmark_evaluation, markdown_table
-from benchmarks.full_size import build_full_size, full_size_table
 from benchmarks.processes import build_process_rows, process_table
 from benchmarks.scaling import build_points
 from benchmarks.setup import build_description, build_num_images, setup_axes, setup_benchmark_cfg
@@ -35,7 +34,6 @@ from wrimnet.evaluation.provenance import describe_code, describe_machine
 from wrimnet.visualization.drawing import save_figure
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "reference"
-RECIPE = Path(__file__).resolve().parents[1] / "configs" / "LLCM" / "wrim.yml"
 
 
 class Section(NamedTuple):
@@ -99,18 +97,8 @@ def measure_scaling(arguments: Any) -> Section:
     return Section(heading, f"{build_description(cfg)}\n\n{scaling_table(points)}", numbers)
 
 
-def measure_cost(arguments: Any) -> Section:
-    """A step of the paper's recipe at full size, counted without computing it."""
-    config_file = arguments.config_file or str(RECIPE)
-    cfg = setup_benchmark_cfg(config_file, ["MODEL.DEVICE", "cpu", *arguments.overrides])
-    rows = build_full_size(cfg)
-    heading = f"A training step of {cfg.SOLVER.IMS_PER_BATCH} images, counted"
-    return Section(heading, full_size_table(rows), rows)
-
-
 SECTIONS: dict[str, Callable[[Any], Section]] = {
     "data": measure_data,
-    "cost": measure_cost,
     "train": measure_train,
     "scaling": measure_scaling,
     "evaluation": measure_evaluation,

@@ -37,7 +37,8 @@ class CostCounter(TorchDispatchMode):
 
     FLOP are those of ``torch.utils.flop_counter``: matrix products, convolutions and attention. An
     operator's bytes are those of its tensors in and out, each read or written once: what running
-    operator by operator cannot go below. A view is free.
+    operator by operator cannot go below. A view is free, and of an expanded tensor only what it
+    holds is read.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ def _bytes_moved(func: Any, args: tuple, kwargs: dict[str, Any], result: Any) ->
     written = new + _changed(func._schema, args, kwargs)
     if not written or "empty" in func.name():
         return 0  # a view, a question, or memory that nothing was written to
-    return sum(tensor.nbytes for tensor in inputs + written)
+    return sum(min(one.nbytes, one.untyped_storage().nbytes()) for one in inputs + written)
 
 
 def _changed(schema: Any, args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:

@@ -1,15 +1,12 @@
 """Time and memory of a training step as functions of batch, input size and identities."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import wrimnet.compat  # noqa: F401
 
-import torch
 from fastreid.config import CfgNode
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
-from benchmarks.counting import CostCounter, SavedActivations
+from benchmarks.counting import SavedActivations
 from benchmarks.train import build_row
 from benchmarks.variants import OURS, build_batch, build_variant
 
@@ -86,47 +83,3 @@ def build_memory(cfg: CfgNode) -> tuple[int, int]:
         step.forward(step.augment(batch))
     state = BYTES_PER_PARAMETER * sum(one.numel() for one in step.model.parameters())
     return saved.num_bytes, state
-
-
-def build_counts(cfg: CfgNode, *, bf16: bool) -> dict[str, Any]:
-    """Counts the cost of a full-size step without computing it, on tensors that have no values.
-
-    Backbone, MIIMs and head are counted, forward and backward; the losses' (B, B) matrices and the
-    augmentation are not.
-
-    Args:
-        cfg: of the model, batch and input, on the CPU; MODEL.HEADS.NUM_CLASSES is set.
-        bf16: the forward pass runs under autocast.
-
-    Returns:
-        "cost", a StepCost, "activation_bytes" and "state_bytes", of a batch.
-    """
-    size, (height, width) = cfg.SOLVER.IMS_PER_BATCH, cfg.INPUT.SIZE_TRAIN
-    model = build_variant(cfg, OURS).model
-    state = BYTES_PER_PARAMETER * sum(one.numel() for one in model.parameters())
-    without_values = FakeTensorMode()
-    _empty(model, without_values)
-    saved = SavedActivations([*model.parameters(), *model.buffers()])
-    with without_values, CostCounter() as counter:
-        images = torch.empty(size, height, width, 3).permute(0, 3, 1, 2)
-        with saved.hooks, torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            output = model.compute_heads(model.backbone(images, size // 2))
-        _sum(output).backward()
-    kept = saved.num_bytes
-    return {"cost": counter.cost, "activation_bytes": kept, "state_bytes": state}
-
-
-def _empty(model: nn.Module, mode: FakeTensorMode) -> None:
-    """Replaces parameters and buffers by tensors that have shapes and formats but no values."""
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            fake = mode.from_tensor(parameter.detach())
-            setattr(module, name, nn.Parameter(fake, parameter.requires_grad))
-        for name, buffer in module.named_buffers(recurse=False):
-            setattr(module, name, mode.from_tensor(buffer))
-
-
-def _sum(output: Any) -> Tensor:
-    levels = [level for level in (output.main, output.auxiliary) if level is not None]
-    total = sum(logits.sum() for level in levels for logits in level.logits)
-    return total if output.contrastive is None else total + output.contrastive.sum()
