@@ -32,12 +32,7 @@ _INSTEAD = {
 
 
 def check_config(cfg: CfgNode, plugin_keys: Sequence[Key] = ()) -> None:
-    """Raises ValueError, in one sentence, for the first rule that ``cfg`` breaks.
-
-    Args:
-        cfg: the configuration.
-        plugin_keys: rows that its plugins add to the table.
-    """
+    """Raises ValueError, in one sentence, for the first rule that ``cfg`` breaks."""
     check_fastreid_keys(cfg)
     for key in (*KEYS, *plugin_keys):
         check_key(key, get_key(cfg, key.name))
@@ -94,14 +89,9 @@ def check_schedule(cfg: CfgNode) -> None:
 
 
 def check_batch(cfg: CfgNode, num_processes: int = 1) -> None:
-    """Raises ValueError if a batch is not 2 x P x K, or cannot be shared evenly.
+    """Raises ValueError if a batch is not 2 x P x K, or cannot be shared evenly by the processes.
 
-    The P identities are shared by the processes, and each share is trained in
-    SOLVER.ACCUMULATION_STEPS parts of at least two identities.
-
-    Args:
-        cfg: the configuration.
-        num_processes: that share a batch.
+    Each share of the P identities is trained in SOLVER.ACCUMULATION_STEPS parts of at least two.
     """
     batch, instances = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
     if batch % (2 * instances) or batch < 4 * instances:

@@ -17,13 +17,7 @@ BASE_KEY = "_BASE_"
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
-    """Reads a configuration file with the files it inherits from.
-
-    Args:
-        path: YAML file; ``_BASE_`` in it names another one, relative to its own folder.
-
-    Returns:
-        The nested keys, those of ``path`` over those of its bases.
+    """Reads a YAML file with those it inherits from; ``_BASE_`` is relative to its own folder.
 
     Raises:
         FileNotFoundError: a file that does not exist.

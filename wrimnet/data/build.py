@@ -103,14 +103,8 @@ def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampl
 def build_train_source(
     cfg: CfgNode, train_set: TrainSet, name: str, folder: str, watch: ReadingWatch
 ) -> ImageSource:
-    """Builds the source that DATALOADER.CACHE names.
-
-    Args:
-        cfg: The configuration.
-        train_set: The training images.
-        name: The dataset's name.
-        folder: The dataset's folder; caches lie beside it unless DATALOADER.CACHE_DIR is set.
-        watch: Told which files are in reading.
+    """Builds the source that DATALOADER.CACHE names; caches lie beside the dataset's folder or in
+    DATALOADER.CACHE_DIR.
     """
     device = build_train_device(cfg)
     pin = device.type == "cuda"

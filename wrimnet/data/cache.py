@@ -168,13 +168,6 @@ def build_cache_file(
 ) -> None:
     """Decodes and resizes all images into a new cache file that appears complete or not at all.
 
-    Args:
-        path: The file to make.
-        key: What the content is made of.
-        items: The images, N.
-        num_processes: Processes that decode, at least 1.
-        timeout: Seconds until an image that is not done is an error.
-
     Raises:
         UnreadableImageError: An image cannot be read, and the rule is not to skip it.
         OSError: No space left, a folder that cannot be written, or a failing disk.

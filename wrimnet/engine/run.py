@@ -53,11 +53,7 @@ _logger = logging.getLogger("fastreid.wrimnet.run")
 
 
 def check_run(cfg: CfgNode, *, resume: bool) -> None:
-    """Raises for the first rule that a training run would break.
-
-    Raises:
-        KeyError, ValueError, FileNotFoundError, OSError: see the rules below.
-    """
+    """Raises for the first rule that a training run would break."""
     check_protocols(cfg)
     check_batch(cfg, comm.get_world_size())
     check_output_dir(cfg, resume=resume)
@@ -71,12 +67,7 @@ def check_dataset(cfg: CfgNode) -> None:
 
 
 def check_protocols(cfg: CfgNode) -> None:
-    """Refuses protocols, draws and expected results that are not of the dataset.
-
-    Raises:
-        KeyError, ValueError: of the wrong name.
-        FileNotFoundError: TEST.PERM_FILE does not exist.
-    """
+    """Refuses protocols, draws and expected results that are not of the dataset."""
     protocols = dataset_protocols(only_dataset(cfg.DATASETS.NAMES), tuple(cfg.TEST.PROTOCOLS))
     for protocol in protocols:
         check_draw(protocol, cfg.TEST.GALLERY_DRAW)
@@ -89,11 +80,7 @@ def check_protocols(cfg: CfgNode) -> None:
 
 
 def check_start(cfg: CfgNode) -> None:
-    """Refuses a start from a file that does not exist.
-
-    Raises:
-        FileNotFoundError: MODEL.WEIGHTS or MODEL.BACKBONE.PRETRAIN_PATH does not exist.
-    """
+    """Refuses a start from MODEL.WEIGHTS or BACKBONE.PRETRAIN_PATH that does not exist."""
     if cfg.MODEL.WEIGHTS:
         name, path = "MODEL.WEIGHTS", cfg.MODEL.WEIGHTS
     elif cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
@@ -140,17 +127,10 @@ def check_writable(folder: Path) -> None:
 
 
 def train(cfg: CfgNode, args: argparse.Namespace) -> int:
-    """Trains, evaluates and writes the results.
+    """Trains, evaluates and writes the results; ends with code 75 when a signal stops it.
 
-    Args:
-        cfg: checked configuration.
-        args: has ``resume``, which torchrun's restart after a failure implies.
-
-    Returns:
-        0, or 1 if the results are not those of TEST.EXPECTED_RESULTS.
-
-    Raises:
-        SystemExit: code 75 after SIGTERM or SIGINT, see :mod:`wrimnet.engine.hooks`.
+    Returns 0, or 1 if the results are not those of TEST.EXPECTED_RESULTS. A restart by torchrun
+    after a failure implies ``--resume``.
     """
     resume = was_restarted() or args.resume
     with main_process_first():

@@ -45,10 +45,6 @@ class CompiledTraining:
 
     Shapes are static: one graph for the training batch. Outside of the context the model is as it
     was, so that evaluation with its many shapes, copies and checkpoints know nothing of it.
-
-    Args:
-        model: :meth:`wrimnet.modeling.network.CrossModalityNetwork.compiled_functions` names them.
-        backend: of torch.compile.
     """
 
     def __init__(self, model: nn.Module, backend: str = "inductor") -> None:
@@ -111,10 +107,6 @@ def micro_batches(batch: dict[str, Any], num_parts: int) -> Iterator[dict[str, A
     A batch of P identities with K images each and per modality becomes ``num_parts`` batches of
     P / num_parts identities, visible images first. A loss that compares images sees only those of
     its own part: fewer negatives, and easier hardest ones, than in the whole batch.
-
-    Args:
-        batch: what the model trains on; both halves hold the same identities in the same order.
-        num_parts: divides the number of identities.
     """
     if num_parts == 1:
         yield batch

@@ -57,15 +57,9 @@ class Evaluator:
         self._scoring = scoring
 
     def run(self, model: Any, weights: str | None = None) -> EvaluationReport:
-        """Evaluates a model; with several processes the main one scores for all.
+        """Evaluates a network; with several processes the main one scores for all.
 
-        Args:
-            model: a :class:`wrimnet.modeling.network.CrossModalityNetwork`.
-            weights: file that its weights came from; None for weights in memory only.
-
-        Raises:
-            FileNotFoundError: the weights file does not exist.
-            ValueError: images or embeddings are unusable.
+        ``weights`` is the file that they came from, None for weights in memory only.
         """
         if not comm.is_main_process():
             self.extract(model)
@@ -92,10 +86,7 @@ class Evaluator:
     ) -> EvaluationReport:
         """Evaluates each group's embeddings (N, D_part), rows in the order of the items.
 
-        Args:
-            parts: by group.
-            embedding_parts: groups that make up the embedding, in order.
-            weights: path and sha256 of the weights they came from.
+        ``weights`` is path and sha256 of those they came from.
         """
         whole, results = tuple(embedding_parts), []
         for names in selections(whole, parts):
@@ -114,11 +105,7 @@ class Evaluator:
 def selections(
     embedding_parts: tuple[str, ...], parts: Mapping[str, np.ndarray]
 ) -> list[tuple[str, ...]]:
-    """Returns the whole embedding, then each group that the model has, alone.
-
-    Raises:
-        KeyError: the model lacks a group of the embedding.
-    """
+    """Returns the whole embedding, then each group alone; KeyError if the model lacks one of it."""
     missing = [name for name in embedding_parts if name not in parts]
     if missing:
         raise KeyError(
@@ -132,11 +119,8 @@ def selections(
 def build_evaluator(cfg: CfgNode, dataset: Any, config_hash: str | None = None) -> Evaluator:
     """Builds the evaluator of a dataset's test images, its trials already drawn.
 
-    ``config_hash`` names the configuration in the results.
-
-    Raises:
-        KeyError, ValueError, FileNotFoundError: a protocol, draw or file does not fit; see
-            :mod:`wrimnet.data.protocols` and ``galleries``.
+    ``config_hash`` names the configuration in the results. What does not fit is refused by
+    :mod:`wrimnet.data.protocols` and ``galleries``.
     """
     scoring = _build_scoring(cfg)
     return Evaluator(

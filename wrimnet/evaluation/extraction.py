@@ -51,8 +51,7 @@ class Extraction:
     def __call__(self, model: Any, images: Sequence[Any], modalities: Sequence[int]) -> Parts:
         """Embeds N paths, PIL images or arrays with ``model.embed_parts``, a modality at a time.
 
-        Returns:
-            For each part a float32 array (N, D_part), rows in the order of the images.
+        For each part a float32 array (N, D_part), rows in the order of the images.
 
         Raises:
             ValueError: no image, an unreadable one, or embeddings with NaN.

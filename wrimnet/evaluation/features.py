@@ -147,17 +147,8 @@ def evaluate_features(
 ) -> ProtocolResult:
     """Scores features (N, D) of N images; similarity is their dot product as given, in float64.
 
-    Args:
-        items: N images.
-        features: (N, D) float32 or float64.
-        protocol: who queries whom.
-        draw: "agw" or "official", the latter with its permutations.
-        permutations: for the official draw.
-        num_trials: gallery draws.
-        scoring: options.
-
-    Raises:
-        ValueError: features or draw do not fit, or no query has a match.
+    "official" needs the permutations. ValueError if features or draw do not fit, or no query has a
+    match.
     """
     trials = build_trials(
         protocol, items, draw=draw, num_trials=num_trials, permutations=permutations

@@ -102,15 +102,8 @@ def build_trials(
 ) -> list[Trial]:
     """Lists the trials of a protocol on the test images of both modalities, one per draw.
 
-    Args:
-        protocol: who queries whom; one without a draw has one trial.
-        items: test images of both modalities.
-        draw: "agw" or "official".
-        num_trials: draws.
-        permutations: needed by the official draw.
-
-    Raises:
-        ValueError: the draw does not fit the protocol, or a side has no image.
+    One without a draw has one trial; "official" needs the permutations. ValueError if the draw does
+    not fit the protocol, or a side has no image.
     """
     check_draw(protocol, draw)
     if num_trials < 1:

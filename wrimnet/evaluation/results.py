@@ -273,11 +273,7 @@ def check_expected(
 
 
 def check_entry(entry: Sequence[Any], protocols: Collection[str]) -> tuple[str, str, float, float]:
-    """Returns one entry of TEST.EXPECTED_RESULTS, its numbers as floats.
-
-    Raises:
-        ValueError: it is malformed, or names a protocol that is not run.
-    """
+    """Returns one entry of TEST.EXPECTED_RESULTS; ValueError for a malformed or foreign one."""
     form = "[protocol, metric, value, tolerance] with value and tolerance as fractions"
     if not isinstance(entry, (list, tuple)) or len(entry) != 4:
         raise ValueError(f"TEST.EXPECTED_RESULTS entry {entry!r}: expected {form}")

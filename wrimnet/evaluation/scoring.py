@@ -81,17 +81,10 @@ def score_trials(
     protocol: Protocol,
     scoring: Scoring,
 ) -> list[RankingMetrics]:
-    """Scores each trial of a protocol.
+    """Scores each trial of a protocol on embeddings (N, D), one row per item.
 
-    Args:
-        embeddings: (N, D) floating, one row per item; similarity is their dot product as given.
-        items: the N test images.
-        trials: who queries and who is searched.
-        protocol: its camera rule, and whether CMC counts identities.
-        scoring: options.
-
-    Raises:
-        ValueError: an embedding is not finite or the shapes do not fit; a trial without a match.
+    Similarity is their dot product as given. ValueError if an embedding is not finite, the shapes
+    do not fit, or a trial has no match.
     """
     _check(embeddings, items)
     tensor = torch.from_numpy(np.ascontiguousarray(embeddings)).to(scoring.device)

@@ -57,13 +57,7 @@ class ModelFacts:
 
 
 class Embedder:
-    """A trained model with its preprocessing; made by :func:`wrimnet.load`.
-
-    Args:
-        model: a :class:`wrimnet.modeling.network.CrossModalityNetwork`; put in evaluation mode.
-        extraction: how images are read and embedded.
-        facts: identify the model.
-    """
+    """A trained network with its preprocessing; made by :func:`wrimnet.load`."""
 
     def __init__(self, *, model: nn.Module, extraction: Extraction, facts: ModelFacts) -> None:
         self.model = model.eval()

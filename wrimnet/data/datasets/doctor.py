@@ -95,12 +95,7 @@ def examine(
 ) -> Examination:
     """Examines a dataset: layout, index files, counts, disjoint identities, every image.
 
-    Args:
-        dataset: its class.
-        root: folder that holds the dataset's folder.
-        expected: counts to compare with; None compares nothing.
-        open_images: whether to open every image to the last pixel.
-        workers: processes that open images; 0 for this one alone.
+    ``expected`` counts None compares nothing; ``workers`` 0 opens the images in this process.
     """
     folder = os.path.join(root, dataset.folder_name)
     examination = Examination(dataset.name, folder, is_synthetic(folder))
