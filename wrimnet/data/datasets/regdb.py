@@ -66,14 +66,7 @@ def _parse_relpath(relpath: str) -> tuple[int, int, int]:
 
 
 def read_split(split: str, folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
-    """Reads a trial's images in the order of its index files, visible first.
-
-    Args:
-        split: "train" or "test".
-        folder: the RegDB folder.
-        number: of the trial, 1..10.
-        on_problem: told of everything missing or malformed.
-    """
+    """Reads the "train" or "test" images of a trial in its index files' order, visible first."""
     lines = []
     for top in TOP_FOLDERS:
         path = os.path.join(folder, "idx", f"{split}_{top.lower()}_{number}.txt")
