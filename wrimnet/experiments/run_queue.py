@@ -160,7 +160,7 @@ def _run_process(
     earlier, began = read_record(run.folder).get("attempts", []), time.monotonic()
     resume = ["--resume"] if checkpoints(run.folder) else []
     with (run.folder / CONSOLE).open("ab") as log:
-        offset = log.say()
+        offset = log.tell()
         process = subprocess.Popen(
             [*command, *resume, *run.arguments],
             stdin=subprocess.DEVNULL,
