@@ -103,9 +103,7 @@ def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampl
 def build_train_source(
     cfg: CfgNode, train_set: TrainSet, name: str, folder: str, watch: ReadingWatch
 ) -> ImageSource:
-    """Builds the source that DATALOADER.CACHE names; caches lie beside the dataset's folder or in
-    DATALOADER.CACHE_DIR.
-    """
+    """Builds the source of DATALOADER.CACHE; caches lie in CACHE_DIR or beside the dataset."""
     device = build_train_device(cfg)
     pin = device.type == "cuda"
     if cfg.DATALOADER.CACHE == "none":

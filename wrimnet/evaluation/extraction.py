@@ -139,11 +139,7 @@ def batch_rows(modalities: Sequence[int], batch_size: int) -> Iterator[list[int]
 
 
 def join_arrays(parts: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """Joins groups (N, D_part) to embeddings of unit length, (N, D) float32.
-
-    Raises:
-        ValueError: a row has no length.
-    """
+    """Joins groups (N, D_part) to unit embeddings (N, D) float32; refuses an empty row."""
     tensors = {name: torch.from_numpy(np.asarray(parts[name], np.float32)) for name in names}
     count = len(tensors[names[0]])
     slices = [slice(start, start + _JOINED_ROWS) for start in range(0, count, _JOINED_ROWS)]

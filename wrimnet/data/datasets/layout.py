@@ -42,13 +42,7 @@ def require_folder(folder: str, on_problem: OnProblem) -> bool:
 
 
 def subfolders(folder: str, pattern: str, on_problem: OnProblem) -> list[str]:
-    """Lists the folders inside a folder, sorted; all names must match the pattern.
-
-    Args:
-        folder: a folder that holds folders only.
-        pattern: regular expression for the whole name.
-        on_problem: told of a missing folder, an unexpected folder, an image out of place.
-    """
+    """Lists the folders inside a folder, sorted; tells of names that do not match."""
     if not require_folder(folder, on_problem):
         return []
     with os.scandir(folder) as entries:
