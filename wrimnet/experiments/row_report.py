@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from scipy.special import stdtrit
 
+from wrimnet.config.keys import KEYS
 from wrimnet.experiments.plans import BY_NAME, FULL, TABLES, Row, rows_of
 from wrimnet.experiments.records import Record, check_comparable
 from wrimnet.tables import METRICS, MISSING, Table
@@ -18,6 +19,8 @@ COSTS = (
     ("latency_ms", "ms/image", "{:.1f}", 1),
 )
 PRINTED_HEADER = tuple(f"paper {metric}, direction as printed" for metric in METRICS)
+
+DEFAULTS = {key.name: key.default for key in KEYS}
 
 
 class Summary(NamedTuple):
@@ -288,8 +291,9 @@ def make_sweep(key: str, records: Sequence[Record]) -> Report:
 
 
 def value_of(record: Record, key: str) -> Any:
-    """Returns the value that a key has in a run."""
-    return record.about["settings"][key]
+    """Returns the value that a key has in a run; its default where the run is older than the key."""
+    settings = record.about["settings"]
+    return settings[key] if key in settings else DEFAULTS[key]
 
 
 def _order(value: Any) -> tuple[bool, Any]:
