@@ -130,3 +130,12 @@ def test_nothing_finished_is_not_drawn(tmp_path):
     write_run(tmp_path, "x", about=about, finished=False)
     with pytest.raises(ValueError, match="is finished; nothing to draw"):
         draw_sweeps([(KEY, make_sweep(KEY, read_records([tmp_path])))], "")
+
+
+def test_a_run_older_than_the_key_had_its_default(tmp_path):
+    write_run(tmp_path, FULL, seed=0)
+    key = "MODEL.WRIM.MIIM.GATE_SCALE"
+    about = {"kind": "sweep", "key": key, "row": None, "settings": {key: 2.0, "SEED": 0}}
+    write_run(tmp_path, f"{key}=2.0", seed=0, about=about)
+    report = make_sweep(key, read_records([tmp_path]))
+    assert [row.label for row in report.rows] == ["1.0 (WRIM-Net)", "2.0"]

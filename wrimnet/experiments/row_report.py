@@ -291,7 +291,7 @@ def make_sweep(key: str, records: Sequence[Record]) -> Report:
 
 
 def value_of(record: Record, key: str) -> Any:
-    """Returns the value that a key has in a run; its default where the run is older than the key."""
+    """Returns the value that a key has in a run; its default in a run older than the key."""
     settings = record.about["settings"]
     return settings[key] if key in settings else DEFAULTS[key]
 
