@@ -122,7 +122,7 @@ def test_every_figure_carries_its_title(ranked, lists, tmp_path):
         "Block 1\nseparate",
         "Block 3\nshared",
     ]
-    assert [len(axes.images) for axes in figures[3].axes] == [1, 1, 2, 2] * 2
+    assert [len(axes.images) for axes in figures[3].axes] == [1, 1, 2, 2] * 2 + [0]
     top = first_tile(ranked, QUERY)[0]
     untitled = draw_ranked_lists("", lists).crop((0, 0, 500, top))
     assert untitled.getextrema() == ((255, 255),) * 3

@@ -169,7 +169,7 @@ class ResultTable(NamedTuple):
 
 def result_tables(content: Mapping[str, Any]) -> list[ResultTable]:
     """Writes the content of results.json as tables in percent, one per kind of protocol."""
-    header = ("protocol", "direction", "embedding", *METRIC_NAMES)
+    header = ("protocol", "direction", "embedding", "queries", "unmatched", *METRIC_NAMES)
     tables = []
     for name in dict.fromkeys(result["table"] for result in content["results"]):
         results = [result for result in content["results"] if result["table"] == name]
@@ -181,7 +181,7 @@ def result_tables(content: Mapping[str, Any]) -> list[ResultTable]:
 
 def _result_row(result: Mapping[str, Any]) -> tuple[str, ...]:
     parts = "+".join(result["parts"]) + ("" if result["whole"] else " (alone)")
-    return (result["protocol"], result["direction"], parts, *_percent(result))
+    return (result["protocol"], result["direction"], parts, *_counts(result), *_percent(result))
 
 
 def _protocol_line(result: Mapping[str, Any]) -> str:
@@ -202,8 +202,11 @@ def _way(result: Mapping[str, Any]) -> str:
 
 
 def _summary_row(result: Mapping[str, Any]) -> tuple[str, ...]:
-    counts = [_one_or_range(result[name]) for name in ("queries", "queries_skipped")]
-    return (result["protocol"], result["direction"], *counts, *_percent(result))
+    return (result["protocol"], result["direction"], *_counts(result), *_percent(result))
+
+
+def _counts(result: Mapping[str, Any]) -> list[str]:
+    return [_one_or_range(result[name]) for name in ("queries", "queries_skipped")]
 
 
 def _named_metrics(mean: Mapping[str, Any]) -> dict[str, float]:

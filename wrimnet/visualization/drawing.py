@@ -101,7 +101,7 @@ def show_image(axes: Any, image: np.ndarray) -> None:
         spine.set_visible(False)
 
 
-def show_overlay(axes: Any, image: np.ndarray, layer: np.ndarray, **options: Any) -> None:
-    """Draws ``layer`` (H, W), half transparent, over the grey image."""
+def show_overlay(axes: Any, image: np.ndarray, layer: np.ndarray, **options: Any) -> Any:
+    """Draws ``layer`` (H, W), half transparent, over the grey image; returns what is drawn."""
     show_image(axes, grey_image(image))
-    axes.imshow(layer, alpha=0.55, **options)
+    return axes.imshow(layer, alpha=0.55, **options)

@@ -117,10 +117,10 @@ def count_distances(
 
 
 def draw_distance_histograms(title: str, panels: Mapping[str, DistanceHistogram]) -> "Figure":
-    """Draws the histograms side by side, one panel per model, each with its own axis."""
+    """Draws the histograms side by side on one axis of distances, one panel per model."""
     figure = new_figure(5.2 * len(panels), 3.9, title, layout="constrained")
-    for axes, (heading, histogram) in zip(add_axes(figure, 1, len(panels))[0], panels.items(),
-                                          strict=True):  # fmt: skip
+    places = add_axes(figure, 1, len(panels), sharex=True)[0]
+    for axes, (heading, histogram) in zip(places, panels.items(), strict=True):
         for name, shares, count, colour in (
             ("same identity", histogram.same, histogram.num_same, "#1a9641"),
             ("different identities", histogram.different, histogram.num_different, "#d73027"),
@@ -130,7 +130,7 @@ def draw_distance_histograms(title: str, panels: Mapping[str, DistanceHistogram]
         axes.set(
             title=f"{heading}: overlap {100 * histogram.overlap:.1f} %",
             xlabel="cosine distance, visible to infrared",
-            ylabel="share of pairs, % per bin",
+            ylabel=f"share of pairs, % per bin of {np.diff(histogram.edges)[0]:.2g}",
         )
         axes.legend(fontsize=8)
     return figure

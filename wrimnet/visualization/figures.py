@@ -89,7 +89,8 @@ def _drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         yield (
             "gates",
             "What the MIIM after each Block multiplies its features with (sigmoid of F5), mean "
-            "over the channels. Dark is low, bright is high; the range is printed below each map.",
+            "over the channels, on one scale per Block; the range is printed below each map. Grey "
+            "is flat: it varies by less than 0.001.",
             lambda: draw_gates(subject),
         )
     if subject.trained.model.explained_layer() is None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TILE_HEIGHT = 1.45
+FLAT = 1e-3  # gates lie in 0 to 1; what varies by less is rounding, not attention
 
 
 class GatedImage(NamedTuple):
@@ -36,10 +37,10 @@ class GatedImage(NamedTuple):
 def draw_gate_maps(
     title: str, rows: Sequence[GatedImage], placement: Mapping[int, str]
 ) -> "Figure":
-    """Draws one row per image, one column per Block; each map has the scale printed below it.
+    """Draws one row per image, one column per Block with one scale and its colour bar.
 
-    The level of a gate differs between images more than within one, so a common scale would hide
-    where in the image it opens. ``placement`` says of each Block "separate" or "shared".
+    A map that varies by less than FLAT is grey and called flat: its range, printed below every
+    map, is too small to be looked at. ``placement`` says of each Block "separate" or "shared".
 
     Raises:
         ValueError: no image, or a network without a MIIM.
@@ -49,25 +50,37 @@ def draw_gate_maps(
         raise ValueError("gate maps need at least one image and a network with at least one MIIM")
     height, width = rows[0].image.shape[:2]
     tile_width = max(_TILE_HEIGHT * width / height, 0.85)
-    size = (max(1 + (len(blocks) + 1) * tile_width, 7.4), 1 + len(rows) * (_TILE_HEIGHT + 0.25))
+    size = (max(1 + (len(blocks) + 1) * tile_width, 7.4), 1.5 + len(rows) * (_TILE_HEIGHT + 0.25))
     figure = new_figure(*size, title, layout="constrained")
     grid = add_axes(figure, len(rows), len(blocks) + 1)
     for axes, row in zip(grid, rows, strict=True):
         show_image(axes[0], row.image)
         axes[0].set_ylabel(row.label, fontsize=8, rotation=0, ha="right", va="center")
-        for place, block in zip(axes[1:], blocks, strict=True):
-            _draw_gate(place, row.image, row.gates[block])
     grid[0, 0].set_title("image", fontsize=8)
-    for axes, block in zip(grid[0, 1:], blocks, strict=True):
-        axes.set_title(f"Block {block}\n{placement[block]}", fontsize=8)
+    for column, block in enumerate(blocks, start=1):
+        grid[0, column].set_title(f"Block {block}\n{placement[block]}", fontsize=8)
+        _draw_block(figure, grid[:, column], rows, block)
     return figure
 
 
-def _draw_gate(axes: Any, image: np.ndarray, gate: np.ndarray) -> None:
-    low, high = float(gate.min()), float(gate.max())
-    layer = enlarge_map(gate, *image.shape[:2])
-    show_overlay(axes, image, layer, cmap="viridis", vmin=low, vmax=max(high, low + 1e-9))
-    axes.set_xlabel(f"{low:.4f} to {high:.4f}", fontsize=7, labelpad=2)
+def _draw_block(figure: "Figure", column: Any, rows: Sequence[GatedImage], block: int) -> None:
+    """Draws one Block's maps of all images on one scale."""
+    gates = [row.gates[block] for row in rows]
+    scale = {"vmin": min(gate.min() for gate in gates), "vmax": max(gate.max() for gate in gates)}
+    drawn = None
+    for axes, row, gate in zip(column, rows, gates, strict=True):
+        low, high = float(gate.min()), float(gate.max())
+        flat = high - low < FLAT
+        if flat:
+            show_image(axes, np.full_like(row.image, 160))
+        else:
+            layer = enlarge_map(gate, *row.image.shape[:2])
+            drawn = show_overlay(axes, row.image, layer, cmap="viridis", **scale)
+        axes.set_xlabel(f"{'flat, ' * flat}{low:.4f} to {high:.4f}", fontsize=7, labelpad=2)
+    if drawn is not None:
+        bar = figure.colorbar(drawn, ax=list(column), location="bottom", shrink=0.9, aspect=12)
+        bar.ax.tick_params(labelsize=6)
+        bar.ax.locator_params(nbins=3)
 
 
 class MIIMName(NamedTuple):

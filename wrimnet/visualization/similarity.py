@@ -1,7 +1,7 @@
 """Which positions of two images make their embeddings similar, computed and drawn."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ def similarity_maps(
 
 
 _TILE_HEIGHT = 1.7
+_SIDES = ("query", "gallery")
 
 
 class ExplainedPair(NamedTuple):
@@ -70,10 +71,10 @@ class ExplainedPair(NamedTuple):
 
 
 def draw_similarity_maps(title: str, pairs: Sequence[Sequence[ExplainedPair]]) -> "Figure":
-    """Draws pairs: query, gallery image, then both with their maps on one scale per pair.
+    """Draws pairs: query, gallery image, then both with their maps, all on one scale.
 
-    Red regions raise the similarity, blue ones lower it (gradient times feature). Each row of
-    ``pairs`` has as many.
+    Red regions raise the similarity, blue ones lower it (gradient times feature), as the colour
+    bar says. Each row of ``pairs`` has as many.
 
     Raises:
         ValueError: there is no pair.
@@ -84,22 +85,29 @@ def draw_similarity_maps(title: str, pairs: Sequence[Sequence[ExplainedPair]]) -
     columns = 4 * len(pairs[0])
     size = (
         max(0.6 + columns * (_TILE_HEIGHT * width / height + 0.12), 8.6),
-        0.8 + len(pairs) * (_TILE_HEIGHT + 0.32),
+        1.5 + len(pairs) * (_TILE_HEIGHT + 0.5),
     )
     figure = new_figure(*size, title, layout="constrained")
     grid = add_axes(figure, len(pairs), columns)
-    for axes, row in zip(grid, pairs, strict=True):
-        for number, pair in enumerate(row):
-            _draw_pair(axes[4 * number : 4 * number + 4], pair)
+    every = [pair for row in pairs for pair in row]
+    limit = max(np.abs(m).max() for pair in every for m in (pair.query_map, pair.gallery_map))
+    for axes, pair in zip(grid.reshape(len(every), 4), every, strict=True):
+        drawn = _draw_pair(axes, pair, max(limit, 1e-12))
+    bar = figure.colorbar(drawn, ax=grid, location="bottom", shrink=0.5, aspect=40)
+    bar.set_label("share in the cosine to first order: red raises it, blue lowers it", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     return figure
 
 
-def _draw_pair(axes: np.ndarray, pair: ExplainedPair) -> None:
-    for place, image in zip(axes, (pair.query, pair.gallery), strict=False):
+def _draw_pair(axes: np.ndarray, pair: ExplainedPair, limit: float) -> Any:
+    """Draws the images, then their maps; returns the last for the colour bar."""
+    for place, name, image in zip(axes, _SIDES, (pair.query, pair.gallery), strict=False):
         show_image(place, image)
+        place.set_xlabel(name, fontsize=7, labelpad=2)
     axes[0].set_title(f"{pair.heading}, cosine {pair.similarity:.3f}", fontsize=8, loc="left")
-    limit = max(np.abs(pair.query_map).max(), np.abs(pair.gallery_map).max(), 1e-12)
     maps = (pair.query, pair.query_map), (pair.gallery, pair.gallery_map)
-    for place, (image, values) in zip(axes[2:], maps, strict=True):
+    for place, name, (image, values) in zip(axes[2:], _SIDES, maps, strict=True):
         layer = smooth_map(values, *image.shape[:2])
-        show_overlay(place, image, layer, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        drawn = show_overlay(place, image, layer, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        place.set_xlabel(name, fontsize=7, labelpad=2)
+    return drawn
