@@ -30,15 +30,7 @@ from wrimnet.experiments.command import (
 from wrimnet.experiments.plans import Row, plan_rows
 from wrimnet.experiments.records import Record, read_records
 from wrimnet.experiments.report import facts_of
-from wrimnet.experiments.row_report import (
-    COSTS,
-    Report,
-    RowRuns,
-    by_seed,
-    difference_text,
-    gather,
-    summary_text,
-)
+from wrimnet.experiments.row_report import COSTS, Report, RowRuns, difference_table, gather
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.trained_model import build_model, build_without_pretrained
 from wrimnet.run_folder import read_metrics
@@ -106,7 +98,7 @@ def main() -> int:
     add_experiment_options(parser)
     args = parse(parser)
     setting = make_setting(args, "logs/fair/{dataset}")
-    setting = setting._replace(overlays=(setting.config_file("fair.yml"), *setting.overlays))
+    setting = setting._replace(overlays=(str(setting.configs / "fair.yml"), *setting.overlays))
     draw_if_missing(setting)
     rows = [method_row(name) for name in args.methods]
     runs = plan_rows(setting, rows, args.seeds)
@@ -117,7 +109,7 @@ def main() -> int:
     report = gather_methods(args.methods, records)
     facts = [f"- {fact}" for fact in (*facts_of(records, called_as()), chance_fact(records[0]))]
     print(*facts, "", LEGEND, "", sep="\n")
-    for table in (result_table(report, setting.dataset), difference_table(report)):
+    for table in (result_table(report, setting.dataset), own_differences(report)):
         print(markdown(table))
     return code
 
@@ -132,12 +124,16 @@ def method_row(name: str) -> Row:
 def gather_methods(names: Sequence[str], records: Sequence[Record]) -> Report:
     """The methods' runs, WRIM-Net last, once they may stand in one table."""
     rows = [
-        RowRuns(METHODS[name], by_seed([r for r in records if r.about["row"] == name]), {})
-        for name in METHODS
-        if name in names
+        RowRuns(METHODS[name], of_method(records, name), {}) for name in METHODS if name in names
     ]
-    report = gather("Fair table", rows, records)
-    return report._replace(full=rows[-1] if "wrim" in names else None)
+    report = gather("Fair table", rows)
+    return report._replace(full=rows[-1]) if "wrim" in names else report
+
+
+def of_method(records: Sequence[Record], name: str) -> tuple[Record, ...]:
+    """The runs of one method by seed."""
+    own = [record for record in records if record.about["row"] == name]
+    return tuple(sorted(own, key=lambda record: record.about["seed"]))
 
 
 def result_table(report: Report, dataset: str) -> Table:
@@ -162,7 +158,7 @@ def _result_cells(report: Report, row: RowRuns, published: dict[str, Any]) -> tu
     return (
         row.label,
         str(len(row.seeds)),
-        *(summary_text(row.summary(column)) for column in report.columns),
+        *(str(row.summary(column) or MISSING) for column in report.columns),
         *(form.format(cost[key] * scale) if cost else MISSING for key, _, form, scale in COSTS[:2]),
         f"{kept_megabytes(row.records[0]):.0f}" if row.records else MISSING,
         images_per_second(row),
@@ -220,15 +216,11 @@ def images_per_second(row: RowRuns) -> str:
     return f"{statistics.median(speeds):.0f}" if speeds else MISSING
 
 
-def difference_table(report: Report) -> Table:
-    """Each method minus WRIM-Net."""
-    header = ("method minus WRIM-Net", *(f"{protocol} {m}" for protocol, m in report.columns))
-    rows = []
-    for row in (row for row in report.rows if row is not report.full):
-        ours = report.differences(row)
-        cells = (difference_text(ours[c], None) if c in ours else MISSING for c in report.columns)
-        rows.append((row.label, *cells))
-    return Table(f"{report.title}, differences", header, tuple(rows))
+def own_differences(report: Report) -> Table:
+    """Each method minus WRIM-Net, without the columns of the paper's rows."""
+    title, header, rows, notes = difference_table(report)
+    kept = slice(-len(METRICS))
+    return Table(title, header[kept], tuple(row[kept] for row in rows), notes)
 
 
 if __name__ == "__main__":

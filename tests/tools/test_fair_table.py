@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from fake_runs import COST, PROJECT, write_fake_train
+from trees import make_llcm_tree
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import all_keys
@@ -49,6 +50,7 @@ def test_table_in_one_command(tmp_path, monkeypatch, capsys):
     tool = load("fair_table")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(PROJECT / "configs")
+    make_llcm_tree(tmp_path / "datasets")
     monkeypatch.setattr("wrimnet.experiments.command.PROJECT", tmp_path)
     monkeypatch.setattr(tool, "kept_megabytes", lambda record: 12.0)
     monkeypatch.setattr(tool, "chance_fact", lambda record: "Chance: little")

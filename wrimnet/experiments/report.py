@@ -92,7 +92,7 @@ def report_folders(
         printed.append(split_table(splits, sorted({r.about["split"] for r in splits})))
     return WholeReport(
         title=f"Results on {', '.join(sorted({r.about['dataset'] for r in records}))}",
-        facts=tuple(_facts_of(records, command)),
+        facts=tuple(facts_of(records, command)),
         notes=notes,
         tables=tuple(printed),
         numbers=tuple(
@@ -104,7 +104,7 @@ def report_folders(
     )
 
 
-def _facts_of(records: Sequence[Record], command: str) -> list[str]:
+def facts_of(records: Sequence[Record], command: str) -> list[str]:
     """Says with which commands, seeds, code and time the runs were made."""
     finished = [record for record in records if record.results is not None]
     commands = dict.fromkeys(record.about["started_by"] for record in records)

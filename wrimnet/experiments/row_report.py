@@ -152,10 +152,10 @@ def make_report(table: str, records: Sequence[Record]) -> Report:
     """
     rows = [_row_runs(row, records) for row in rows_of(table)]
     title = f"Table {table}" if table.startswith("S") else "Losses"
-    return _gather(f"{title}: {TABLES[table]}", rows)
+    return gather(f"{title}: {TABLES[table]}", rows)
 
 
-def _gather(title: str, rows: Sequence[RowRuns]) -> Report:
+def gather(title: str, rows: Sequence[RowRuns]) -> Report:
     """Makes a report of rows after checking that they may stand together."""
     records = [record for row in rows for record in row.records]
     check_comparable(records)
@@ -287,7 +287,7 @@ def make_sweep(key: str, records: Sequence[Record]) -> Report:
         points.setdefault(str(value_of(record, key)), []).append(record)
     rows = [RowRuns(text, _by_seed(runs), {}) for text, runs in points.items()]
     rows = [r._replace(label=f"{r.label} (WRIM-Net)") if r.is_full else r for r in rows]
-    return _gather(f"Sweep over {key}", rows)
+    return gather(f"Sweep over {key}", rows)
 
 
 def value_of(record: Record, key: str) -> Any:
