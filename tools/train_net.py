@@ -10,8 +10,8 @@ torchrun --nproc-per-node 4 tools/train_net.py --config-file configs/LLCM/wrim.y
 there and says what it costs, whether it fits and how fast a card could be at most.
 
 Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 a mistake or a fault,
-told in a sentence; 75 stopped by SIGTERM or SIGINT and saved at the end of the iteration: go on
-with --resume. A second signal ends the run at once.
+told in a sentence; 70 a fault of the program, with its stack; 75 stopped by SIGTERM or SIGINT and
+saved at the end of the iteration: go on with --resume. A second signal ends the run at once.
 """
 
 import sys

@@ -23,6 +23,7 @@ from wrimnet.config.setup import load_plugin
 from wrimnet.console import open_log
 from wrimnet.run_folder import CONFIG, FINAL
 
+UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h; 1 says that results are not the expected ones
 _TOP_KEYS = {key.name for key in KEYS if "." not in key.name}
 _OVERRIDE = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*(=.*)?", re.DOTALL)
 
@@ -158,6 +159,7 @@ def run_tool(main: Callable[[], int]) -> None:
 
     ValueError, KeyError and OSError are raised for mistakes of the caller throughout the project,
     and their messages say what to do. ``--traceback`` on the command line shows the stack as well.
+    Any other exception is a fault of the program: its stack, and code 70.
     """
     open_log()
     try:
@@ -168,4 +170,10 @@ def run_tool(main: Callable[[], int]) -> None:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"error: {message}", file=sys.stderr)
         code = 2
+    except Exception:
+        traceback.print_exc()
+        print(
+            "error: this is a fault of the program; please report the lines above", file=sys.stderr
+        )
+        code = UNEXPECTED
     sys.exit(code)

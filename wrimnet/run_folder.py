@@ -2,6 +2,7 @@
 
 import json
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,9 @@ def find_results(folder: str | Path) -> dict[str, Any] | None:
     """Returns the content of results.json, or None where there is none or only half a file."""
     try:
         content = json.loads(Path(folder, RESULTS).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):  # of the JSON or of its UTF-8
         return None
-    return content if content.get("results") else None
+    return content if isinstance(content, dict) and content.get("results") else None
 
 
 def read_results(folder: str | Path) -> dict[str, Any]:
@@ -78,10 +79,12 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
 def _parse(line: bytes, place: str) -> dict[str, Any]:
     try:
         content = json.loads(line)
-    except ValueError as error:  # of the JSON or of its UTF-8
+    except (ValueError, RecursionError) as error:  # of the JSON or of its UTF-8
         raise ValueError(f"{place} is damaged ({error}); remove it to go on") from error
     if not isinstance(content, dict) or not isinstance(content.get("iteration"), int):
-        raise ValueError(f"{place} is {content!r}, expected an object with an iteration")
+        raise ValueError(
+            f"{place} is {reprlib.repr(content)}, expected an object with an iteration"
+        )
     return content
 
 

@@ -2,12 +2,15 @@ import fcntl
 import importlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +101,46 @@ def test_changed_file_makes_the_cache_outdated(items, tmp_path, caplog):
     assert "outdated (files changed); it is replaced" in caplog.text
     assert (content(cache)[3] == 9).all()
     assert len(files(folder)) == 1
+
+
+def test_another_root_of_equal_names_sizes_and_times_has_its_own_cache(items, tmp_path):
+    """Images of the same bytes' number and time, which say nothing about what they show."""
+    other = []
+    for number, item in enumerate(items):
+        path = tmp_path / "other" / item.relpath
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(Path(items[11 - number].path).read_bytes().ljust(9000, b"\0"))
+        Path(item.path).write_bytes(Path(item.path).read_bytes().ljust(9000, b"\0"))
+        for each in (item.path, path):
+            os.utime(each, ns=(10**18, 10**18))
+        other.append(item._replace(path=str(path)))
+    first = content(opened(items, tmp_path / "cache", num_processes=1))
+    second = content(opened(other, tmp_path / "cache", num_processes=1))
+    assert (
+        second == np.stack([resize_rgb(read_rgb(i.path), H, W, "bicubic") for i in other])
+    ).all()
+    assert (first != second).any()
+    assert len(files(tmp_path / "cache")) == 2
+
+
+def test_only_a_cache_of_the_same_folder_and_rule_is_replaced(items):
+    other = [item._replace(path=item.path.replace("/data/", "/other/")) for item in items]
+    with_other = {key_of(items, on_bad_image="skip").stem, key_of(items).stem}
+    with_other.add(key_of(other, on_bad_image="skip").stem)
+    assert len(with_other) == 3
+
+
+def test_whole_cache_in_a_folder_that_cannot_be_written_is_used(items, tmp_path, monkeypatch):
+    expected = content(opened(items, tmp_path / "cache"))
+
+    def refuse(path, mode):
+        raise PermissionError(13, "Read-only file system")
+
+    monkeypatch.setattr(cache, "open", refuse, raising=False)
+    assert (content(opened(items, tmp_path / "cache")) == expected).all()
+    damage_pixel(tmp_path / "cache" / key_of(items).file_name)
+    with pytest.raises(OSError, match=r"set DATALOADER\.CACHE_DIR to a folder that can be written"):
+        opened(items, tmp_path / "cache")
 
 
 def test_other_sizes_live_side_by_side(items, tmp_path):
@@ -268,6 +311,36 @@ def test_waits_for_a_process_that_builds(items, tmp_path, caplog):
         opened(items, folder)
     assert time.monotonic() - begin > 0.9
     assert "waiting for another process that builds" in caplog.text
+
+
+def test_builder_that_does_not_get_on_is_not_waited_for(items, tmp_path):
+    (tmp_path / "cache").mkdir()
+    with open(tmp_path / "cache" / f"{key_of(items).file_name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError, match=r"not got on within twice DATALOADER\.TIMEOUT"):
+            opened(items, tmp_path / "cache", timeout=0.4)
+
+
+def test_builder_that_was_stopped_and_continued_has_not_stalled(items, monkeypatch):
+    """The clock goes on while a process is stopped; its own looks do not."""
+    clock = iter(range(0, 10**6, 1000))
+    monkeypatch.setattr(cache.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(cache, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(cache, "_decode_one", _decode_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        done = [index for index, _ in cache._in_turn(pool, items[:3], 4, timeout=30.0)]
+    assert sorted(done) == [0, 1, 2]
+
+
+def _decode_slowly(index):
+    threading.Event().wait(0.05)
+    return 0, {}
+
+
+@pytest.mark.parametrize(("free", "words"), [(10, "0.00 GB free; make"), (10**12, r"\(inodes or")])
+def test_full_disk_says_what_is_missing(items, tmp_path, monkeypatch, free, words):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert re.search(words, str(cache.no_space(tmp_path, key_of(items))))
 
 
 BUILD = """

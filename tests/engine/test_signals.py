@@ -29,8 +29,26 @@ def test_in_training_it_is_noted_and_nothing_ends(number, caplog):
 def test_second_signal_has_its_default_action(number):
     with StopRequest() as request, request.deferred():
         os.kill(os.getpid(), number)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            assert signal.getsignal(each) is signal.SIG_DFL
+        assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_other_signal_that_comes_with_the_first_is_the_same_request(number):
+    other = signal.SIGTERM if number == signal.SIGINT else signal.SIGINT
+    with StopRequest() as request, request.deferred():
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), other)
+        assert request.requested == number.name
+        assert signal.getsignal(other) is signal.SIG_DFL
+
+
+def test_other_signal_later_ends_the_process(number, monkeypatch):
+    ended, other = [], signal.SIGTERM if number == signal.SIGINT else signal.SIGINT
+    with StopRequest() as request, request.deferred():
+        os.kill(os.getpid(), number)
+        monkeypatch.setattr("wrimnet.engine.hooks.TOGETHER_SECONDS", -1.0)
+        monkeypatch.setattr("wrimnet.engine.hooks.os.kill", lambda _, sent: ended.append(sent))
+        signal.raise_signal(other)
+    assert ended == [other]
 
 
 def test_handlers_are_restored(number):

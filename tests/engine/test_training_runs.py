@@ -14,6 +14,7 @@ from tiny_runs import (
     tiny_cfg,
 )
 
+from wrimnet.atomic_files import sole_writer
 from wrimnet.config import config_hash
 from wrimnet.engine.run import evaluate, train
 from wrimnet.engine.trainer import WRIMTrainer
@@ -142,6 +143,45 @@ def test_run_that_is_cut_short_goes_on_to_the_same_end(data, trained, tmp_path):
         for path in (tmp_path / "cut", trained)
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_failed_evaluation_loses_no_training(data, trained, tmp_path, monkeypatch, final):
+    """It is done first by the run that goes on, which ends as one that never failed."""
+    changes = {"SOLVER__CHECKPOINT_PERIOD": "0", "TEST__EVAL_PERIOD": "0" if final else "1"}
+    cfg, resumed = tiny_cfg(data, tmp_path / "out", **changes), arguments()
+    resumed.resume = True
+    with monkeypatch.context() as patch:
+        patch.setattr("wrimnet.evaluation.evaluator.Evaluator.run", _fail)
+        with pytest.raises(OSError, match="a disk fails"):
+            train(cfg, arguments())
+    steps = []
+    monkeypatch.setattr(WRIMTrainer, "run_step", _counted(steps, WRIMTrainer.run_step))
+    train(cfg, resumed)
+    assert len(steps) == (0 if final else 2)
+    assert losses_of(tmp_path / "out") == losses_of(trained)
+    assert results_of(tmp_path / "out") == results_of(trained)
+
+
+def _fail(*_):
+    raise OSError("a disk fails")
+
+
+def _counted(calls, method):
+    def counting(trainer, batches):
+        calls.append(trainer.iter)
+        method(trainer, batches)
+
+    return counting
+
+
+def test_folder_in_use_is_refused_and_nothing_in_it_changes(data, trained):
+    (trained / ".checkpoint_00000006.pth.1.tmp").write_bytes(b"half")
+    before, resumed = contents_of(trained), arguments()
+    resumed.resume = True
+    with sole_writer(trained, ""), pytest.raises(BlockingIOError, match="choose another OUTPUT_D"):
+        train(tiny_cfg(data, trained), resumed)
+    assert contents_of(trained) == before
 
 
 def _made(folder):

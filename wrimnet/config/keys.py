@@ -44,46 +44,20 @@ def _under(group: str, *keys: Key) -> tuple[Key, ...]:
 KEYS = (
     *_under(
         "MODEL",
-        Key(
-            "DEVICE",
-            "auto",
-            "auto (cuda where there is one, else cpu), cpu, cuda or cuda:N",
-            None,
-            NEVER,
-        ),
+        Key("DEVICE", "auto", "auto (cuda where there is one), cpu, cuda or cuda:N", None, NEVER),
         Key("META_ARCHITECTURE", "WRIMNet", "registered meta-architecture"),
         Key("WEIGHTS", "", "checkpoint to evaluate, or to start training from", None, NEVER),
         Key(
-            "WEIGHTS_STRICT",
-            True,
-            "refuse a start from weights that do not fit; False takes those that do",
-            None,
-            NEVER,
+            "WEIGHTS_STRICT", True, "refuse weights that do not fit; False: what fits", None, NEVER
         ),
-        Key(
-            "PIXEL_MEAN",
-            [123.675, 116.28, 103.53],
-            "mean per RGB channel, pixel units 0..255",
-            "3 x [0, 255]",
-        ),
-        Key(
-            "PIXEL_STD",
-            [58.395, 57.12, 57.375],
-            "deviation per RGB channel, pixel units",
-            "3 x (0, 1e6]",
-        ),
+        Key("PIXEL_MEAN", [123.675, 116.28, 103.53], "mean per channel, 0..255", "3 x [0, 255]"),
+        Key("PIXEL_STD", [58.395, 57.12, 57.375], "deviation per channel, 0..255", "3 x (0, 1e6]"),
     ),
     *_under(
         "MODEL.BACKBONE",
         Key("NAME", "build_wrim_resnet_backbone", "registered backbone builder"),
         Key("DEPTH", "50x", "ResNet depth", ("18x", "34x", "50x", "101x")),
-        Key(
-            "ARCHITECTURE",
-            "resnet50",
-            "network of build_torchvision_backbone or build_timm_backbone",
-            None,
-            IF_SET,
-        ),
+        Key("ARCHITECTURE", "resnet50", "network of torchvision or timm, by name", None, IF_SET),
         Key("STAGES", (), "names of its four Blocks; () where they are known", None, IF_SET),
         Key("WITH_IBN", False, "build_resnet_backbone: IBN-a layers"),
         Key("WITH_SE", False, "build_resnet_backbone: squeeze and excitation"),
@@ -100,13 +74,7 @@ KEYS = (
     *_under(
         "MODEL.HEADS",
         Key("NAME", "AICLHead", "registered head"),
-        Key(
-            "NUM_CLASSES",
-            0,
-            "training identities; 0: counted from the dataset",
-            COUNT_OR_NONE,
-            NEVER,
-        ),
+        Key("NUM_CLASSES", 0, "training identities; 0: counted from data", COUNT_OR_NONE, NEVER),
     ),
     *_under(
         "MODEL.WRIM.MIIM",
@@ -159,11 +127,7 @@ KEYS = (
     ),
     *_under(
         "MODEL.WRIM",
-        Key(
-            "EMBEDDING_PARTS",
-            ("global", "stripes", "auxiliary"),
-            "groups of features in the test embedding",
-        ),
+        Key("EMBEDDING_PARTS", ("global", "stripes", "auxiliary"), "what is in the test embedding"),
     ),
     *_under(
         "INPUT",
@@ -202,36 +166,16 @@ KEYS = (
     *_under(
         "DATASETS",
         Key("NAMES", ("LLCM",), "exactly one: LLCM, RegDB, SYSU-MM01 or one of your own"),
-        Key(
-            "ROOT", "", "folder of the datasets; '': FASTREID_DATASETS, else datasets/", None, NEVER
-        ),
+        Key("ROOT", "", "the datasets' folder; '': FASTREID_DATASETS, else datasets/", None, NEVER),
         Key("REGDB_TRIAL", 1, "RegDB split 1..10", "[1, 10]"),
-        Key(
-            "SPLIT",
-            "trainval",
-            "trainval: test set; train: identities held out of training",
-            ("trainval", "train"),
-        ),
+        Key("SPLIT", "trainval", "train: tested on held-out identities", ("trainval", "train")),
     ),
     *_under(
         "DATALOADER",
         Key("NUM_INSTANCE", 8, "images per identity and modality in a batch", COUNT),
-        Key(
-            "NUM_WORKERS",
-            4,
-            "threads that decode images, processes that build the cache",
-            FEW,
-            NEVER,
-        ),
-        Key(
-            "CACHE",
-            "disk",
-            "where decoded, resized images are kept",
-            ("none", "disk", "ram", "gpu"),
-        ),
-        Key(
-            "CACHE_DIR", "", "folder of the disk cache; '': .cache beside the datasets", None, NEVER
-        ),
+        Key("NUM_WORKERS", 4, "threads that decode, processes that build the cache", FEW, NEVER),
+        Key("CACHE", "disk", "where resized images are kept", ("none", "disk", "ram", "gpu")),
+        Key("CACHE_DIR", "", "folder of the cache; '': .cache beside the datasets", None, NEVER),
         Key("PREFETCH", 3, "batches held ready", FEW, NEVER),
         Key("TIMEOUT", 30.0, "seconds until a stalled read is an error", POSITIVE, NEVER),
         Key("ON_BAD_IMAGE", "error", "unreadable image: error or skip", ("error", "skip")),
@@ -248,9 +192,7 @@ KEYS = (
         Key("WEIGHT_DECAY_NORM", -1.0, "of normalisation layers; negative: WEIGHT_DECAY", ANY),
         Key("WEIGHT_DECAY_BIAS", -1.0, "of biases; negative: WEIGHT_DECAY", ANY),
         Key("SCHED", "MultiStepLR", "learning-rate law", ("MultiStepLR", "CosineAnnealingLR")),
-        Key(
-            "STEPS", [80, 120], "epochs, counted from 0, that start with lr x GAMMA", COUNT_OR_NONE
-        ),
+        Key("STEPS", [80, 120], "epochs from 0 that start with lr x GAMMA", COUNT_OR_NONE),
         Key("GAMMA", 0.1, "factor at each of STEPS", POSITIVE),
         Key("DELAY_EPOCHS", 0, "epochs at full rate before the cosine begins", COUNT_OR_NONE),
         Key("ETA_MIN_LR", 1e-7, "last learning rate of the cosine", NOT_NEGATIVE),
@@ -258,30 +200,16 @@ KEYS = (
         Key("WARMUP_FACTOR", 0.1, "learning rate at its start / BASE_LR", SHARE),
         Key("WARMUP_METHOD", "linear", "law of the warm-up", ("linear", "constant")),
         Key("MAX_EPOCH", 140, "epochs", COUNT),
-        Key(
-            "ITERS_PER_EPOCH",
-            0,
-            "iterations of an epoch; 0: training images // batch",
-            COUNT_OR_NONE,
-        ),
+        Key("ITERS_PER_EPOCH", 0, "iterations of an epoch; 0: images // batch", COUNT_OR_NONE),
         Key("IMS_PER_BATCH", 128, "images of a batch, 2 x P x NUM_INSTANCE", COUNT),
         Key("PRECISION", "bf16", "of the forward pass; losses stay fp32", ("fp32", "bf16")),
-        Key(
-            "ACCUMULATION_STEPS",
-            1,
-            "parts of P / n identities a batch is trained in, one by one",
-            COUNT,
-        ),
+        Key("ACCUMULATION_STEPS", 1, "parts of P / n identities a batch is trained in", COUNT),
         Key("SYNC_BN", True, "with several processes: batch normalisation over the whole batch"),
     ),
     *_under(
         "SOLVER.DISTRIBUTED",
         Key(
-            "TIMEOUT_SECONDS",
-            1800.0,
-            "with several processes: how long one waits for the others",
-            "[1, 1e6]",
-            NEVER,
+            "TIMEOUT_SECONDS", 1800.0, "how long a process waits for the others", "[1, 1e6]", NEVER
         ),
     ),
     *_under(
@@ -301,54 +229,27 @@ KEYS = (
         Key(
             "CHECKPOINT_PERIOD",
             20,
-            "epochs between checkpoints; 0: only at the end",
+            "epochs between saves; 0: only at the end",
             COUNT_OR_NONE,
             NEVER,
         ),
-        Key(
-            "CHECKPOINT_ITERS",
-            0,
-            "iterations between checkpoints; 0: by epochs alone",
-            COUNT_OR_NONE,
-            NEVER,
-        ),
-        Key(
-            "CHECKPOINT_MINUTES",
-            0.0,
-            "minutes between checkpoints; 0: by epochs alone",
-            NOT_NEGATIVE,
-            NEVER,
-        ),
+        Key("CHECKPOINT_ITERS", 0, "iterations between saves; 0: by epochs", COUNT_OR_NONE, NEVER),
+        Key("CHECKPOINT_MINUTES", 0.0, "minutes between saves; 0: by epochs", NOT_NEGATIVE, NEVER),
         Key("KEEP_CHECKPOINTS", 2, "full checkpoints that stay", COUNT, NEVER),
-        Key(
-            "LOG_PERIOD",
-            20,
-            "iterations between log lines; losses are means over them",
-            COUNT,
-            NEVER,
-        ),
+        Key("LOG_PERIOD", 20, "iterations between log lines, means over them", COUNT, NEVER),
     ),
     *_under(
         "TEST",
         Key("PROTOCOLS", (), "evaluation protocols; () = the dataset's defaults"),
         Key("GALLERY_DRAW", "agw", "SYSU-MM01's gallery draw", ("agw", "official")),
-        Key(
-            "PERM_FILE",
-            "",
-            "rand_perm_cam.mat; '': exp/rand_perm_cam.mat of the dataset",
-            None,
-            NEVER,
-        ),
+        Key("PERM_FILE", "", "rand_perm_cam.mat; '': in exp/ of the dataset", None, NEVER),
         Key("NUM_TRIALS", 10, "gallery draws", COUNT),
         Key("UNIQUE_IDS", False, "RegDB: CMC on identities instead of images"),
         Key("EVAL_PERIOD", 20, "epochs between evaluations; 0: only at the end", COUNT_OR_NONE),
         Key("IMS_PER_BATCH", 128, "images of a test batch", COUNT),
         Key("MEMORY_GB", 4.0, "largest similarity block, 10^9 bytes", POSITIVE, NEVER),
     ),
-    *_under(
-        "TEST.FLIP",
-        Key("ENABLED", False, "average with the mirrored image"),
-    ),
+    *_under("TEST.FLIP", Key("ENABLED", False, "average with the mirrored image")),
     *_under(
         "TEST.RERANK",
         Key("ENABLED", False, "k-reciprocal re-ranking"),
@@ -365,13 +266,7 @@ KEYS = (
     ),
     *_under(
         "TEST",
-        Key(
-            "EXPECTED_RESULTS",
-            [],
-            "[[protocol, metric, value, tolerance], ...] as fractions",
-            None,
-            NEVER,
-        ),
+        Key("EXPECTED_RESULTS", [], "[[protocol, metric, value, tolerance], ...]", None, NEVER),
     ),
     Key("PLUGINS", (), "modules of your own, imported before all is checked", None, NEVER),
     Key("OUTPUT_DIR", "logs/wrim", "folder of checkpoints, logs and results", None, NEVER),

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,32 @@ from fastreid.config import CfgNode
 from wrimnet.config.tree import get_key, leaf_names, set_key
 
 BASE_KEY = "_BASE_"
+_MOST_BASES = 20
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML, in which no key stands twice and an alias means no more than a row of values."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) and not _is_row(self.anchors.get(event.anchor)):
+            text = f"the alias *{event.anchor} stands for keys or for itself; write them out"
+            raise yaml.composer.ComposerError(None, None, text, event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [key.value for key, _ in node.value]
+        twice = [key for key, _ in node.value if names.count(key.value) > 1]
+        if twice:
+            text = f"{reprlib.repr(twice[-1].value)} stands there twice"
+            raise yaml.composer.ComposerError(None, None, text, twice[-1].start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _is_row(node: yaml.Node | None) -> bool:
+    if isinstance(node, yaml.SequenceNode):  # one without an end contains the alias itself
+        return bool(node.end_mark) and all(isinstance(n, yaml.ScalarNode) for n in node.value)
+    return node is None or isinstance(node, yaml.ScalarNode)
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
@@ -37,6 +64,8 @@ def read_overlay_file(path: str | Path) -> dict[str, Any]:
 def _read_with_bases(path: Path, opened: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in opened:
         raise ValueError(f"config file {path} inherits from itself through {BASE_KEY}")
+    if len(opened) > _MOST_BASES:
+        raise ValueError(f"config file {path} is base number {len(opened)}; {_MOST_BASES} at most")
     content = _read_yaml(path)
     if BASE_KEY not in content:
         return content
@@ -47,7 +76,9 @@ def _read_with_bases(path: Path, opened: tuple[Path, ...]) -> dict[str, Any]:
 
 def _base_path(path: Path, base: object) -> Path:
     if not isinstance(base, str) or "://" in base:
-        raise ValueError(f"{BASE_KEY}: {base!r} in {path} is not the path of a local file")
+        raise ValueError(
+            f"{BASE_KEY}: {reprlib.repr(base)} in {path} is not the path of a local file"
+        )
     return path.parent / Path(base).expanduser()
 
 
@@ -55,18 +86,20 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"config file {path} does not exist")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.constructor.ConstructorError as error:
         raise ValueError(
             f"config file {path} holds a YAML tag, which is refused since tags can run code: "
             f"{error.problem}{error.problem_mark}"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
         raise ValueError(f"config file {path} is not valid YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ValueError(f"config file {path} holds {content!r}, expected KEY: value lines")
+        raise ValueError(
+            f"config file {path} holds {reprlib.repr(content)}, expected KEY: value lines"
+        )
     return content
 
 
@@ -196,6 +229,6 @@ def _type_message(name: str, value: Any, default: Any, source: str) -> str:
     if isinstance(default, (tuple, list)) and not isinstance(value, (tuple, list)):
         hint = f"; a sequence of one is written ({value!r},)"
     return (
-        f"{name} = {value!r} in {source}: expected a {type(default).__name__} "
+        f"{name} = {reprlib.repr(value)} in {source}: expected a {type(default).__name__} "
         f"such as {default!r}, got a {type(value).__name__}{hint}"
     )

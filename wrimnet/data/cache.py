@@ -9,17 +9,19 @@ import shutil
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from wrimnet.atomic_files import try_lock
 from wrimnet.data.cache_file import (
     CacheFile,
     CacheKey,
@@ -41,12 +43,7 @@ _console = logging.getLogger("wrimnet.data.console")  # shown there, see wrimnet
 
 
 def open_cache(
-    key: CacheKey,
-    items: Sequence[ImageItem],
-    folder: Path,
-    *,
-    num_processes: int,
-    timeout: float,
+    key: CacheKey, items: Sequence[ImageItem], folder: Path, *, num_processes: int, timeout: float
 ) -> CacheFile:
     """Opens the cache of a key; builds it where there is none, or a damaged or outdated one.
 
@@ -59,10 +56,10 @@ def open_cache(
         TimeoutError: If an image is not done after ``timeout`` seconds.
     """
     path = _prepared(folder) / key.file_name
-    with _locked(path, fcntl.LOCK_SH):
+    with _locked(path, fcntl.LOCK_SH, timeout):
         found = _open_verified(path, num_processes)
     if found is None:
-        with _locked(path, fcntl.LOCK_EX):
+        with _locked(path, fcntl.LOCK_EX, timeout):
             found = _open_verified(path, num_processes)
             found = found or _build(path, key, items, num_processes, timeout)
     _report_skipped(found)
@@ -133,26 +130,39 @@ def _prepared(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked(path: Path, kind: int) -> Iterator[None]:
+def _locked(path: Path, kind: int, timeout: float) -> Iterator[None]:
     """Holds the lock of a cache file; it is released when the process ends, however it ends."""
     try:
         lock = open(path.with_name(f"{path.name}.lock"), "w")  # noqa: SIM115  closed below
     except OSError as problem:
+        if kind == fcntl.LOCK_SH and path.is_file():
+            yield  # on a disk that cannot be written nobody builds
+            return
         raise _unwritable(path.parent, problem) from problem
     with lock:
-        if not _try_lock(lock.fileno(), kind):
+        if not try_lock(lock, kind):
             logger.info("waiting for another process that builds %s", path)
-            while not _try_lock(lock.fileno(), kind):
-                time.sleep(POLL_SECONDS)
+            _wait_for(path, partial(try_lock, lock, kind), timeout)
         yield
 
 
-def _try_lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _wait_for(path: Path, is_free: Callable[[], bool], timeout: float) -> None:
+    """Waits for the lock as long as the file that another process builds gets on."""
+    seen, silent = None, 0
+    while not is_free():
+        time.sleep(POLL_SECONDS)
+        now = _progress(path)
+        seen, silent = now, silent + 1 if now == seen else 0
+        if silent * POLL_SECONDS > 2 * timeout:
+            raise TimeoutError(
+                f"another process that builds the image cache {path} has not got on within twice "
+                f"DATALOADER.TIMEOUT = {timeout:g} s; continue or end it, then start again"
+            )
+
+
+def _progress(path: Path) -> tuple[int, ...]:
+    """When the files of a cache that is being built were last written."""
+    return tuple(file.stat().st_mtime_ns for file in path.parent.glob(f"{path.name}.partial"))
 
 
 def _unwritable(folder: Path, problem: OSError) -> OSError:
@@ -189,11 +199,14 @@ def build_cache_file(
 
 def no_space(folder: Path, key: CacheKey) -> OSError:
     """Makes the error of a folder without room for a cache."""
+    free = shutil.disk_usage(folder).free
+    lacks = f"{free / 1e9:.2f} GB free"
+    if free > key.count * key.image_bytes:
+        lacks += ", but no room for another file (inodes or a quota)"
     return OSError(
         errno.ENOSPC,
-        f"the image cache needs {gigabytes(key):.2f} GB in {folder}, which has "
-        f"{shutil.disk_usage(folder).free / 1e9:.2f} GB free; make room, set DATALOADER.CACHE_DIR "
-        "to a folder on another disk, or set DATALOADER.CACHE to none",
+        f"the image cache needs {gigabytes(key):.2f} GB in {folder}, which has {lacks}; make "
+        "room, set DATALOADER.CACHE_DIR to a folder on another disk, or DATALOADER.CACHE to none",
     )
 
 
@@ -276,13 +289,12 @@ def _in_turn(
         raise _died(items[0].path) from problem
     waiting = iter(range(len(items)))
     left = {pool.submit(_decode_one, index): index for index in islice(waiting, in_flight)}
-    heard = time.monotonic()
+    silent = 0  # looks, not seconds: those of a process that was stopped and continued do not count
     while left:
         ended, _ = wait(left, POLL_SECONDS, FIRST_COMPLETED)
         in_hand = [items[index].path for future, index in left.items() if not future.done()]
-        if ended:
-            heard = time.monotonic()
-        elif time.monotonic() - heard > timeout:
+        silent = 0 if ended else silent + 1
+        if silent * POLL_SECONDS > timeout:
             raise stalled_error(timeout, in_hand)
         for future in ended:
             if isinstance(future.exception(), BrokenProcessPool):

@@ -39,6 +39,7 @@ class CacheKey:
     width: int  # W
     interpolation: str  # name of PIL's filter
     images: str  # hash of the images' paths in the dataset, in order
+    folders: str  # hash of the folders that hold them
     files: str  # hash of the files' sizes and modification times
     on_bad_image: str  # "error" or "skip"
     code: str  # hash of the code that reads and resizes
@@ -48,7 +49,8 @@ class CacheKey:
     def stem(self) -> str:
         """File name without the part that changes when files, code or libraries do."""
         size = f"{self.height}x{self.width}"
-        return f"{self.dataset}-{size}-{self.interpolation}-{self.images[:8]}"
+        kind = _hash([self.images, self.folders, self.on_bad_image])[:8]
+        return f"{self.dataset}-{size}-{self.interpolation}-{kind}"
 
     @property
     def file_name(self) -> str:
@@ -75,7 +77,7 @@ def cache_key(
     interpolation: str,
     on_bad_image: str,
 ) -> CacheKey:
-    """Makes the key of a list of images; looks at every file's size and modification time.
+    """Makes the key of a list of images; looks at every file's place, size and time.
 
     Raises UnreadableImageError: If a file is missing and `on_bad_image` is "error".
     """
@@ -86,6 +88,7 @@ def cache_key(
         width=width,
         interpolation=interpolation,
         images=_hash([item.relpath for item in items]),
+        folders=_hash(sorted(map(os.path.realpath, {os.path.dirname(i.path) for i in items}))),
         files=_hash([_file_state(item.path, on_bad_image) for item in items]),
         on_bad_image=on_bad_image,
         code=_hash([FORMAT_VERSION, *(Path(m.__file__).read_text() for m in (images, reading))]),

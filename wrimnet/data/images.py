@@ -29,6 +29,10 @@ PIL_MODES = ("RGB", "L")  # of images in memory
 INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
+# what may be opened; others of PIL's formats start programs (EPS) or draw (WMF)
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
+
+
 class UnreadableImageError(ValueError):
     """A file that cannot be read as an RGB image.
 
@@ -54,7 +58,7 @@ def read_rgb(path: str) -> Image.Image:
             format without a rule in the table above.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             image.load()
             return _to_rgb(image)
     except Exception as problem:  # PIL's decoders raise whatever their format calls for

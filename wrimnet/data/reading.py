@@ -179,9 +179,11 @@ class Prefetcher(Generic[Result]):
             self._thread.join(POLL_SECONDS)
 
     def _check_alive(self) -> None:
-        stalled = self._watch.stalled(self._timeout)
-        if stalled:
-            raise stalled_error(self._timeout, stalled)
+        if self._watch.stalled(self._timeout):
+            time.sleep(POLL_SECONDS)  # a process that was stopped and continued reads on
+            stalled = self._watch.stalled(self._timeout)
+            if stalled:
+                raise stalled_error(self._timeout, stalled)
         if not self._thread.is_alive() and self._queue.empty():
             raise RuntimeError("the loader was closed while a batch was waited for")
 

@@ -164,11 +164,19 @@ def write_atomically(path: Path, write: Any) -> None:
     """
     try:
         atomic_files.write_file(path, write)
-    except (OSError, RuntimeError) as error:  # torch.save wraps a full disk in a RuntimeError
+    except (OSError, RuntimeError) as error:
         raise OSError(
-            f"cannot write {path}: {error}; make room or choose another OUTPUT_DIR, then go on "
-            "with --resume: earlier checkpoints are whole"
+            f"cannot write {path}: {_cause(error)}; make room or choose another OUTPUT_DIR, then "
+            "go on with --resume: earlier checkpoints are whole"
         ) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Returns what the disk said: torch.save hides it behind a RuntimeError about positions."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return found or error
 
 
 def _logger() -> logging.Logger:

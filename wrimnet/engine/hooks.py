@@ -1,7 +1,8 @@
-"""What happens around the iterations: requests to stop, evaluation, log, schedule, checkpoint."""
+"""What happens around the iterations: requests to stop, evaluation, log, checkpoint."""
 
 import datetime
 import logging
+import os
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ from wrimnet.console import say
 from wrimnet.engine.distributed import Agreement
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
+TOGETHER_SECONDS = 1.0  # signals that come within are one request
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _logger = logging.getLogger("fastreid.wrimnet.signals")
@@ -33,9 +35,11 @@ class StopRequest:
 
     Outside :meth:`deferred` there is nothing to save, and the first signal ends the program with
     exit code 75. Inside, it is noted in ``requested`` and the program goes on until it asks. In
-    both cases the signals get their default action back, so that the second one ends the process
-    at once, whatever it is doing. Among several processes, where whoever started them may send each
-    signal twice, the second one is ignored; torchrun ends by force what has not ended 30 s later.
+    both cases that signal gets its default action back, so that the second one ends the process at
+    once, whatever it is doing; so does the other signal a second later, while one that comes with
+    the first, from whoever sends SIGINT and SIGTERM, is the same request. Among several processes,
+    where whoever started them may send each signal twice, the second one is ignored; torchrun ends
+    by force what has not ended 30 s later.
 
     Args:
         num_processes: that stop together.
@@ -47,7 +51,7 @@ class StopRequest:
     def __init__(self, num_processes: int = 1) -> None:
         self.requested = ""
         self._second = signal.SIG_DFL if num_processes == 1 else signal.SIG_IGN
-        self._deferred = False
+        self._deferred, self._came = False, 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -74,8 +78,12 @@ class StopRequest:
         raise SystemExit(EXIT_CODE)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, self._second)
+        signal.signal(number, self._second)
+        if self.requested:
+            if time.monotonic() - self._came > TOGETHER_SECONDS:
+                os.kill(os.getpid(), number)
+            return
+        self._came = time.monotonic()
         self.requested = signal.Signals(number).name
         if not self._deferred:
             self.stop("nothing was trained yet, nothing had to be saved")
@@ -157,16 +165,11 @@ class FlushedTensorboardWriter(TensorboardXWriter):
         self._writer.flush()
 
 
-class ScheduleHook(HookBase):
-    """Steps the learning rate once per iteration, after the optimizer."""
-
-    def after_step(self) -> None:
-        """Moves the schedule to the next iteration."""
-        self.trainer.scheduler.step()
-
-
 class EvaluationHook(HookBase):
-    """Evaluates every ``period`` epochs and after the last; 0 means only after the last."""
+    """Evaluates every ``period`` epochs and after the last; 0 means only after the last.
+
+    Comes first and saves before: images, a key or memory may fail in the evaluation.
+    """
 
     def __init__(self, period: int) -> None:
         self._period = period
@@ -178,6 +181,7 @@ class EvaluationHook(HookBase):
             return
         last = epochs == self.trainer.max_epoch
         if last or (self._period and epochs % self._period == 0):
+            self.trainer.save_checkpoint(evaluated=False)
             self.trainer.evaluate(final=last)
 
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 
+from wrimnet.atomic_files import sole_writer
 from wrimnet.config import check_batch, config_hash
 from wrimnet.console import open_log, say
 from wrimnet.data.build import build_dataset_folder, build_number
@@ -132,16 +134,18 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
     Returns 0, or 1 if the results are not those of TEST.EXPECTED_RESULTS. A restart by torchrun
     after a failure implies ``--resume``.
     """
-    resume = was_restarted() or args.resume
+    resume, held = was_restarted() or args.resume, ExitStack()
     with main_process_first():
         if comm.is_main_process():
             check_dataset(cfg)
             check_run(cfg, resume=resume)
+            held.enter_context(hold_output_dir(cfg))
     began = time.monotonic()
-    with StopRequest(comm.get_world_size()) as request:
+    with held, StopRequest(comm.get_world_size()) as request:
         setup_run(cfg)
         trainer = build_trainer(cfg, resume=resume, request=request)
         trainer.resume_or_load(resume)
+        trainer.check_evaluation()
         tell_start(trainer, cfg, args)
         report = trainer.train()
         if report is None:
@@ -166,6 +170,11 @@ def tell_end(seconds: float, best: Mapping[str, float]) -> None:
         f"{100 * best['value']:.2f} after iteration {best['iteration']}: {BEST}, chosen on the "
         "test set"
     )
+
+
+def hold_output_dir(cfg: CfgNode) -> AbstractContextManager:
+    """Keeps other runs out of OUTPUT_DIR; BlockingIOError where one is at work in it."""
+    return sole_writer(build_output_dir(cfg), "wait for it, or choose another OUTPUT_DIR")
 
 
 def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:

@@ -23,11 +23,7 @@ from wrimnet.config import check_num_classes, config_hash
 from wrimnet.console import say
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
-from wrimnet.engine.checkpointing import (
-    CheckpointStore,
-    random_state,
-    restore_random_state,
-)
+from wrimnet.engine.checkpointing import CheckpointStore, random_state, restore_random_state
 from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
 from wrimnet.engine.distributed import Agreement, main_process_first, mean_over_ranks
 from wrimnet.engine.hooks import (
@@ -36,7 +32,6 @@ from wrimnet.engine.hooks import (
     FlushedTensorboardWriter,
     LogHook,
     ProgressPrinter,
-    ScheduleHook,
     StopRequest,
 )
 from wrimnet.engine.progress import NonFiniteError, Progress, with_replay
@@ -102,6 +97,7 @@ class WRIMTrainer(DefaultTrainer):
         )
         self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size())
         self.best = {"value": -1.0, "iteration": -1}
+        self._is_trained = False  # whether the step of the first iteration is behind us
         self.last_report: EvaluationReport | None = None
         self._evaluator = None
         self._build_evaluator = partial(self.build_evaluator, cfg)
@@ -136,7 +132,6 @@ class WRIMTrainer(DefaultTrainer):
         return [
             EvaluationHook(cfg.TEST.EVAL_PERIOD),
             LogHook(self.build_writers, solver.LOG_PERIOD),
-            ScheduleHook(),
             CheckpointHook(
                 epochs=solver.CHECKPOINT_PERIOD,
                 iterations=solver.CHECKPOINT_ITERS,
@@ -158,12 +153,12 @@ class WRIMTrainer(DefaultTrainer):
 
     def train(self) -> EvaluationReport | None:
         """Trains from ``start_iter`` to the end; returns the last evaluation's report."""
-        batches = self.data_loader.iterate(self.start_iter)
+        batches = self.data_loader.iterate(self.start_iter + self._is_trained)
+        self.iter = self.start_iter
         with self.request.deferred(), EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
                 self.progress.start_clock()
-                self.iter = self.start_iter
                 while self.iter < self.max_iter:
                     self._iterate(batches)
                     self.iter += 1
@@ -181,7 +176,10 @@ class WRIMTrainer(DefaultTrainer):
         if position == 0 or self.iter == self.start_iter:
             self.before_epoch()
         self.before_step()
-        self.run_step(batches)
+        if self._is_trained:  # resumed from a checkpoint that was saved before the evaluation
+            self._is_trained = False
+        else:
+            self.run_step(batches)
         self.after_step()
         if position == self.iters_per_epoch - 1:
             self.after_epoch()
@@ -193,6 +191,7 @@ class WRIMTrainer(DefaultTrainer):
         data_seconds = time.perf_counter() - started
         rate = self.optimizer.param_groups[0]["lr"]
         losses = self.step(batch)
+        self.scheduler.step()
         self.progress.add(batch, losses, learning_rate=rate, data_seconds=data_seconds)
 
     def record_progress(self) -> None:
@@ -204,6 +203,14 @@ class WRIMTrainer(DefaultTrainer):
         if skipped:
             reasons = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
             _logger.warning("%d images were skipped, others stood in:\n%s", len(skipped), reasons)
+
+    def check_evaluation(self) -> None:
+        """Tries what an evaluation needs, its images and settings, before hours of training."""
+        if self.start_iter < self.max_iter:
+            with main_process_first():
+                if comm.is_main_process():
+                    self._evaluator = self._build_evaluator()
+                    self._evaluator.check()
 
     def evaluate(self, *, final: bool = False) -> EvaluationReport:
         """Evaluates the current weights and keeps the best of them, chosen on the test set.
@@ -255,14 +262,13 @@ class WRIMTrainer(DefaultTrainer):
 
     def weights_state(self) -> dict[str, Any]:
         """Returns the weights and what they were trained on."""
-        return {
-            "model": self.model.state_dict(),
-            "iteration": self.iter + 1,
-            **self._origin,
-        }
+        return {"model": self.model.state_dict(), "iteration": self.iter + 1, **self._origin}
 
-    def save_checkpoint(self) -> None:
-        """Saves everything that shapes the iterations to come; refuses weights that are lost."""
+    def save_checkpoint(self, *, evaluated: bool = True) -> None:
+        """Saves everything that shapes the iterations to come; refuses weights that are lost.
+
+        Without ``evaluated`` a resumed run begins with what follows the step of this iteration.
+        """
         self.progress.check_finite()
         share_statistics(self.model)
         state = {
@@ -272,6 +278,7 @@ class WRIMTrainer(DefaultTrainer):
             "progress": self.progress.state_dict(),
             "best": self.best,
             "random": random_state(),
+            "evaluated": evaluated,
         }
         path = self.checkpoints.save(self.iter + 1, state)
         _logger.info("saved %s", path)
@@ -281,7 +288,15 @@ class WRIMTrainer(DefaultTrainer):
         with main_process_first():
             self.checkpoints.remove_unfinished()
             if resume and self.checkpoints.has_checkpoint():
-                self._resume(self.checkpoints.load_newest())
+                state = self.checkpoints.load_newest()
+                try:
+                    self._resume(state)
+                except Exception as error:  # whatever a content that is not ours leads to
+                    reason = f"{type(error).__name__}: {error}"[:500]
+                    raise ValueError(
+                        f"the newest checkpoint in {self.output_dir} is whole, but not of this "
+                        f"run ({reason}); remove it to go on from the one before it"
+                    ) from error
             elif self._initial_weights:
                 start_from_weights(self.model, self._initial_weights, strict=self._strict)
         if comm.is_main_process():
@@ -302,7 +317,8 @@ class WRIMTrainer(DefaultTrainer):
             self._take_rates()
         self.progress.load_state_dict(state["progress"])
         self.best = state["best"]
-        self.start_iter = self.iter = state["iteration"]
+        self._is_trained = not state.get("evaluated", True)  # older checkpoints always were
+        self.start_iter = self.iter = state["iteration"] - self._is_trained
         restore_random_state(state["random"])
 
     def _take_rates(self) -> None:

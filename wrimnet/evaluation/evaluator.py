@@ -68,6 +68,14 @@ class Evaluator:
         report = self.score(self.extract(model), model.embedding_parts, weights=described)
         return from_main_process(report)
 
+    def check(self) -> None:
+        """Reads every image and compares what scoring is set to with the galleries; see run."""
+        modalities = [item.modality for item in self.items]
+        self._extraction.check_images([item.path for item in self.items], modalities)
+        for run in self.runs:
+            for trial in run.trials:
+                self._scoring.check(len(trial.query_rows), len(trial.gallery_rows))
+
     def extract(self, model: Any) -> dict[str, np.ndarray]:
         """Returns a model's parts of every item, each (N, D_part)."""
         return extract_by_all(

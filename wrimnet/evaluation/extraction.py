@@ -74,6 +74,11 @@ class Extraction:
             model.train(training)
         return parts
 
+    def check_images(self, images: Sequence[Any], modalities: Sequence[int]) -> None:
+        """Reads all images and drops them; raises for the first that cannot be read."""
+        for _ in self._read_batches(images, modalities):
+            pass
+
     @torch.inference_mode()
     def _embed(self, model: Any, batch: Tensor, modality: int) -> dict[str, Tensor]:
         on_device = batch.to(self.device, non_blocking=True)

@@ -206,7 +206,7 @@ def _load(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
+    except Exception as error:  # numpy and zipfile raise many types for damaged archives
         raise ValueError(
             f"{path} cannot be read as an npz file of plain arrays ({error}); "
             "write it with numpy.savez"

@@ -7,6 +7,8 @@ cameras of a protocol change every later pick.
 outer, identities inner.
 """
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -60,8 +62,38 @@ class OfficialPermutations:
         return permutation[trial][:shots].astype(int).tolist()
 
 
+def _survive_reading(path: str | Path, seconds: float = 120.0) -> None:
+    """Lets another process read a file first: SciPy's reader crashes or hangs on damaged ones."""
+    command = [sys.executable, "-c", "import sys, scipy.io; scipy.io.loadmat(sys.argv[1])"]
+    try:
+        code = subprocess.run(
+            [*command, str(path)], capture_output=True, timeout=seconds
+        ).returncode
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"reading it does not end within {seconds:g} s") from error
+    if code < 0:
+        raise ValueError(f"reading it ends a process with signal {-code}")
+
+
+def _check_permutations(path: str | Path, camera: int, identities: np.ndarray) -> None:
+    for pid, matrix in enumerate(identities[:, 0], start=1):
+        rows = np.asarray(matrix)
+        sound = rows.size == 0 or (
+            rows.ndim == 2
+            and rows.dtype.kind in "iuf"
+            and bool(((rows >= 1) & (rows % 1 == 0)).all())
+            and all(len(set(row)) == len(row) for row in rows.tolist())
+        )
+        if not sound:
+            raise ValueError(
+                f"{path}: identity {pid} of camera {camera} has no matrix whose rows are whole "
+                f"numbers from 1, each once; {_SOURCE}"
+            )
+
+
 def _camera_cells(path: str | Path) -> list[np.ndarray]:
     try:
+        _survive_reading(path)
         cell = loadmat(path).get("rand_perm_cam")
     except Exception as error:  # scipy's reader raises whatever the damage leads to
         raise ValueError(f"{path} is not a MATLAB file ({error}); {_SOURCE}") from error
@@ -77,6 +109,7 @@ def _camera_cells(path: str | Path) -> list[np.ndarray]:
                 f"{path}: camera {camera} is {identities.dtype} {identities.shape}, "
                 f"expected a cell of one matrix per identity; {_SOURCE}"
             )
+        _check_permutations(path, camera, identities)
     return cameras
 
 

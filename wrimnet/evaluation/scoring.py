@@ -27,7 +27,7 @@ from wrimnet.metrics.ranking import (
     rank_queries,
     summarise_scores,
 )
-from wrimnet.metrics.reranking import rerank_blocks
+from wrimnet.metrics.reranking import check_reranking, rerank_blocks
 
 _BYTES_PER_DISTANCE = 32  # float64 similarities, a trial's copy of them, its masks
 _MOST_ROWS = 4096
@@ -63,6 +63,12 @@ class Scoring:
     def __post_init__(self) -> None:
         if not self.memory_gb > 0:
             raise ValueError(f"memory_gb is {self.memory_gb}, expected more than 0 (10^9 bytes)")
+
+    def check(self, num_queries: int, num_gallery: int) -> None:
+        """Raises ValueError if re-ranking is not set for so many queries and gallery images."""
+        if self.reranking is not None:
+            of = self.reranking
+            check_reranking(of.k1, of.k2, of.original_weight, num_queries + num_gallery)
 
     def describe(self) -> dict[str, str | None]:
         """Returns what changes the similarities, in words, for the description of results."""

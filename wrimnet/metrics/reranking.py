@@ -125,7 +125,7 @@ def rerank_blocks(
         ValueError: k1, k2 or lambda is out of range.
     """
     num_all = num_queries + num_gallery
-    _check(k1, k2, original_weight, num_all)
+    check_reranking(k1, k2, original_weight, num_all)
     blocks = [slice(s, min(s + block_rows, num_all)) for s in range(0, num_all, block_rows)]
     found = [nearest_neighbors(distances(rows), k1 + 1) for rows in blocks]
     neighbors = torch.cat([indices for indices, _ in found])  # (N, k1 + 1)
@@ -167,7 +167,8 @@ class _Rows(NamedTuple):
     values: Tensor
 
 
-def _check(k1: int, k2: int, original_weight: float, num_all: int) -> None:
+def check_reranking(k1: int, k2: int, original_weight: float, num_all: int) -> None:
+    """Raises ValueError unless 1 <= k1 < N, 1 <= k2 <= k1 + 1 and 0 <= lambda <= 1."""
     if not 1 <= k1 < num_all:
         raise ValueError(f"k1 is {k1}, expected 1 to {num_all - 1} (queries + gallery - 1)")
     if not 1 <= k2 <= k1 + 1:

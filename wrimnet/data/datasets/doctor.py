@@ -205,6 +205,8 @@ def _problems(paths: Sequence[str], workers: int) -> Iterator[str]:
 
 
 def _problem(path: str) -> str:
+    if not os.path.isfile(path):
+        return f"{path}: it is no regular file"  # reading a pipe would not end
     try:
         read_rgb(path)
     except UnreadableImageError as problem:

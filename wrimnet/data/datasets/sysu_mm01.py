@@ -45,14 +45,7 @@ from wrimnet.data.items import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, VISIBLE
 
-MODALITY_OF_CAMERA = {
-    1: VISIBLE,
-    2: VISIBLE,
-    3: INFRARED,
-    4: VISIBLE,
-    5: VISIBLE,
-    6: INFRARED,
-}
+MODALITY_OF_CAMERA = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
 IDENTITY = "[0-9]{4}"
 
 
