@@ -1,0 +1,48 @@
+"""Runs side by side: what differs in their configurations, their results, their curves."""
+
+import importlib.util
+import json
+import sys
+
+import pytest
+from fake_runs import PROJECT, results
+from tiny_runs import tiny_cfg
+
+
+def write_run(folder, *, finished=True, **keys):
+    folder.mkdir()
+    (folder / "config.yaml").write_text(tiny_cfg(folder, folder, **keys).dump())
+    if finished:
+        content = results()
+        for entry in content["results"]:
+            entry["mean"]["cmc"] = [0.3] * 20
+        (folder / "results.json").write_text(json.dumps(content))
+    line = {"iteration": 9, "total_loss": 4.5, "llcm_ir2vis/mAP": 0.4}
+    (folder / "metrics.json").write_text(json.dumps(line) + "\n")
+    return folder
+
+
+def compare(monkeypatch, *words):
+    spec = importlib.util.spec_from_file_location("compare", PROJECT / "tools/compare_runs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["tools/compare_runs.py", *map(str, words)])
+    return module.main()
+
+
+def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", finished=False, SOLVER__BASE_LR="0.001")
+    assert compare(monkeypatch, "a", "b", "--figure", "curves.png") == 0
+    rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
+    assert rows[4:6] == ["|SOLVER.BASE_LR|0.00035|0.001|", ""]  # the one key, not OUTPUT_DIR
+    assert "|a|10|4.500|30.00|40.00|30.00|40.00|" in rows
+    assert "|b|10|4.500|—|—|—|—|" in rows
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_what_is_no_run_is_told(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"is no folder of a run: it has no config\.yaml"):
+        compare(monkeypatch, tmp_path)

@@ -1,0 +1,93 @@
+"""Puts runs side by side: the keys in which they differ, their results, their curves.
+
+    python tools/compare_runs.py logs/LLCM/wrim logs/LLCM/other
+    python tools/compare_runs.py logs/LLCM/* --figure curves.png
+
+Reads files only. A run that is not finished has dashes for results.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.config import setup_cfg
+from wrimnet.config.setup import hashed_values
+from wrimnet.evaluation.results import mean_metrics
+from wrimnet.run_folder import CONFIG, find_results, read_metrics
+from wrimnet.tables import METRICS, MISSING, Table, for_console
+
+DEFAULT = "(default)"  # of a younger key, which a run leaves out
+
+
+def main() -> int:
+    """Prints two tables, draws if asked to; returns 0."""
+    parser = make_parser(__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw loss and mAP there")
+    args = parse(parser)
+    for run in args.runs:
+        if not (run / CONFIG).is_file():
+            raise FileNotFoundError(f"{run} is no folder of a run: it has no {CONFIG}")
+    print(for_console(keys_that_differ(args.runs)))
+    print()
+    print(for_console(results_of(args.runs)))
+    if args.figure:
+        draw_curves(args.runs, args.figure)
+        print(args.figure)
+    return 0
+
+
+def keys_that_differ(runs: list[Path]) -> Table:
+    """One row per key, one column per run."""
+    values = [
+        hashed_values(setup_cfg(str(run / CONFIG), (), ["MODEL.DEVICE", "auto"])) for run in runs
+    ]
+    names = sorted({name for own in values for name in own})
+    rows = [(name, *(str(own.get(name, DEFAULT)) for own in values)) for name in names]
+    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
+    notes = () if differing else ("None: the runs have one configuration.",)
+    return Table("Keys in which the runs differ", ("key", *map(str, runs)), differing, notes)
+
+
+def results_of(runs: list[Path]) -> Table:
+    """One row per run: iterations, last loss, Rank-1 and mAP of every protocol, in percent."""
+    metrics = [mean_metrics(content) if (content := find_results(run)) else {} for run in runs]
+    columns = [
+        (name, m) for name in dict.fromkeys(n for own in metrics for n in own) for m in METRICS
+    ]
+    rows = []
+    for run, own in zip(runs, metrics, strict=True):
+        cells = [f"{100 * own[name][m]:.2f}" if name in own else MISSING for name, m in columns]
+        rows.append((str(run), *progress_of(read_metrics(run)), *cells))
+    header = ("run", "iterations", "loss", *(f"{name} {metric}" for name, metric in columns))
+    return Table("Results, percent", header, tuple(rows))
+
+
+def progress_of(lines: list[dict[str, Any]]) -> tuple[str, str]:
+    """Iterations that are logged, and the last line's loss."""
+    if not lines:
+        return MISSING, MISSING
+    return str(lines[-1]["iteration"] + 1), f"{lines[-1]['total_loss']:.3f}"
+
+
+def draw_curves(runs: list[Path], file: Path) -> None:
+    """Draws the loss and each protocol's mAP over the iterations, a line per run."""
+    from wrimnet.visualization.drawing import add_axes, new_figure
+
+    logged = {str(run): read_metrics(run) for run in runs}
+    names = dict.fromkeys(name for lines in logged.values() for line in lines for name in line)
+    shown = ["total_loss", *(name for name in names if name.endswith("/mAP"))]
+    figure = new_figure(5 * len(shown), 4, "Runs side by side", layout="constrained")
+    for panel, name in zip(add_axes(figure, 1, len(shown))[0], shown, strict=True):
+        for run, lines in logged.items():
+            points = [(line["iteration"], line[name]) for line in lines if name in line]
+            if points:
+                panel.plot(*zip(*points, strict=True), label=run)
+        panel.set_title(name)
+        panel.set_xlabel("iteration")
+    figure.axes[0].legend(fontsize="small")
+    figure.savefig(file)
+
+
+if __name__ == "__main__":
+    run_tool(main)
