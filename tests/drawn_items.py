@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 
 
 def llcm_items(num_ids=12, cameras=(1, 2, 4), per_camera=3):

@@ -170,7 +170,7 @@ FINE = [
     ("wrimnet/losses/a.py", "import math\nimport torch.nn\nfrom wrimnet.modality import VISIBLE"),
     ("wrimnet/data/a.py", "import wrimnet.compat\nimport fastreid.data"),
     ("wrimnet/data/a.py", "from wrimnet import compat\nfrom fastreid import data"),
-    ("wrimnet/data/a.py", "from wrimnet.data.items import ImageItem"),
+    ("wrimnet/data/a.py", "from wrimnet.data.images import ImageItem"),
     ("tools/a.py", "from wrimnet.engine import trainer\nfrom wrimnet.losses import cmkic"),
 ]
 

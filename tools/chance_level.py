@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.galleries import Trial

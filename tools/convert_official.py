@@ -12,8 +12,12 @@ import torch
 
 from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
-from wrimnet.modeling.trained_model import build_model, build_without_pretrained
-from wrimnet.modeling.weights import load_weights, read_checkpoint
+from wrimnet.modeling.weights import (
+    build_model,
+    build_without_pretrained,
+    load_weights,
+    read_checkpoint,
+)
 from wrimnet.peers.official_weights import convert_official
 
 

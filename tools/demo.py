@@ -24,13 +24,12 @@ from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.console import say
 from wrimnet.data.build import build_dataset
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.engine.head import build_next_line
 from wrimnet.engine.run import train
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
-from wrimnet.modeling.trained_model import build_model, build_without_pretrained
-from wrimnet.modeling.weights import load_weights
+from wrimnet.modeling.weights import build_model, build_without_pretrained, load_weights
 from wrimnet.run_folder import FINAL, read_metrics
 from wrimnet.tables import markdown, metric_table
 from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed

@@ -32,7 +32,7 @@ from wrimnet.experiments.records import Record, read_records
 from wrimnet.experiments.report import facts_of
 from wrimnet.experiments.row_report import COSTS, Report, RowRuns, difference_table, gather
 from wrimnet.modality import INFRARED, VISIBLE
-from wrimnet.modeling.trained_model import build_model, build_without_pretrained
+from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import read_metrics
 from wrimnet.tables import METRICS, MISSING, Table, markdown
 

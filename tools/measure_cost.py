@@ -14,7 +14,7 @@ from network_cost import measure_cost
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.experiments.plans import read_record
-from wrimnet.modeling.trained_model import build_model, build_without_pretrained
+from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import COST, write_json
 
 

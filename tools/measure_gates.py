@@ -17,7 +17,7 @@ from wrimnet.command_line import (
 )
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator
-from wrimnet.modeling.trained_model import build_trained_model
+from wrimnet.modeling.weights import build_trained_model
 from wrimnet.tables import Table, markdown, metric_table
 
 

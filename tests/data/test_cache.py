@@ -19,8 +19,7 @@ from PIL import Image
 from wrimnet.data import cache
 from wrimnet.data.cache import open_cache
 from wrimnet.data.cache_file import CacheFile, DamagedCacheError, cache_key
-from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, resize_rgb
 
 H, W = 32, 16
 
@@ -348,7 +347,7 @@ import logging, sys
 from pathlib import Path
 from wrimnet.data.cache import open_cache
 from wrimnet.data.cache_file import cache_key
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
 paths = sorted(Path(sys.argv[1]).iterdir(), key=lambda path: int(path.stem))
 items = [ImageItem(str(p), int(p.stem) // 4, 1, int(p.stem) % 2, p.name) for p in paths]

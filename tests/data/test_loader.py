@@ -9,8 +9,7 @@ from PIL import Image
 
 from wrimnet.data.cache import open_cache
 from wrimnet.data.cache_file import cache_key
-from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, resize_rgb
 from wrimnet.data.loader import TrainLoader, TrainSet
 from wrimnet.data.reading import ImageReader, ReadingWatch, ThreadPool
 from wrimnet.data.sampler import CrossModalitySampler

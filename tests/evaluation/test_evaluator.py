@@ -11,8 +11,7 @@ from drawn_items import embed, llcm_items
 
 from wrimnet.config import get_cfg
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
-from wrimnet.data.images import UnreadableImageError
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, UnreadableImageError
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
 from wrimnet.evaluation.results import METRIC_NAMES

@@ -14,7 +14,7 @@ from fastreid.data.transforms import build_transforms
 from PIL import Image
 
 from wrimnet.data.augmentation import AugmentationSettings, BatchAugmentation
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.loader import TrainLoader, TrainSet
 from wrimnet.data.randomness import generator
 from wrimnet.data.reading import ReadingWatch

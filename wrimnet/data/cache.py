@@ -29,7 +29,7 @@ from wrimnet.data.cache_file import (
     write_all,
     write_description,
 )
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.reading import ImageReader, stalled_error
 
 POLL_SECONDS = 0.5

@@ -23,8 +23,7 @@ import PIL
 from PIL import features
 
 from wrimnet.data import images, reading
-from wrimnet.data.images import UnreadableImageError
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, UnreadableImageError
 
 FORMAT_VERSION = 1  # of the cache file itself
 

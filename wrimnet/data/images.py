@@ -13,6 +13,7 @@ numbers were made without it. Of a file with several frames, the first is read.
 """
 
 from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,19 @@ INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 
 # what may be opened; others of PIL's formats start programs (EPS) or draw (WMF)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
+
+
+class ImageItem(NamedTuple):
+    """An image on disk with its labels.
+
+    The first three fields stand in FastReID's order, so its own loaders can index an item.
+    """
+
+    path: str  # where the file lies on this disk
+    pid: int  # identity as the dataset numbers it; training relabels to 0..C-1 in ascending order
+    camid: int  # camera as the dataset numbers it, from 1
+    modality: int  # `wrimnet.modality.VISIBLE` or `INFRARED`
+    relpath: str  # POSIX path inside the dataset's folder, the same on every machine
 
 
 class UnreadableImageError(ValueError):

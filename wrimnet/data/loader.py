@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.reading import Prefetcher, ReadingWatch
 from wrimnet.data.sampler import CrossModalitySampler, count_repeats
 from wrimnet.data.sources import ImageSource

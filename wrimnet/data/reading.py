@@ -10,8 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, resize_rgb
 from wrimnet.modality import MODALITY_NAMES
 
 POLL_SECONDS = 0.2

@@ -13,7 +13,7 @@ from torch import nn
 from wrimnet.config.setup import changed_keys
 from wrimnet.data.build import build_dataset_folder
 from wrimnet.data.datasets.base import is_synthetic
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.provenance import describe_code
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import CONFIG, LOG

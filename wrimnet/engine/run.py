@@ -46,8 +46,7 @@ from wrimnet.evaluation.results import (
     check_expected,
     mean_metrics,
 )
-from wrimnet.modeling.trained_model import build_trained_model, build_without_pretrained
-from wrimnet.modeling.weights import read_checkpoint
+from wrimnet.modeling.weights import build_trained_model, build_without_pretrained, read_checkpoint
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, LOG, TRACES, read_results
 

@@ -39,8 +39,7 @@ from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.results import EvaluationReport
-from wrimnet.modeling.trained_model import build_model
-from wrimnet.modeling.weights import start_from_weights
+from wrimnet.modeling.weights import build_model, start_from_weights
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CHANGES, FINAL, METRICS, read_json, read_metrics, write_metrics
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol, dataset_protocols
 from wrimnet.evaluation.extraction import (
     Extraction,

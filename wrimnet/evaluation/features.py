@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
 from wrimnet.evaluation.results import ProtocolResult

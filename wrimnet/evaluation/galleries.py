@@ -17,7 +17,7 @@ from random import Random
 import numpy as np
 from scipy.io import loadmat
 
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import MODALITY_NAMES
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import Trial
 from wrimnet.metrics.distances import TILE_ROWS, all_to_all, distinct_rows, negative_products

@@ -19,11 +19,10 @@ from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.keys import IF_SET
 from wrimnet.config.setup import all_keys, plugin_keys
 from wrimnet.config.tree import get_key
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
 from wrimnet.modality import find_modality
-from wrimnet.modeling.trained_model import build_trained_model
-from wrimnet.modeling.weights import evaluation_weights
+from wrimnet.modeling.weights import build_trained_model, evaluation_weights
 from wrimnet.run_folder import CONFIG, FINAL
 
 # Beside the weights; the precision of the forward pass and the device are left out.

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from wrimnet.data.images import read_rgb
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, read_rgb
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.evaluator import ProtocolRun
 from wrimnet.evaluation.scoring import item_labels

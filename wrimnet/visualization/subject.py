@@ -11,11 +11,10 @@ import torch
 from fastreid.config import CfgNode
 
 from wrimnet.data.build import build_dataset
-from wrimnet.data.images import read_rgb
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, read_rgb
 from wrimnet.evaluation.evaluator import ProtocolRun, build_evaluator
 from wrimnet.inference.embedder import Embedder, build_embedder, build_embedder_of
-from wrimnet.modeling.trained_model import build_model
+from wrimnet.modeling.weights import build_model
 from wrimnet.visualization.ranked_lists import Ranking, choose_rankings
 
 _SHOWN_HEIGHT = 192  # pixels of an image in a figure

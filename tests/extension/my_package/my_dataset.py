@@ -16,7 +16,7 @@ from fastreid.data.datasets import DATASET_REGISTRY
 
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.datasets.layout import image_names, read_identities, require_folder
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.metrics.exclusion import register_camera_rule
 from wrimnet.modality import INFRARED, VISIBLE

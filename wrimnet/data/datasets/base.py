@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from tabulate import tabulate
 
 from wrimnet.data.datasets.layout import HELP, OnProblem, require_folder, stop
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 

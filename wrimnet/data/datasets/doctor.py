@@ -24,8 +24,7 @@ from wrimnet.data.datasets.base import (
     is_synthetic,
 )
 from wrimnet.data.datasets.layout import OnProblem, require_folder
-from wrimnet.data.images import UnreadableImageError, read_rgb
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 
 CHUNK = 64  # files per message to a process

@@ -48,7 +48,7 @@ from wrimnet.data.datasets.layout import (
     require_folder,
     subfolders,
 )
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, VISIBLE
 

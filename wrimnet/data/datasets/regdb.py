@@ -43,7 +43,7 @@ from wrimnet.data.datasets.layout import (
     read_index,
     require_folder,
 )
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, VISIBLE
 

@@ -41,7 +41,7 @@ from wrimnet.data.datasets.layout import (
     stop,
     subfolders,
 )
-from wrimnet.data.items import ImageItem
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, VISIBLE
 
