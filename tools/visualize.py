@@ -14,8 +14,7 @@ from wrimnet.command_line import (
     setup_model_cfg,
 )
 from wrimnet.run_folder import FIGURES
-from wrimnet.visualization.figures import write_figures
-from wrimnet.visualization.subject import build_subject
+from wrimnet.visualization.figures import build_subject, write_figures
 
 
 def main() -> int:

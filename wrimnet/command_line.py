@@ -126,12 +126,7 @@ def load_plugins(names: Sequence[str]) -> None:
 
 
 def setup_model_cfg(arguments: Any) -> CfgNode:
-    """Builds the configuration of the model that the command line names, MODEL.WEIGHTS set.
-
-    Raises:
-        ValueError: neither a run nor both files.
-        FileNotFoundError: a file is not there.
-    """
+    """Builds the configuration of the model that the command line names, MODEL.WEIGHTS set."""
     config, weights = arguments.config_file, arguments.weights
     if arguments.run:
         config = config or str(Path(arguments.run, CONFIG))

@@ -8,10 +8,10 @@ import torch
 
 from wrimnet.config import setup_cfg
 from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.visualization.figures import build_subject
 from wrimnet.visualization.gates import gate_maps, miim_placement
 from wrimnet.visualization.ranked_lists import choose_rankings, listed
 from wrimnet.visualization.similarity import similarity_maps
-from wrimnet.visualization.subject import build_subject
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,12 @@
 """YACS configuration: FastReID's tree, this project's keys, reading, merging, checking."""
 
 from wrimnet.config.check import check_batch, check_config, check_fastreid_keys, check_num_classes
-from wrimnet.config.keys import Key
+from wrimnet.config.keys import KEYS, Key
 from wrimnet.config.setup import config_hash, describe_keys, setup_cfg
 from wrimnet.config.tree import add_wrim_config, get_cfg
 
 __all__ = [
+    "KEYS",
     "Key",
     "add_wrim_config",
     "check_batch",

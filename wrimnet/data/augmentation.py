@@ -173,15 +173,8 @@ def _interleaved(images: Tensor) -> Tensor:
 class BatchAugmentation:
     """Augments the batch of one iteration; every sample has draws of its own.
 
-    The draws belong to the rows of the *global* batch (visible first), so they do not depend on
-    the number of processes.
-
-    Args:
-        settings: Distributions of the draws.
-        fill: Pixel mean per channel, 0..255; fills erased rectangles of both modalities.
-        seed: The run's SEED.
-        rank: This process among `world_size`.
-        world_size: Number of training processes.
+    The draws belong to the rows of the *global* batch (visible first), so they do not depend on the
+    number of processes. ``fill`` is the pixel mean per channel, 0..255, of erased rectangles.
     """
 
     stream = "augmentation"  # of the random numbers

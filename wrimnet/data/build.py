@@ -56,12 +56,7 @@ def build_number(cfg: CfgNode, dataset: type[CrossModalityDataset]) -> int:
 
 
 def build_train_loader(cfg: CfgNode) -> TrainLoader:
-    """Builds the batches of DATASETS, DATALOADER, INPUT and SOLVER.IMS_PER_BATCH.
-
-    Raises:
-        ValueError: If the batch is not 2PK, the processes do not share it evenly, or the dataset
-            has too few identities.
-    """
+    """Builds the batches of DATASETS, DATALOADER, INPUT and SOLVER.IMS_PER_BATCH."""
     dataset = build_dataset(cfg)
     train_set = TrainSet(dataset.train)
     sampler = build_train_sampler(cfg, train_set)

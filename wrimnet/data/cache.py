@@ -48,12 +48,8 @@ def open_cache(
     """Opens the cache of a key; builds it where there is none, or a damaged or outdated one.
 
     All processes of a machine may call this at once: the first builds, the others wait for it.
-    Every image's checksum is compared on opening, about a second per gigabyte and core.
-
-    Raises:
-        OSError: If there is no room, or the folder cannot be written.
-        UnreadableImageError: If an image cannot be read and is not to be skipped.
-        TimeoutError: If an image is not done after ``timeout`` seconds.
+    Every image's checksum is compared on opening, about a second per gigabyte and core. See
+    :func:`build_cache_file` for what may fail.
     """
     path = _prepared(folder) / key.file_name
     with _locked(path, fcntl.LOCK_SH, timeout):

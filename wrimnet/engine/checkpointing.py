@@ -57,15 +57,11 @@ CONTENT = (
 
 
 class CheckpointStore:
-    """The checkpoints of one run in one folder.
+    """The checkpoints of one run in one folder, of which ``keep`` full ones stay.
 
     ``last_checkpoint`` names the newest file, as FastReID's does. A checkpoint is a zip archive
     whose records carry CRC-32 sums; every file is checked against them before it is read.
-
-    Args:
-        folder: where the files lie.
-        keep: how many full checkpoints stay.
-        writes: False in all processes of a job but one; they change nothing in the folder.
+    ``writes`` is off in all processes of a job but one.
     """
 
     def __init__(self, folder: str | Path, keep: int = 2, *, writes: bool = True) -> None:

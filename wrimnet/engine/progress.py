@@ -145,13 +145,7 @@ class TrainedBatch(NamedTuple):
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss term or the gradient's norm is NaN or infinite.
-
-    Args:
-        term: its name.
-        value: NaN or infinite.
-        batch: the batch it happened on.
-    """
+    """A loss term or the gradient's norm is NaN or infinite on a batch."""
 
     def __init__(self, term: str, value: float, batch: TrainedBatch) -> None:
         super().__init__(

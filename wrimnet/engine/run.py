@@ -23,7 +23,6 @@ from wrimnet.console import open_log, say
 from wrimnet.data.build import build_dataset_folder, build_number
 from wrimnet.data.datasets.layout import require_folder, stop
 from wrimnet.data.protocols import dataset_protocols
-from wrimnet.engine.changes import setup_changes
 from wrimnet.engine.checkpointing import CheckpointStore, seed_everything
 from wrimnet.engine.data_parallel import build_shared_model
 from wrimnet.engine.distributed import main_process_first, was_restarted
@@ -34,6 +33,7 @@ from wrimnet.engine.head import (
     build_output_line,
     build_recipe_line,
     build_start,
+    setup_changes,
 )
 from wrimnet.engine.hooks import StopRequest
 from wrimnet.engine.step import setup_pytorch
@@ -93,12 +93,7 @@ def check_start(cfg: CfgNode) -> None:
 
 
 def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
-    """Refuses a folder that holds another run, or that cannot be written.
-
-    Raises:
-        ValueError: it holds a run and ``resume`` is off, or a run of another configuration.
-        OSError: it is no folder or cannot be written.
-    """
+    """Refuses a folder that holds another run, or that cannot be written."""
     folder = Path(cfg.OUTPUT_DIR)
     check_writable(folder)
     store = CheckpointStore(folder)
@@ -239,12 +234,7 @@ def setup_run(cfg: CfgNode) -> None:
 
 
 def check_weights(cfg: CfgNode) -> str:
-    """Returns MODEL.WEIGHTS; refuses an evaluation without it, or with weights that would leak.
-
-    Raises:
-        ValueError: MODEL.WEIGHTS is empty, no checkpoint, or of another RegDB split.
-        FileNotFoundError: no such file.
-    """
+    """Returns MODEL.WEIGHTS; refuses an evaluation without it, or with weights that would leak."""
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("--eval-only needs MODEL.WEIGHTS FILE on the command line or in the YAML")
     if not Path(cfg.MODEL.WEIGHTS).is_file():

@@ -125,16 +125,10 @@ def _part_of(values: Tensor, part: int, num_parts: int) -> Tensor:
 class TrainingStep:
     """Trains a model on a batch without waiting for the device.
 
-    Args:
-        model: returns its weighted loss terms and keeps the raw ones in ``raw_losses``.
-        optimizer: over the model's parameters.
-        augmentation: of the uint8 images.
-        autocast: context of the forward pass; losses leave it by themselves.
-        clip_gradients: takes the parameters after the backward pass and returns the norm before
-            clipping; None leaves the gradients as they are.
-        acceleration: context of the forward pass, see :func:`build_acceleration`.
-        num_parts: the batch's gradient is the mean over so many parts, see :func:`micro_batches`.
-        network: what is called in the model's place and gives the same; None for the model itself.
+    The model returns its weighted loss terms and keeps the raw ones in ``raw_losses``; ``network``
+    is called in its place where it gives the same. ``autocast`` and ``acceleration`` are contexts
+    of the forward pass; ``clip_gradients`` makes of the parameters the norm before clipping, None
+    leaves them; the gradient is the mean over ``num_parts`` parts of the batch.
     """
 
     def __init__(

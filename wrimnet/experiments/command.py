@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from wrimnet.command_line import add_config_options, add_several, called_as, seen_from_here
-from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_dataset, build_dataset_folder
-from wrimnet.experiments.plans import ExperimentRun, Setting, is_done
+from wrimnet.experiments.plans import ExperimentRun, Setting, is_done, setup_planned_cfg
 from wrimnet.experiments.run_queue import (
     AlikeFailuresError,
     Failure,
@@ -122,7 +121,7 @@ def _check_data(runs: Sequence[ExperimentRun]) -> None:
     waiting = [run.about for run in runs if not is_done(run)]
     if waiting:
         first = waiting[0]
-        build_dataset(setup_cfg(first["config_file"], first["overlays"], first["options"]))
+        build_dataset(setup_planned_cfg(first))
 
 
 def _measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> None:

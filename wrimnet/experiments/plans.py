@@ -9,7 +9,7 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
-from wrimnet.config import config_hash, setup_cfg
+from wrimnet.config import KEYS, config_hash, setup_cfg
 from wrimnet.config.setup import all_keys
 from wrimnet.config.tree import get_key
 from wrimnet.data.build import build_dataset_folder
@@ -25,6 +25,7 @@ TABLES = {
     "S4": "auxiliary information",
     "losses": "loss terms",
 }
+DEFAULTS = {key.name: key.default for key in KEYS}
 
 
 class Row(NamedTuple):
@@ -243,6 +244,11 @@ def _build_run(
     }
     arguments = ("--config-file", config_file, *overlay_words, *words)
     return ExperimentRun(name, setting.folder / name, arguments, record["config"], record)
+
+
+def setup_planned_cfg(about: Mapping[str, Any]) -> CfgNode:
+    """Builds the configuration of a run from what its record says."""
+    return setup_cfg(about["config_file"], about["overlays"], about["options"])
 
 
 def path_word(value: str) -> str:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from scipy.special import stdtrit
 
-from wrimnet.config.keys import KEYS
-from wrimnet.experiments.plans import BY_NAME, FULL, TABLES, Row, rows_of
+from wrimnet.experiments.plans import BY_NAME, DEFAULTS, FULL, TABLES, Row, rows_of
 from wrimnet.experiments.records import Record, check_comparable
 from wrimnet.tables import METRICS, MISSING, Table
 
@@ -19,8 +18,6 @@ COSTS = (
     ("latency_ms", "ms/image", "{:.1f}", 1),
 )
 PRINTED_HEADER = tuple(f"paper {metric}, direction as printed" for metric in METRICS)
-
-DEFAULTS = {key.name: key.default for key in KEYS}
 
 
 class Summary(NamedTuple):

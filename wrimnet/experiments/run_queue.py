@@ -86,11 +86,8 @@ def work_through_queue(
 ) -> list[Failure]:
     """Runs what is not yet done by ``command``, one per slot at a time; returns what failed.
 
-    An interruption ends the active runs.
-
-    Raises:
-        ValueError: two runs share a folder, or a folder holds results of another configuration.
-        AlikeFailuresError: see there; runs that are active are ended.
+    An interruption ends the active runs, and so do failures that are alike. ValueError if two runs
+    share a folder, or one holds results of another configuration.
     """
     folders = [run.folder for run in runs]
     twice = sorted({str(folder) for folder in folders if folders.count(folder) > 1})

@@ -24,13 +24,10 @@ class LevelOutput(NamedTuple):
 
 
 class LevelHead(nn.Module):
-    """Pools a level's map and classifies the global feature and each stripe (METHOD section 4).
+    """Pools a level's map and classifies the global feature and each of its N or M stripes.
 
-    Args:
-        channels: C of the level's map.
-        num_stripes: horizontal stripes beside the global feature (N or M).
-        num_classes: training identities; 0 leaves the classifiers out.
-        contrastive_dim: outputs of the projection Linear-BN-ReLU-Linear; 0 leaves it out.
+    METHOD section 4. ``num_classes`` 0 leaves the classifiers out; ``contrastive_dim`` 0 the
+    projection Linear-BN-ReLU-Linear.
     """
 
     def __init__(

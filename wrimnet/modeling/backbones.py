@@ -29,18 +29,10 @@ _PROBE = (1, 3, 96, 64)
 
 
 class StagedBackbone(nn.Module):
-    """A network of four Blocks, each followed by a MIIM where one is asked for.
+    """A network whose four Blocks, named by ``stages``, are each followed by a MIIM if asked for.
 
-    Args:
-        network: (B, 3, H, W) -> anything; its Blocks give maps (B, C, h, w).
-        stages: names of its Blocks 1 to 4.
-
-    Attributes:
-        channels: of the maps after Blocks 1 to 4.
-        level_channels: "main" is Block 4, "auxiliary" Block 3.
-
-    Raises:
-        ValueError: no Block of that name, or one that gives no map.
+    ``channels`` are of the maps after Blocks 1 to 4; of the levels "main" is Block 4, "auxiliary"
+    3. ValueError if there is no Block of that name, or one gives no map.
     """
 
     def __init__(self, network: nn.Module, stages: Sequence[str] = STAGES) -> None:
@@ -152,10 +144,8 @@ def build_level_backbone(cfg: CfgNode) -> nn.Module:
     """Builds the backbone that MODEL.BACKBONE.NAME names, with two named levels.
 
     One of FastReID's own ResNets (``build_resnet_backbone``, with IBN or SE layers) gets MIIMs
-    here; any other has to offer ``level_channels`` itself.
-
-    Raises:
-        ValueError: the backbone is neither, or does not know SOLVER.ACTIVATION_CHECKPOINTING.
+    here; any other has to offer ``level_channels`` itself, and to know
+    SOLVER.ACTIVATION_CHECKPOINTING.
     """
     build = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
     backbone = _build_of_fastreid(cfg, build) if _is_of_fastreid(build) else build(cfg)

@@ -187,11 +187,8 @@ def evaluation_weights(model: nn.Module) -> dict[str, Tensor]:
 def load_imagenet_weights(resnet: nn.Module, *, depth: str, path: str) -> None:
     """Fills ``resnet``, whose keys are torchvision's alone, with ImageNet weights.
 
-    They are downloaded for "18x", "34x", "50x" or "101x" when ``path`` is "".
-
-    Raises:
-        FileNotFoundError: no such file, or no network to download one.
-        ValueError: not a file of weights, or its keys or shapes are not the network's.
+    They are downloaded for "18x" to "101x" when ``path`` is "". FileNotFoundError if there is no
+    such file or no network; ValueError if the file's keys or shapes are not the network's.
     """
     if path:
         load_network_weights(resnet, path, ("fc.",))
@@ -274,12 +271,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
 
 
 def build_trained_model(cfg: CfgNode) -> nn.Module:
-    """Builds the network with MODEL.WEIGHTS in it, for evaluation.
-
-    Raises:
-        FileNotFoundError: no such weights.
-        ValueError: MODEL.WEIGHTS is empty or not of this network.
-    """
+    """Builds the network with MODEL.WEIGHTS, which must be there and fit, for evaluation."""
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("no weights: set MODEL.WEIGHTS, or name a run that holds model_final.pth")
     model = build_model(build_without_pretrained(cfg))

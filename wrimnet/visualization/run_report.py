@@ -30,8 +30,7 @@ from wrimnet.run_folder import (
     read_results,
     write_json,
 )
-from wrimnet.visualization.figures import write_figures
-from wrimnet.visualization.subject import build_subject
+from wrimnet.visualization.figures import build_subject, write_figures
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 170, 52, 10, 24, 24
 

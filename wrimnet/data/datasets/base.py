@@ -193,11 +193,8 @@ def is_synthetic(folder: str) -> bool:
 def held_out_tenth(pids: set[int]) -> set[int]:
     """Picks the tenth (at least 2) of the identities to hold out, the same on every machine.
 
-    Identities are ranked by a hash of the seed and their number, so the choice depends on no
-    library's random generator.
-
-    Raises:
-        ValueError: fewer than 4 identities, so that training would keep fewer than 2.
+    Identities are ranked by a hash of the seed and their number: no library's generator decides.
+    ValueError for fewer than 4, of which fewer than 2 would be left.
     """
     if len(pids) < 4:
         raise ValueError(
