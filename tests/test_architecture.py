@@ -43,7 +43,7 @@ ALLOWED = {
     "metrics": {"modality"},
     "config": {"compat", "registries"},
     "modeling": {"modality", "layers", "losses", "compat", "config"},
-    "data": {"modality", "compat", "config", "registries"},
+    "data": {"modality", "atomic_files", "compat", "config", "registries"},
     "evaluation": {"modality", "data", "metrics", "compat", "registries", "run_folder", "tables"}
     | {"modeling", "version"},
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
