@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from benchmarks.counting import CostCounter
 from wrimnet.engine.data_parallel import AllReduceBatchNorm
 from wrimnet.engine.distributed import Agreement, told_to_all
 from wrimnet.engine.hooks import SIGNALS, StopRequest
@@ -83,3 +84,46 @@ def test_batch_norm_in_evaluation_is_the_usual_one():
     usual(values)
     own.load_state_dict(usual.state_dict())
     assert torch.equal(own.eval()(values), usual.eval()(values))
+
+
+@pytest.fixture
+def group_of_one(monkeypatch):
+    monkeypatch.setattr(dist, "get_world_size", lambda: 1)
+    monkeypatch.setattr(dist, "all_gather", lambda places, value: places[0].copy_(value))
+    monkeypatch.setattr(dist, "all_reduce", lambda value: None)
+
+
+def run_forward_and_backward(norm, values, gradient):
+    """The result and the gradients of the values, weight and bias."""
+    leaf = values.clone().requires_grad_()
+    result = norm(leaf)
+    return result, *torch.autograd.grad(result, (leaf, *norm.parameters()), gradient)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)], ids=str
+)
+def test_batch_norm_of_a_group_of_one_is_the_usual_one(group_of_one, dtype, tolerance):
+    """Results, gradients, statistics; their formats, and the layout of the maps."""
+    torch.manual_seed(0)
+    values = (3 * torch.randn(6, 4, 5, 3) + 1).to(dtype, memory_format=torch.channels_last)
+    gradient, usual, own = torch.randn_like(values), torch.nn.BatchNorm2d(4), AllReduceBatchNorm(4)
+    usual.weight.data.uniform_(0.5, 2)
+    own.load_state_dict(usual.state_dict())
+    found = run_forward_and_backward(own, values, gradient)
+    expected = run_forward_and_backward(usual, values, gradient)
+    for ours, theirs in zip(found, expected, strict=True):  # assert_close compares formats, too
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+    for ours, theirs in zip(own.buffers(), usual.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in found[:2])
+
+
+def test_batch_norm_passes_over_its_maps_eleven_times(group_of_one):
+    """The usual one's 5, 1 for statistics apart from the result, 5 for what all processes add."""
+    norm = AllReduceBatchNorm(8)
+    values = torch.randn(16, 8, 24, 24, dtype=torch.bfloat16, requires_grad=True)
+    gradient = torch.randn_like(values)
+    with CostCounter() as counter:
+        norm(values).backward(gradient)
+    assert counter.cost.num_bytes / values.nbytes == pytest.approx(11, abs=0.1)

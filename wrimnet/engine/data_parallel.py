@@ -9,6 +9,7 @@ import wrimnet.compat  # noqa: F401
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from torch import Tensor, nn
@@ -86,8 +87,8 @@ def _joined(values: list[Any]) -> Any:
 class AllReduceBatchNorm(_BatchNorm):
     """Batch normalisation over all processes; unlike nn.SyncBatchNorm, no device is waited for.
 
-    Statistics and gradients are those of one process with the whole batch, computed in float32 or
-    wider; the result has the input's number format. Parameters and buffers have the names of
+    Statistics and gradients are those of one process with the whole batch; the result has the
+    input's number format. Parameters and buffers have the names of
     nn.BatchNorm2d. Every process must hold the same number of images.
     """
 
@@ -120,58 +121,40 @@ class _Normalize(torch.autograd.Function):
     ::
 
         mean = E_r[mean_r],  var = E_r[var_r + (mean_r - mean)^2]            r: processes
-        dn   = w dy;  dw = sum(dy * n),  db = sum(dy)                        over own rows
-        dx   = (dn - E[dn] - n * E[dn * n]) / sqrt(var + eps)                E: all rows
+        dw   = sum(dy * n),  db = sum(dy)                                    over own rows
+        dx   = w (dy - E[dy] - n * E[dy * n]) / sqrt(var + eps)              E: all rows
+
+    PyTorch's fused operators read and write the maps, in the maps' format; all else is a number per
+    channel, in the format of w.
     """
 
     @staticmethod
     def forward(
         context: Any, values: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        variance, mean = torch.var_mean(_wide(values), _rows_of(values), correction=0)
-        own = torch.stack((mean, variance))
+        formats = (torch.zeros_like(weight), torch.zeros_like(weight))  # of the two results
+        own = torch.stack(torch.batch_norm_update_stats(values, *formats, 0.0))
         of_ranks = own.new_empty((dist.get_world_size(), *own.shape))
         dist.all_gather(list(of_ranks.unbind(0)), own)
         mean = of_ranks[:, 0].mean(0)
         variance = (of_ranks[:, 1] + (of_ranks[:, 0] - mean).square()).mean(0)
-        scale = (variance + eps).rsqrt()
-        context.save_for_backward(values, mean, scale, weight)
+        context.save_for_backward(values, mean, variance, weight)
+        context.eps = eps
         context.mark_non_differentiable(mean, variance)
-        result = _normalized(values, mean, scale) * _spread(weight, values) + _spread(bias, values)
-        return result.to(values.dtype), mean, variance
+        return F.batch_norm(values, mean, variance, weight, bias, eps=eps), mean, variance
 
     @staticmethod
     def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        values, mean, scale, weight = context.saved_tensors
-        normalized, gradient, rows = (
-            _normalized(values, mean, scale),
-            _wide(gradient),
-            _rows_of(values),
+        values, mean, variance, weight = context.saved_tensors
+        as_constants = (weight, mean, variance, None, None, False, context.eps, [True] * 3)
+        scaled, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, values, *as_constants
         )
-        of_weight, of_bias = (gradient * normalized).sum(rows), gradient.sum(rows)
-        gradient = gradient * _spread(weight, values)
-        means = torch.stack((gradient.mean(rows), (gradient * normalized).mean(rows)))
+        means = torch.stack((of_weight, of_bias)) * (values.shape[1] / values.numel())
         dist.all_reduce(means)
-        of_gradient, of_product = means / dist.get_world_size()
-        centred = gradient - _spread(of_gradient, values)
-        centred = centred - normalized * _spread(of_product, values)
-        return (centred * _spread(scale, values)).to(values.dtype), of_weight, of_bias, None
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _normalized(values: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    return (_wide(values) - _spread(mean, values)) * _spread(scale, values)
-
-
-def _rows_of(values: Tensor) -> list[int]:
-    return [0, *range(2, values.dim())]
-
-
-def _spread(per_channel: Tensor, values: Tensor) -> Tensor:
-    return per_channel.view(1, -1, *[1] * (values.dim() - 2))
+        slope, shift = -means / dist.get_world_size() * weight * (variance + context.eps).rsqrt()
+        through_statistics = F.batch_norm(values, mean, variance, slope, shift, eps=context.eps)
+        return scaled + through_statistics, of_weight, of_bias, None
 
 
 def synchronize_batch_norm(model: nn.Module) -> nn.Module:
