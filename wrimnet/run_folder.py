@@ -49,11 +49,7 @@ def find_results(folder: str | Path) -> dict[str, Any] | None:
 
 
 def read_results(folder: str | Path) -> dict[str, Any]:
-    """Returns the content of results.json.
-
-    Raises:
-        FileNotFoundError: the run has no results.
-    """
+    """Returns the content of results.json; FileNotFoundError where the run has none."""
     results = find_results(folder)
     if results is None:
         raise FileNotFoundError(
@@ -63,12 +59,9 @@ def read_results(folder: str | Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """Returns the lines of metrics.json, oldest first, none where there is no such file.
+    """Returns the whole lines of metrics.json, oldest first, none where there is no such file.
 
-    A half-written last line is left out.
-
-    Raises:
-        ValueError: a whole line is no JSON object of a logged iteration; names it.
+    Raises ValueError: a whole line is no JSON object of a logged iteration; names it.
     """
     path = Path(folder, METRICS)
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []

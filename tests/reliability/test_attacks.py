@@ -145,7 +145,7 @@ def flagged(content):
 def test_damaged_npz_is_named(tmp_path, damage):
     (tmp_path / "a.npz").write_bytes(damage(npz_bytes()))
     with pytest.raises(ValueError, match=r"a\.npz cannot be read as an npz file"):
-        _load(tmp_path / "a.npz", ("features",), ())
+        _load(tmp_path / "a.npz")
 
 
 def write_permutations(path, rows):

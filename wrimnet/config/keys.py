@@ -18,16 +18,10 @@ ALWAYS, NEVER, IF_SET = "always", "never", "if set"
 
 
 class Key(NamedTuple):
-    """One configuration key.
+    """One configuration key: dotted name, default and thereby type, meaning with unit and symbol.
 
-    Args:
-        name: dotted path.
-        default: value and thereby the type.
-        meaning: one line with unit and paper symbol.
-        allowed: the values that may stand; or the interval of a number, or of each number of a
-            sequence, such as "[0, 1)", "2 x [1, 9]" for two of them, "n x [1, 9]" for at least one;
-            None for any of the type.
-        hashed: ALWAYS, NEVER or IF_SET.
+    ``allowed`` are the values; or the interval of a number, or of each number of a sequence:
+    "[0, 1)", "2 x [1, 9]" for two of them, "n x [1, 9]" for at least one; None for any.
     """
 
     name: str

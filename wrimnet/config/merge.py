@@ -46,9 +46,7 @@ def _is_row(node: yaml.Node | None) -> bool:
 def read_config_file(path: str | Path) -> dict[str, Any]:
     """Reads a YAML file with those it inherits from; ``_BASE_`` is relative to its own folder.
 
-    Raises:
-        FileNotFoundError: a file that does not exist.
-        ValueError: broken YAML, a Python tag, a remote or circular base.
+    Raises FileNotFoundError, or ValueError: broken YAML, a tag, a remote or circular base.
     """
     return _read_with_bases(Path(path), ())
 
@@ -137,12 +135,7 @@ def layer_of_words(words: Sequence[str]) -> Layer:
 
 
 def merge_layer(cfg: CfgNode, layer: Layer) -> None:
-    """Sets every leaf of a layer in ``cfg``.
-
-    Raises:
-        KeyError: an unknown key; the nearest known one is named.
-        ValueError: a value of another type than the key's.
-    """
+    """Sets every leaf of a layer; KeyError for an unknown key, ValueError for another type."""
     for name, value in _leaves(layer.content, cfg):
         _check_known(cfg, name, layer.source)
         set_key(cfg, name, _value(cfg, name, value, layer.source))

@@ -39,18 +39,10 @@ _OWN_PLUGIN = "wrimnet.plugin"  # WRIM-Net goes through the door that is open to
 def setup_cfg(
     config_file: str, overlays: Sequence[str] = (), options: Sequence[str] = ()
 ) -> CfgNode:
-    """Builds the configuration of a run.
+    """Builds a run's frozen configuration, its device resolved and its rules checked.
 
-    Args:
-        config_file: YAML file; "" for the defaults.
-        overlays: YAML files laid over it, in order.
-        options: ``KEY VALUE`` or ``KEY=VALUE`` words laid over everything.
-
-    Returns:
-        The frozen configuration, its device resolved and its rules checked.
-
-    Raises:
-        KeyError, ValueError, FileNotFoundError: see :mod:`wrimnet.config.merge` and ``check``.
+    YAML files ``overlays`` are laid over ``config_file`` ("": the defaults), then the ``KEY VALUE``
+    or ``KEY=VALUE`` words of ``options``; errors of :mod:`wrimnet.config.merge` and ``check``.
     """
     layers = [Layer(config_file, read_config_file(config_file))] if config_file else []
     layers += [Layer(overlay, read_overlay_file(overlay)) for overlay in overlays]

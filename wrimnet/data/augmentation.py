@@ -173,8 +173,8 @@ def _interleaved(images: Tensor) -> Tensor:
 class BatchAugmentation:
     """Augments the batch of one iteration; every sample has draws of its own.
 
-    The draws belong to the rows of the *global* batch (visible first), so they do not depend on the
-    number of processes. ``fill`` is the pixel mean per channel, 0..255, of erased rectangles.
+    They belong to the rows of the *global* batch (visible first), whatever the number of processes.
+    ``fill``, 0..255 per channel, fills erased rectangles of both modalities.
     """
 
     stream = "augmentation"  # of the random numbers
@@ -199,17 +199,10 @@ class BatchAugmentation:
     def __call__(
         self, images: Tensor, modality: Tensor, iteration: int, out: Tensor | None = None
     ) -> Tensor:
-        """Augments a batch.
+        """Augments uint8 (B, H, W, 3) on the device, with modality (B,) on the CPU.
 
-        Args:
-            images: uint8 (B, H, W, 3) on the training device.
-            modality: (B,) on the CPU; with several processes visible first, half and half.
-            iteration: Counts from 0; together with the seed it decides all draws.
-            out: Result of an earlier call to write into. On a CPU fresh memory for the result
-                costs as much time as the augmentation itself.
-
-        Returns:
-            float32 (B, 3, H, W), channels last in memory, pixel units 0..255.
+        Returns float32 (B, 3, H, W), channels last in memory, 0..255; in the memory of ``out``, an
+        earlier result, which saves a CPU as much time as the augmentation itself takes.
         """
         draw = self.draw(modality.numpy(), images.shape[1], images.shape[2], iteration)
         return apply_augmentation(images, draw, self.fill, out)

@@ -23,12 +23,7 @@ from wrimnet.registries import only_dataset
 
 
 def build_dataset(cfg: CfgNode) -> CrossModalityDataset:
-    """Reads the dataset that DATASETS.NAMES names, from the folder of :func:`build_root`.
-
-    Raises:
-        ValueError: DATASETS.NAMES is not exactly one registered dataset.
-        FileNotFoundError: the dataset's folder, or a part of it, does not exist.
-    """
+    """Reads the dataset of DATASETS.NAMES from :func:`build_root`; errors of its class."""
     dataset = only_dataset(cfg.DATASETS.NAMES)
     return dataset(
         root=build_root(cfg), split=cfg.DATASETS.SPLIT, number=build_number(cfg, dataset)
@@ -56,7 +51,7 @@ def build_number(cfg: CfgNode, dataset: type[CrossModalityDataset]) -> int:
 
 
 def build_train_loader(cfg: CfgNode) -> TrainLoader:
-    """Builds the batches of DATASETS, DATALOADER, INPUT and SOLVER.IMS_PER_BATCH."""
+    """Builds the batches; ValueError if they are not 2PK, cannot be shared, or identities lack."""
     dataset = build_dataset(cfg)
     train_set = TrainSet(dataset.train)
     sampler = build_train_sampler(cfg, train_set)

@@ -48,8 +48,8 @@ def open_cache(
     """Opens the cache of a key; builds it where there is none, or a damaged or outdated one.
 
     All processes of a machine may call this at once: the first builds, the others wait for it.
-    Every image's checksum is compared on opening, about a second per gigabyte and core. See
-    :func:`build_cache_file` for what may fail.
+    Every image's checksum is compared on opening, about a second per gigabyte and core.
+    Raises OSError, UnreadableImageError, or TimeoutError: an image or a builder does not get on.
     """
     path = _prepared(folder) / key.file_name
     with _locked(path, fcntl.LOCK_SH, timeout):
@@ -172,13 +172,9 @@ def _unwritable(folder: Path, problem: OSError) -> OSError:
 def build_cache_file(
     path: Path, key: CacheKey, items: Sequence[ImageItem], *, num_processes: int, timeout: float
 ) -> None:
-    """Decodes and resizes all images into a new cache file that appears complete or not at all.
+    """Decodes all images into a new cache file that appears complete or not at all.
 
-    Raises:
-        UnreadableImageError: An image cannot be read, and the rule is not to skip it.
-        OSError: No space left, a folder that cannot be written, or a failing disk.
-        TimeoutError: Reading one image does not end.
-        ChildProcessError: A process died.
+    Raises OSError (no space, no rights), UnreadableImageError, TimeoutError, ChildProcessError.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -273,12 +269,7 @@ def _pool(num_processes: int, arguments: tuple) -> Iterator[ProcessPoolExecutor]
 def _in_turn(
     pool: ProcessPoolExecutor, items: Sequence[ImageItem], in_flight: int, timeout: float
 ) -> Iterator[tuple[int, Future]]:
-    """Has every image decoded, some at a time; yields its index when it is done.
-
-    Raises:
-        TimeoutError: none was done for longer than the timeout; names those in hand.
-        ChildProcessError: a process died.
-    """
+    """Has every image decoded, some at a time; yields its index when it is done."""
     try:
         pool.submit(os.getpid).result()  # a process that starts has not begun to read
     except BrokenProcessPool as problem:

@@ -118,12 +118,7 @@ class DamagedCacheError(ValueError):
 
 
 class CacheFile:
-    """An opened cache of ``shape`` (N, H, W, 3).
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        DamagedCacheError: If its end, its description or its size is not as written.
-    """
+    """An opened cache of ``shape`` (N, H, W, 3); DamagedCacheError if it is not as written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

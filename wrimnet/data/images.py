@@ -48,12 +48,7 @@ class ImageItem(NamedTuple):
 
 
 class UnreadableImageError(ValueError):
-    """A file that cannot be read as an RGB image.
-
-    Attributes:
-        path: the file.
-        reason: what was wrong with it.
-    """
+    """A file, ``path``, that cannot be read as an RGB image, and the ``reason``."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)  # both in args, so the error survives pickling
@@ -67,9 +62,7 @@ class UnreadableImageError(ValueError):
 def read_rgb(path: str) -> Image.Image:
     """Opens an image file and decodes it to its last pixel: a PIL image, mode RGB, in memory.
 
-    Raises:
-        UnreadableImageError: the file is missing, empty, cut short, no image, or of a pixel
-            format without a rule in the table above.
+    Raises UnreadableImageError: missing, damaged, no image, or of a format without a rule above.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:

@@ -62,13 +62,9 @@ class TrainLoader:
         """Yields the batches of iterations `start_iteration`, `start_iteration` + 1, ...
 
         A batch is a dict: "images" uint8 (B, H, W, 3) and "targets" int64 (B,) on the device,
-        "labels" (the targets), "modality" and "camids" int64 (B,) on the CPU, "img_paths" (B
-        strings), "iteration" and "repeats", the number of images that stand in the batch a second
-        time.
-
-        Raises:
-            TimeoutError: If a file is in reading for longer than the timeout; names it.
-            Exception: Whatever stopped the background thread, such as an unreadable image.
+        "labels" (the targets), "modality", "camids" int64 (B,) on the CPU, "img_paths",
+        "iteration", "repeats": images that stand there a second time. What stops the thread is
+        raised, and a read that stalls.
         """
         self._stop()
         running = self._running = Prefetcher(

@@ -58,12 +58,7 @@ def find_protocol(name: str) -> Protocol:
 
 
 def dataset_protocols(dataset: Any, names: tuple[str, ...] = ()) -> list[Protocol]:
-    """Returns the named protocols of a dataset (its class), or its defaults for no names.
-
-    Raises:
-        KeyError: a protocol is unknown.
-        ValueError: a protocol belongs to another dataset, or is named twice.
-    """
+    """Returns protocols of a dataset (its class): those named, else its defaults."""
     protocols = [find_protocol(name) for name in names or dataset.default_protocols]
     for protocol in protocols:
         if protocol.dataset != dataset.name:

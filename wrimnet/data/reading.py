@@ -79,9 +79,7 @@ class ImageReader:
     def read_into(self, index: int, place: np.ndarray) -> None:
         """Writes image `index`, or what replaces it, to uint8 (H, W, 3).
 
-        Raises:
-            UnreadableImageError: If it cannot be read and the rule is "error".
-            ValueError: If no image of its identity and modality can be read.
+        Raises UnreadableImageError, or ValueError: no image of its identity and modality is left.
         """
         for candidate in self._candidates(index):
             path = self.items[candidate].path

@@ -57,11 +57,10 @@ CONTENT = (
 
 
 class CheckpointStore:
-    """The checkpoints of one run in one folder, of which ``keep`` full ones stay.
+    """The checkpoints of one run in one folder, of which ``keep`` stay.
 
-    ``last_checkpoint`` names the newest file, as FastReID's does. A checkpoint is a zip archive
-    whose records carry CRC-32 sums; every file is checked against them before it is read.
-    ``writes`` is off in all processes of a job but one.
+    ``last_checkpoint`` names the newest, as FastReID's does. Every file is checked against the
+    CRC-32 of its records before it is read. Only one process of a job ``writes``.
     """
 
     def __init__(self, folder: str | Path, keep: int = 2, *, writes: bool = True) -> None:
@@ -95,14 +94,9 @@ class CheckpointStore:
         return bool(self._newest_first())
 
     def find_newest(self) -> tuple[Path, dict[str, Any]]:
-        """Reads the newest whole checkpoint; damaged ones are named in the log and passed over.
+        """Returns path and content of the newest whole checkpoint; tells of damaged ones.
 
-        Returns:
-            Its path and content.
-
-        Raises:
-            FileNotFoundError: the folder holds no checkpoint.
-            ValueError: every checkpoint is damaged.
+        Raises FileNotFoundError or ValueError: there is no checkpoint, or all are damaged.
         """
         candidates = self._newest_first()
         if not candidates:

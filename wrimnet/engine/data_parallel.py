@@ -58,12 +58,7 @@ class _Gather(torch.autograd.Function):
 
 
 def load_whole_batch(load: Callable[[int], dict[str, Any]], iteration: int) -> dict[str, Any]:
-    """Loads the batch of all processes, in the order of one process's; all must call it.
-
-    Args:
-        load: makes this process's batch of an iteration.
-        iteration: counts from 0.
-    """
+    """Loads the batch of all processes, in one process's order; all must call it."""
     own = load(iteration)
     if not dist.is_initialized():
         return own

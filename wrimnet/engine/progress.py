@@ -71,11 +71,7 @@ class GradientWatch:
 
 
 class LossWindow:
-    """Collects scalar tensors and brings them to the host in one transfer per log line.
-
-    Args:
-        share: makes of this process's values (iterations, names) those of the whole batch.
-    """
+    """Collects scalars and brings them to the host, shared by all processes, once per log line."""
 
     def __init__(self, share: Callable[[Tensor], Tensor]) -> None:
         self._share = share
@@ -145,7 +141,7 @@ class TrainedBatch(NamedTuple):
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss term or the gradient's norm is NaN or infinite on a batch."""
+    """A loss term or the gradient's norm, on a batch, is NaN or infinite."""
 
     def __init__(self, term: str, value: float, batch: TrainedBatch) -> None:
         super().__init__(
@@ -227,14 +223,7 @@ class Progress:
         learning_rate: float,
         data_seconds: float,
     ) -> None:
-        """Adds one iteration.
-
-        Args:
-            batch: as the loader made it.
-            losses: scalars on the device, "grad_norm" among them.
-            learning_rate: that the iteration used.
-            data_seconds: for which the batch was waited for.
-        """
+        """Adds an iteration: scalars on the device, "grad_norm" among them; seconds of waiting."""
         self._losses.add(losses)
         self._batches.append(TrainedBatch(batch["iteration"], learning_rate, batch["img_paths"]))
         self._repeats += batch["repeats"]

@@ -93,7 +93,7 @@ def check_start(cfg: CfgNode) -> None:
 
 
 def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
-    """Refuses a folder that holds another run, or that cannot be written."""
+    """Refuses a folder that holds another run (ValueError) or cannot be written (OSError)."""
     folder = Path(cfg.OUTPUT_DIR)
     check_writable(folder)
     store = CheckpointStore(folder)
@@ -234,7 +234,7 @@ def setup_run(cfg: CfgNode) -> None:
 
 
 def check_weights(cfg: CfgNode) -> str:
-    """Returns MODEL.WEIGHTS; refuses an evaluation without it, or with weights that would leak."""
+    """Returns MODEL.WEIGHTS; refuses to evaluate without, or with weights that would leak."""
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("--eval-only needs MODEL.WEIGHTS FILE on the command line or in the YAML")
     if not Path(cfg.MODEL.WEIGHTS).is_file():

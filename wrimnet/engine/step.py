@@ -125,10 +125,8 @@ def _part_of(values: Tensor, part: int, num_parts: int) -> Tensor:
 class TrainingStep:
     """Trains a model on a batch without waiting for the device.
 
-    The model returns its weighted loss terms and keeps the raw ones in ``raw_losses``; ``network``
-    is called in its place where it gives the same. ``autocast`` and ``acceleration`` are contexts
-    of the forward pass; ``clip_gradients`` makes of the parameters the norm before clipping, None
-    leaves them; the gradient is the mean over ``num_parts`` parts of the batch.
+    ``clip_gradients`` returns the norm before clipping; ``acceleration`` is a context of the
+    forward pass; the gradient is the mean over ``num_parts``; ``network`` stands for the model.
     """
 
     def __init__(

@@ -212,11 +212,7 @@ class WRIMTrainer(DefaultTrainer):
                     self._evaluator.check()
 
     def evaluate(self, *, final: bool = False) -> EvaluationReport:
-        """Evaluates the current weights and keeps the best of them, chosen on the test set.
-
-        Args:
-            final: the last evaluation of the run: write the results and ``model_final.pth``.
-        """
+        """Evaluates and keeps the best weights, chosen on the test set; ``final`` writes results."""
         self.progress.check_finite()
         share_statistics(self.model)
         self.progress.stop_clock()

@@ -191,10 +191,9 @@ def is_synthetic(folder: str) -> bool:
 
 
 def held_out_tenth(pids: set[int]) -> set[int]:
-    """Picks the tenth (at least 2) of the identities to hold out, the same on every machine.
+    """Picks the tenth (at least 2) of 4 identities or more to hold out, the same everywhere.
 
-    Identities are ranked by a hash of the seed and their number: no library's generator decides.
-    ValueError for fewer than 4, of which fewer than 2 would be left.
+    They are ranked by a hash of seed and number, so the choice depends on no random generator.
     """
     if len(pids) < 4:
         raise ValueError(
@@ -212,12 +211,7 @@ def size_of(images: int, identities: int) -> Counts:
 
 
 def count_items(items: Sequence[ImageItem]) -> Counts:
-    """Counts the images and identities of a split, per modality, per modality and camera.
-
-    Returns:
-        {"images": n, "identities": n, modality: {"images": n, "identities": n, "cameras": {camera:
-        {...}}}}, ready for JSON.
-    """
+    """Counts images and identities of a split, per modality, per modality and camera, for JSON."""
     counts: Counts = _size(items)
     for modality, name in enumerate(MODALITY_NAMES):
         of_modality = [item for item in items if item.modality == modality]
