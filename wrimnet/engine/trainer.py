@@ -212,7 +212,7 @@ class WRIMTrainer(DefaultTrainer):
                     self._evaluator.check()
 
     def evaluate(self, *, final: bool = False) -> EvaluationReport:
-        """Evaluates and keeps the best weights, chosen on the test set; ``final`` writes results."""
+        """Evaluates, keeps the best weights, chosen on the test set; ``final`` writes results."""
         self.progress.check_finite()
         share_statistics(self.model)
         self.progress.stop_clock()
