@@ -110,12 +110,14 @@ def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Ou
     drill = FaultDrill(folder=folder, **common)
     if size.faults == "quick":
         yield next(drill.signals())
+        yield from drill.second_run()
         yield full_disk(drill, mounts=False)
         yield from hostile_yaml(drill)
     if size.faults != "all":
         return
     yield from drill.signals()
     yield from drill.second_signal()
+    yield from drill.second_run()
     yield from drill.damaged_checkpoints()
     yield full_disk(drill, mounts=size.mounts)
     yield full_disk(drill, mounts=False)

@@ -103,6 +103,22 @@ class FaultDrill:
         shutil.rmtree(output)
         return [judged("SIGTERM twice", problems, f"ended within {seconds:.1f} s")]
 
+    def second_run(self) -> list[Outcome]:
+        """Another run in the folder of one at work is refused; the first ends as if alone."""
+        output, problems = self.folder / "shared", []
+        run = self.starter.start(output)
+        while run.running and not list(output.glob("checkpoint_*.pth")):
+            time.sleep(POLL_SECONDS)
+        aside = self.starter.start(output, text_name="shared_too")
+        code = aside.wait()
+        if code != 2 or "another process is writing to" not in aside.text():
+            problems.append(f"the second run: exit code {code}: {aside.text()[-300:]}")
+        code = run.wait()
+        problems += [f"exit code {code}: {run.text()[-300:]}"] if code else []
+        problems = problems or differences(self.reference, output)
+        shutil.rmtree(output)
+        return [judged("second run in the folder", problems, "refused, the first undisturbed")]
+
     def damaged_checkpoints(self) -> list[Outcome]:
         """The newest checkpoint cut short, emptied, or with one bit changed."""
         damages = {"cut short": _cut, "empty": _empty, "one bit changed": _flip_bit}

@@ -54,6 +54,7 @@ class Order:
         resume: as ``--resume``.
         eval_only: as ``--eval-only``.
         file_bytes: the largest file the process may write; 0 for any.
+        text_name: of the file beside ``output`` that is printed to; "": as ``output``.
     """
 
     config_file: str
@@ -63,13 +64,14 @@ class Order:
     resume: bool = True
     eval_only: bool = False
     file_bytes: int = 0
+    text_name: str = ""
 
 
 class Run:
-    """A running process, whose output goes to ``<output>.txt`` beside its folder."""
+    """A running process, whose output goes to a file beside its folder."""
 
     def __init__(self, order: Order, context: multiprocessing.context.BaseContext) -> None:
-        self.text_file = order.output.with_name(f"{order.output.name}.txt")
+        self.text_file = order.output.with_name(f"{order.text_name or order.output.name}.txt")
         self.text_file.write_bytes(b"")
         self.started = time.monotonic()
         # no daemon: those may not start the processes that build a cache
