@@ -10,6 +10,8 @@ from pathlib import Path
 from fault_drill.comparison import differences, unreadable_last
 from fault_drill.runs import POLL_SECONDS, Run, Starter
 
+from wrimnet.run_folder import LOG
+
 MOMENTS = ("at a random moment", "while a file is written", "while evaluating")
 KILLS_PER_RUN = 6
 
@@ -118,6 +120,7 @@ def _is_writing(run: Run, output: Path) -> bool:
 
 
 def _is_evaluating(run: Run, output: Path) -> bool:
-    del output
-    text = run.text()
+    del run
+    log = output / LOG  # the console does not tell of an evaluation's end
+    text = log.read_text() if log.exists() else ""
     return text.count("evaluating after") > text.count("evaluation after")
