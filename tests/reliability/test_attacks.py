@@ -3,8 +3,10 @@
 import errno
 import io
 import os
+import random
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,13 +21,17 @@ from wrimnet.config.check import check_key
 from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import read_config_file
 from wrimnet.config.tree import get_cfg, get_key
+from wrimnet.data.datasets.layout import read_index, stop
 from wrimnet.data.images import UnreadableImageError, read_rgb
+from wrimnet.data.reading import Prefetcher, ReadingWatch
 from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
+from wrimnet.engine.progress import NonFiniteError
 from wrimnet.engine.run import check_weights
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.features import _load
 from wrimnet.evaluation.galleries import OfficialPermutations
 from wrimnet.evaluation.scoring import Reranking, Scoring
+from wrimnet.modeling import weights
 from wrimnet.modeling.weights import load_weights
 from wrimnet.run_folder import find_results, read_metrics
 
@@ -317,3 +323,64 @@ def test_checkpoint_of_another_content_is_a_sentence(data, tmp_path):
         save_all(trainer.checkpoints, 2, **changes)
         with pytest.raises(ValueError, match="is whole, but not of this run"):
             trainer.resume_or_load(resume=True)
+
+
+def test_resumed_trainer_has_all_that_shapes_what_comes(data, tmp_path):
+    """Generators, the best so far, the log period that has begun."""
+
+    def draw():
+        return random.random(), np.random.rand(), float(torch.rand(()))
+
+    trainer = WRIMTrainer(tiny_cfg(data, tmp_path))
+    trainer.data_loader.close()
+    trainer.iter, trainer.best = 0, {"value": 0.5, "iteration": 1}
+    batch = {"iteration": 0, "img_paths": ["a.jpg"], "repeats": 0}
+    losses = {"total_loss": torch.tensor(2.0), "grad_norm": torch.tensor(1.0)}
+    trainer.progress.add(batch, losses, learning_rate=0.1, data_seconds=0.0)
+    trainer.save_checkpoint()
+    expected, best = draw(), trainer.best
+    trainer.best, trainer.progress._batches = {"value": -1.0, "iteration": -1}, []
+    trainer.progress._losses.clear()
+    trainer.resume_or_load(resume=True)
+    assert draw() == expected
+    assert (trainer.best, trainer.start_iter) == (best, 1)
+    assert trainer.progress.summarise()["total_loss"] == 2.0
+    losses = {"total_loss": torch.tensor(float("nan")), "grad_norm": torch.tensor(1.0)}
+    trainer.progress.add(batch, losses, learning_rate=0.1, data_seconds=0.0)
+    trainer.iter = 5
+    with pytest.raises(NonFiniteError, match="total_loss became nan"):
+        trainer.save_checkpoint()
+    assert [path.name for path in tmp_path.glob("checkpoint_*")] == ["checkpoint_00000001.pth"]
+
+
+def test_downloaded_weights_run_no_code(monkeypatch):
+    asked = {}
+    source = SimpleNamespace(url="", get_state_dict=lambda **options: asked.update(options))
+    monkeypatch.setitem(weights._IMAGENET, "18x", source)
+    weights._download("18x")
+    assert asked["weights_only"] is True and asked["check_hash"] is True
+
+
+def test_read_that_goes_on_after_a_stop_has_not_stalled(monkeypatch):
+    """A process stopped for longer than the timeout finds its clock far ahead."""
+    watch, goes_on = ReadingWatch(), threading.Event()
+    watch._started[0] = (-1e6, "a.jpg")
+
+    def continued(_):
+        watch._started.clear()
+        goes_on.set()
+
+    monkeypatch.setattr("wrimnet.data.reading.time.sleep", continued)
+
+    def results():
+        goes_on.wait(10)
+        yield "read"
+
+    ahead = Prefetcher(results(), ahead=1, watch=watch, timeout=30.0, name="test")
+    assert next(ahead) == "read"
+
+
+def test_index_line_that_stands_twice_is_told(tmp_path, caplog):
+    (tmp_path / "idx.txt").write_text("a/1.jpg 0\na/2.jpg 0\na/1.jpg 0\n")
+    assert len(read_index(str(tmp_path / "idx.txt"), stop)) == 3
+    assert "idx.txt names 1 images again" in caplog.text

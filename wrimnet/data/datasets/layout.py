@@ -7,6 +7,7 @@ In folders of images, files without an image extension (.DS_Store, Thumbs.db, ..
 nothing else is.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +17,8 @@ IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 NUMBER = "[0-9]{1,9}"
 SHOWN = 5  # missing files named in one message
 HELP = "see datasets/README.md for the expected tree"
+
+logger = logging.getLogger(__name__)
 
 OnProblem = Callable[[Exception], object]
 
@@ -93,6 +96,9 @@ def read_index(path: str, on_problem: OnProblem) -> list[IndexLine]:
             on_problem(ValueError(f"{path}:{number}: {expected}, got {line!r}; {HELP}"))
             continue
         lines.append(IndexLine(relpath.strip(), int(label), f"{path}:{number}"))
+    twice = len(lines) - len({line.relpath for line in lines})
+    if twice:
+        logger.warning("%s names %d images again; each line counts as an image", path, twice)
     if not lines and os.path.isfile(path):
         on_problem(ValueError(f"{path} lists no image; {HELP}"))
     return lines
