@@ -1,5 +1,7 @@
 """The peers' network: its parts against literal forms, what YAML combines, what is refused."""
 
+import wrimnet.compat  # noqa: F401
+
 import pytest
 import torch
 from fastreid.modeling import build_model
