@@ -44,7 +44,7 @@ def assert_close(ours, theirs):
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9 * theirs.abs().max().item())
 
 
-SLOW = ("two_stream_baseline", "deen")  # the other two have all of their parts
+SLOW = ("two_stream_baseline", "agw", "deen")  # their parts have quick tests of their own
 
 
 @pytest.fixture(
