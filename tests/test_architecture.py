@@ -53,10 +53,10 @@ ALLOWED = {
     | {"run_folder", "tables"},
     # A trained model looked at: figures and the report of a run; it knows no training either.
     "visualization": {"modality", "metrics", "compat", "config", "layers", "data", "evaluation"}
-    | {"modeling", "inference", "run_folder", "tables", "console"},
+    | {"modeling", "inference", "run_folder", "tables"},
     # Runs the tools as processes, reads what they wrote and draws it.
     "experiments": {"modality", "compat", "config", "data", "registries", "run_folder", "tables"}
-    | {"visualization", "command_line", "console"},
+    | {"visualization", "command_line"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # The methods that the field compares with: a plugin, named by no other layer.

@@ -22,7 +22,6 @@ from synthetic.generate import generate
 from synthetic.plan import Request
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
-from wrimnet.console import say
 from wrimnet.data.build import build_dataset
 from wrimnet.data.images import ImageItem
 from wrimnet.engine.head import build_next_line
@@ -48,7 +47,7 @@ def main() -> int:
     train(cfg, argparse.Namespace(resume=True, config_file=CONFIG_FILE))
     report_training(cfg)
     code = show_results(cfg)
-    say(build_next_line(cfg))
+    print(build_next_line(cfg))
     return code
 
 
@@ -56,7 +55,7 @@ def show_results(cfg: CfgNode) -> int:
     """Prints the table, saves the picture, compares with chance."""
     dataset = build_dataset(cfg)
     evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
-    say("measuring an untrained network and 100 random embeddings, for comparison")
+    print("measuring an untrained network and 100 random embeddings, for comparison")
     torch.manual_seed(cfg.SEED)
     model = build_model(build_without_pretrained(cfg)).eval()
     untrained = evaluator.run(model).metrics

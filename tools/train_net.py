@@ -74,7 +74,6 @@ def main() -> int:
 
 def run(cfg: CfgNode, args: Any) -> int:
     """Evaluates, or trains and makes the report; one of several processes does its share."""
-    from wrimnet.console import say
     from wrimnet.engine.distributed import is_main_process
     from wrimnet.engine.head import build_next_line
     from wrimnet.engine.run import evaluate, train
@@ -82,11 +81,12 @@ def run(cfg: CfgNode, args: Any) -> int:
     if args.eval_only:
         return evaluate(cfg, args)
     code = train(cfg, args)
-    if not args.no_report and is_main_process():
-        from wrimnet.visualization.run_report import report_training
+    if is_main_process():
+        if not args.no_report:
+            from wrimnet.visualization.run_report import report_training
 
-        report_training(cfg)
-    say(build_next_line(cfg))
+            report_training(cfg)
+        print(build_next_line(cfg))
     return code
 
 

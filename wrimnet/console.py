@@ -1,6 +1,6 @@
-"""What the person at the console reads: lines that are told, and warnings; the log has everything.
+"""What the person at the console reads: messages of loggers named ``.console``, and warnings.
 
-On a terminal bars show where a wait stands; elsewhere they are silent.
+The log has everything. On a terminal bars show where a wait stands; elsewhere they are silent.
 """
 
 import logging
@@ -14,13 +14,8 @@ WIDTH = 160
 _ROOTS = ("fastreid", "wrimnet")  # the data layer knows no FastReID
 
 
-def say(text: str) -> None:
-    """Shows lines on the console; they are in the log, too."""
-    logging.getLogger("fastreid.wrimnet.console").info(text)
-
-
 def open_log(file: Path | None = None, rank: int = 0) -> None:
-    """Sends lines that are told and warnings to the console, everything to a file.
+    """Sends what is for the console there, and everything to a file.
 
     What an earlier call opened is closed. A process that is not the main one of its job shows its
     warnings only, with its rank.
@@ -53,7 +48,7 @@ class _Console(logging.Handler):
         self._warned: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Lets new warnings pass, and on the main process what is told."""
+        """Lets new warnings pass, and on the main process the loggers named for it."""
         if record.levelno < logging.WARNING:
             return record.name.endswith(".console") and self._rank == 0
         text, known = record.getMessage(), len(self._warned)

@@ -4,6 +4,7 @@ What runs where, on which data, by which recipe, into what; and the keys that sh
 still to come.
 """
 
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,12 +17,12 @@ from fastreid.config import CfgNode
 from torch import nn
 
 from wrimnet.config.setup import changed_keys, config_hash, hashed_values, setup_cfg
-from wrimnet.console import say
 from wrimnet.data.build import build_dataset_folder
 from wrimnet.data.datasets.base import is_synthetic
 from wrimnet.evaluation.provenance import describe_code
-from wrimnet.registries import only_dataset
 from wrimnet.run_folder import CHANGES, CONFIG, FINAL, LOG, read_json, write_json
+
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 
 def build_first_line(cfg: CfgNode) -> str:
@@ -41,7 +42,7 @@ def build_data_line(cfg: CfgNode, items: Sequence[Any], use: str) -> str:
     folder, identities = build_dataset_folder(cfg), len({item.pid for item in items})
     drawn = ", generated" if is_synthetic(str(folder)) else ""
     return (
-        f"data     {only_dataset(cfg.DATASETS.NAMES).title} in {folder}{drawn}: {len(items)} "
+        f"data     {cfg.DATASETS.NAMES[0]} in {folder}{drawn}: {len(items)} "
         f"images of {identities} identities to {use} (split {cfg.DATASETS.SPLIT})"
     )
 
@@ -124,7 +125,7 @@ def setup_changes(cfg: CfgNode, found: str, iteration: int) -> None:
     entry = {"after_iteration": iteration, "from": found, "to": wanted, "keys": changes}
     write_json(path, [*entries, entry])
     for name, (old, new) in changes.items():
-        say(f"changed  {name} from {old} to {new}, after iteration {iteration} ({CHANGES})")
+        _console.info("changed  %s from %s to %s, after iteration %d", name, old, new, iteration)
 
 
 def build_changes(cfg: CfgNode) -> dict[str, tuple[Any, Any]]:

@@ -19,7 +19,6 @@ from fastreid.utils import comm
 from fastreid.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 from tqdm import tqdm
 
-from wrimnet.console import say
 from wrimnet.engine.distributed import Agreement
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
@@ -27,6 +26,7 @@ TOGETHER_SECONDS = 1.0  # signals that come within are one request
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _logger = logging.getLogger("fastreid.wrimnet.signals")
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 _progress_logger = logging.getLogger("fastreid.wrimnet.progress")
 
 
@@ -117,7 +117,7 @@ class ProgressPrinter(EventWriter):
         latest = {name: value for name, (value, _) in storage.latest().items()}
         line = self._line(storage.iter, latest)
         if self._bar.disable:
-            say(line)
+            _console.info(line)
             return
         _progress_logger.info(line)
         self._bar.set_postfix_str(f"loss {latest['total_loss']:.3f}", refresh=False)

@@ -19,7 +19,7 @@ from fastreid.utils import comm
 
 from wrimnet.atomic_files import sole_writer
 from wrimnet.config import check_batch, config_hash
-from wrimnet.console import open_log, say
+from wrimnet.console import open_log
 from wrimnet.data.build import build_dataset_folder, build_number
 from wrimnet.data.datasets.layout import require_folder, stop
 from wrimnet.data.protocols import dataset_protocols
@@ -51,6 +51,7 @@ from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, LOG, TRACES, read_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 
 def check_run(cfg: CfgNode, *, resume: bool) -> None:
@@ -143,7 +144,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
         tell_start(trainer, cfg, args)
         report = trainer.train()
         if report is None:
-            say("nothing left to train")
+            _console.info("nothing left to train")
             return check_metrics(cfg, mean_metrics(read_results(build_output_dir(cfg))))
         tell_end(time.monotonic() - began, trainer.best)
         return check_results(cfg, report)
@@ -151,15 +152,15 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
 
 def tell_start(trainer: WRIMTrainer, cfg: CfgNode, args: argparse.Namespace) -> None:
     """Tells the rest of the head: what needs the data and the model."""
-    say(build_data_line(cfg, trainer.data_loader.dataset.items, "train on"))
-    say(build_model_line(cfg, trainer.model, build_start(cfg, trainer.start_iter)))
-    say(build_recipe_line(cfg, args, trainer.iters_per_epoch))
-    say(build_output_line(cfg))
+    _console.info(build_data_line(cfg, trainer.data_loader.dataset.items, "train on"))
+    _console.info(build_model_line(cfg, trainer.model, build_start(cfg, trainer.start_iter)))
+    _console.info(build_recipe_line(cfg, args, trainer.iters_per_epoch))
+    _console.info(build_output_line(cfg))
 
 
 def tell_end(seconds: float, best: Mapping[str, float]) -> None:
     """Tells how long it took, and which evaluation was the best so far."""
-    say(
+    _console.info(
         f"done     in {timedelta(seconds=round(seconds))}; best mAP so far "
         f"{100 * best['value']:.2f} after iteration {best['iteration']}: {BEST}, chosen on the "
         "test set"
@@ -182,11 +183,11 @@ def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     setup_run(cfg)
     model = build_shared_model(cfg, build_trained_model(cfg))
     evaluator = WRIMTrainer.build_evaluator(cfg)
-    say(build_data_line(cfg, evaluator.items, "test on"))
-    say(build_model_line(cfg, model, f"weights {weights}"))
-    say(build_output_line(cfg))
+    _console.info(build_data_line(cfg, evaluator.items, "test on"))
+    _console.info(build_model_line(cfg, model, f"weights {weights}"))
+    _console.info(build_output_line(cfg))
     report = evaluator.run(model.eval(), weights)
-    say(f"{report.summary()}\n{report.measured()}")
+    _console.info(f"{report.summary()}\n{report.measured()}")
     if comm.is_main_process():
         report.write(build_output_dir(cfg))
     return check_results(cfg, report)
@@ -230,7 +231,7 @@ def setup_run(cfg: CfgNode) -> None:
         _logger.info("environment %s", describe_environment(cfg.MODEL.DEVICE))
     seed_everything(cfg.SEED)
     setup_pytorch(cfg)
-    say(build_first_line(cfg))
+    _console.info(build_first_line(cfg))
 
 
 def check_weights(cfg: CfgNode) -> str:

@@ -20,7 +20,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
 from wrimnet.config import check_num_classes, config_hash
-from wrimnet.console import say
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import CheckpointStore, random_state, restore_random_state
@@ -44,6 +43,7 @@ from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CHANGES, FINAL, METRICS, read_json, read_metrics, write_metrics
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 
 class WRIMTrainer(DefaultTrainer):
@@ -216,7 +216,7 @@ class WRIMTrainer(DefaultTrainer):
         self.progress.check_finite()
         share_statistics(self.model)
         self.progress.stop_clock()
-        say(f"evaluating after epoch {self.epoch + 1}")
+        _console.info(f"evaluating after epoch {self.epoch + 1}")
         weights = None
         if final:
             weights = str(self.checkpoints.save_weights(FINAL, self.weights_state()))
@@ -224,7 +224,9 @@ class WRIMTrainer(DefaultTrainer):
             self._evaluator = self._build_evaluator()
         report = self._evaluator.run(self.model.eval(), weights)
         self.model.train()
-        say(report.summary() if self.last_report else f"{report.summary()}\n{report.measured()}")
+        _console.info(report.summary())
+        if self.last_report is None:
+            _console.info(report.measured())
         self.last_report = report
         if (self.output_dir / CHANGES).is_file():
             report.description["changes"] = read_json(self.output_dir / CHANGES)

@@ -1,6 +1,7 @@
 """Works through a list of runs, several at a time, and survives those that fail."""
 
 import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -17,10 +18,10 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
-from wrimnet.console import say
 from wrimnet.experiments.plans import ExperimentRun, is_done, read_record, write_record
 from wrimnet.run_folder import CONSOLE, checkpoints
 
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -96,7 +97,7 @@ def work_through_queue(
     waiting = [run for run in runs if not is_done(run)]
     for run in waiting:  # a report can then say what is missing
         write_record(run, read_record(run.folder).get("attempts", []))
-    say(
+    _console.info(
         f"{len(runs)} runs, {len(runs) - len(waiting)} of them done already, {len(slots)} at a time"
     )
     bar = tqdm(total=len(runs), initial=len(runs) - len(waiting), unit=" runs", disable=None)
@@ -119,7 +120,7 @@ def _work(
                 bar.update()
                 if reason:
                     failures.append(Failure(run, reason, run.folder / CONSOLE))
-                    say(f"{run.name} failed")
+                    _console.info(f"{run.name} failed")
                 if _fail_alike(failures, num_ended := num_ended + 1):
                     raise AlikeFailuresError(failures)
         except BaseException:
@@ -141,7 +142,7 @@ def _attempt(
     try:
         with (run.folder / _LOCK_FILE).open("w", encoding="utf-8") as lock:
             fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            say(f"{run.name} starts on {slot.name}")
+            _console.info(f"{run.name} starts on {slot.name}")
             return _run_process(run, slot, command, lock.fileno(), stopping)
     except BlockingIOError:
         return f"another process works in {run.folder}; let it end, or end it, and call again"
@@ -176,7 +177,7 @@ def _run_process(
         return "ended without complete results"
     for earlier_checkpoint in checkpoints(run.folder)[1:]:
         earlier_checkpoint.unlink()
-    say(f"{run.name} done in {timedelta(seconds=round(seconds))}")
+    _console.info(f"{run.name} done in {timedelta(seconds=round(seconds))}")
     return None
 
 

@@ -1,5 +1,6 @@
 """Every figure of a trained model on a test set, written to a folder."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,6 @@ import torch
 from fastreid.config import CfgNode
 from tqdm import tqdm
 
-from wrimnet.console import say
 from wrimnet.data.build import build_dataset
 from wrimnet.data.images import ImageItem, read_rgb
 from wrimnet.data.randomness import generator
@@ -39,6 +39,7 @@ from wrimnet.visualization.gates import (
 from wrimnet.visualization.ranked_lists import Ranking, choose_rankings, draw_ranked_lists, listed
 from wrimnet.visualization.similarity import ExplainedPair, draw_similarity_maps, similarity_maps
 
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 _PER_KIND = 3
 _MAP_IDENTITIES, _MAP_IMAGES_PER_IDENTITY = 16, 6
 _GATE_IDENTITIES, _EXPLAINED_QUERIES = 3, 4
@@ -135,7 +136,7 @@ def write_figures(subject: Subject, folder: str | Path) -> list[FigureFile]:
     written = []
     for name, caption, draw in tqdm(drawings, "drawing figures", disable=None, leave=False):
         save_figure(draw(), folder, name)
-        say(f"figure   {Path(folder, name)}.png")
+        _console.info(f"figure   {Path(folder, name)}.png")
         written.append(FigureFile(name, caption))
     content = {
         "model_hash": subject.trained.facts.model_hash,

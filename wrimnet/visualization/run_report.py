@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
-from wrimnet.console import say
 from wrimnet.evaluation.provenance import describe_environment
 from wrimnet.evaluation.results import ResultTable, result_tables
 from wrimnet.run_folder import (
@@ -35,6 +34,7 @@ from wrimnet.visualization.figures import build_subject, write_figures
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 170, 52, 10, 24, 24
 
 _logger = logging.getLogger("fastreid.wrimnet.report")
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 
 class EmbeddedFigure(NamedTuple):
@@ -65,7 +65,7 @@ def report_training(cfg: CfgNode) -> None:
     try:
         read_results(run)
         write_json(run / ENVIRONMENT, describe_environment(device))
-        say(f"report   {write_report(run)}")
+        _console.info(f"report   {write_report(run)}")
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         _logger.warning("no report of this run (%s); training itself is complete", error)
 
