@@ -169,4 +169,4 @@ def test_old_interpreter_is_named_and_nothing_is_made(tmp_path):
 def test_help_names_every_target():
     lines = make().stdout.splitlines()
     listed = {line.partition("\t")[0] for line in lines if "\t" in line}
-    assert listed == {"help", "demo", "test", "check", "bench", "clean"}
+    assert listed == {"help", "demo", "test", "test-torch", "check", "bench", "clean"}
