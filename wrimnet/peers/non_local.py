@@ -38,4 +38,5 @@ class NonLocalBlock(nn.Module):
         """Maps (B, C, H, W) to the same shape."""
         theta, phi, g = (part(features).flatten(2) for part in (self.theta, self.phi, self.g))
         drawn = g @ phi.mT / phi.shape[2] @ theta  # (B, inner, N)
-        return features + self.project(drawn.unflatten(2, features.shape[2:]))
+        grid = drawn.mT.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)  # channels-last
+        return features + self.project(grid)
