@@ -7,10 +7,13 @@ python tools/search.py benchmark --entries 10000 100000 --dim 512
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from image_search.approximate import BACKENDS, open_searcher
 from image_search.image_folder import list_images
@@ -24,8 +27,9 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
+from wrimnet.data.images import read_rgb
 from wrimnet.inference.embedder import Embedder, build_embedder
-from wrimnet.modality import MODALITY_NAMES, find_modality
+from wrimnet.modality import INFRARED, MODALITY_NAMES, find_modality
 from wrimnet.visualization.ranked_lists import (
     QUERY,
     UNKNOWN,
@@ -36,6 +40,7 @@ from wrimnet.visualization.ranked_lists import (
 
 _SHARD_IMAGES = 20_000
 _SHEET_QUERIES = 20
+_COLOUR = 4.0  # mean difference of an image's channels, of 255
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -107,12 +112,20 @@ def append_images(index: EmbeddingIndex, embedder: Embedder, paths: Sequence[str
     return time.perf_counter() - begin
 
 
+def has_colours(path: str) -> bool:
+    """Says whether the channels of an image differ by more than compression makes them."""
+    return float(np.ptp(np.asarray(read_rgb(path)), axis=2).mean()) > _COLOUR
+
+
 def query_index(arguments: argparse.Namespace) -> int:
     """Prints the ranked lists of the query images; writes them as JSON and as a picture."""
     index = EmbeddingIndex.open(arguments.index)
     held = find_modality(index.facts.modality)
     modality = find_modality(arguments.modality) if arguments.modality else 1 - held
     queries = list_images(arguments.images)
+    if modality == INFRARED and has_colours(queries[0]):
+        print(f"{queries[0]} has colours and is embedded as infrared; for visible images say "
+              "--modality visible", file=sys.stderr)  # fmt: skip
     embedder = build_embedder(setup_model_cfg(arguments))
     index.check_model(embedder.facts.model_hash)
     searcher = open_searcher(index, arguments.backend, device=embedder.device)

@@ -10,7 +10,7 @@ from fastreid.config import get_cfg as get_fastreid_cfg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wrimnet.config import setup_cfg
+from wrimnet.config import check_plausible, setup_cfg
 from wrimnet.config.check import _INSTEAD, check_fastreid_keys, check_key, is_within
 from wrimnet.config.keys import KEYS
 from wrimnet.config.tree import get_cfg, get_key, leaf_names, set_key
@@ -35,7 +35,27 @@ def another(value):
 
 
 def test_defaults_keep_every_rule():
-    setup()
+    assert check_plausible(setup()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "doubts"),
+    [
+        (("INPUT.SIZE_TRAIN", "[256, 128]"), ["SIZE_TRAIN = [256, 128] and INPUT.SIZE_TEST ="]),
+        (
+            ("INPUT.SIZE_TRAIN", "[128, 256]", "INPUT.SIZE_TEST", "[128, 256]"),
+            ["INPUT.SIZE_TRAIN = [128, 256] is height, width", "INPUT.SIZE_TEST = [128, 256] is"],
+        ),
+        (
+            ("SOLVER.MAX_EPOCH", "10", "SOLVER.STEPS", "(5, 10, 12)"),
+            ["SOLVER.STEPS [10, 12] come after the last of 10 epochs"],
+        ),
+    ],
+)
+def test_what_is_hardly_meant_is_doubted(words, doubts):
+    found = check_plausible(setup(*words))
+    assert len(found) == len(doubts)
+    assert all(part in doubt for part, doubt in zip(doubts, found, strict=True))
 
 
 @pytest.mark.parametrize("name", UNREAD)

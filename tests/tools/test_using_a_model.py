@@ -16,6 +16,7 @@ from tiny_runs import contents_of
 
 import wrimnet
 from image_search.index import EmbeddingIndex
+from search import has_colours
 
 PAGE = (ROOT / "docs" / "using_a_model.md").read_text(encoding="utf-8")
 COMMANDS = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()
@@ -130,6 +131,14 @@ def test_index_and_query(workspace, run):
     code, out, _ = run(COMMANDS[2])  # again: nothing is added
     assert "0 visible images indexed" in out
     assert "18 were there already" in out
+
+
+def test_colours_among_infrared_queries_are_doubted(tmp_path):
+    for name, shift, coloured in (("grey", 0, False), ("vivid", 40, True)):
+        pixels = np.random.default_rng(0).integers(0, 200, (24, 9, 1)).repeat(3, axis=2)
+        pixels[..., 0] += shift
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.jpg")
+        assert has_colours(str(tmp_path / f"{name}.jpg")) is coloured
 
 
 def test_onnx_files(workspace, run):

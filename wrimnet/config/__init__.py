@@ -1,6 +1,12 @@
 """YACS configuration: FastReID's tree, this project's keys, reading, merging, checking."""
 
-from wrimnet.config.check import check_batch, check_config, check_fastreid_keys, check_num_classes
+from wrimnet.config.check import (
+    check_batch,
+    check_config,
+    check_fastreid_keys,
+    check_num_classes,
+    check_plausible,
+)
 from wrimnet.config.keys import KEYS, Key
 from wrimnet.config.setup import config_hash, describe_keys, setup_cfg
 from wrimnet.config.tree import add_wrim_config, get_cfg
@@ -13,6 +19,7 @@ __all__ = [
     "check_config",
     "check_fastreid_keys",
     "check_num_classes",
+    "check_plausible",
     "config_hash",
     "describe_keys",
     "get_cfg",

@@ -88,6 +88,21 @@ def check_schedule(cfg: CfgNode) -> None:
         )
 
 
+def check_plausible(cfg: CfgNode) -> list[str]:
+    """Lists what is allowed and hardly meant, a sentence each."""
+    doubts = []
+    train, test = ([*cfg.INPUT[name]] for name in ("SIZE_TRAIN", "SIZE_TEST"))
+    if train != test:
+        doubts.append(f"INPUT.SIZE_TRAIN = {train} and INPUT.SIZE_TEST = {test} differ")
+    for name, (height, width) in (("SIZE_TRAIN", train), ("SIZE_TEST", test)):
+        if width > height:
+            doubts.append(f"INPUT.{name} = {[height, width]} is height, width: wider than high")
+    late = [step for step in cfg.SOLVER.STEPS if step >= cfg.SOLVER.MAX_EPOCH]
+    if late and cfg.SOLVER.SCHED == "MultiStepLR":
+        doubts.append(f"SOLVER.STEPS {late} come after the last of {cfg.SOLVER.MAX_EPOCH} epochs")
+    return doubts
+
+
 def check_batch(cfg: CfgNode, num_processes: int = 1) -> None:
     """Raises ValueError if a batch is not 2 x P x K, or cannot be shared evenly by the processes.
 

@@ -18,7 +18,7 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 
 from wrimnet.atomic_files import sole_writer
-from wrimnet.config import check_batch, config_hash
+from wrimnet.config import check_batch, check_plausible, config_hash
 from wrimnet.console import open_log
 from wrimnet.data.build import build_dataset_folder, build_number
 from wrimnet.data.datasets.layout import require_folder, stop
@@ -232,6 +232,8 @@ def setup_run(cfg: CfgNode) -> None:
     seed_everything(cfg.SEED)
     setup_pytorch(cfg)
     _console.info(build_first_line(cfg))
+    for doubt in check_plausible(cfg):
+        _logger.warning("%s; is that meant?", doubt)
 
 
 def check_weights(cfg: CfgNode) -> str:

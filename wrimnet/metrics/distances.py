@@ -58,6 +58,12 @@ def negative_products(left: Tensor, right: Tensor) -> Tensor:
     return products
 
 
+def exact_distances(queries: Tensor, gallery: Tensor) -> Tensor:
+    """Computes the negative dot products (Q, G) of any rows, in memory."""
+    (first, row), (second, column) = (distinct_rows(of.numpy()) for of in (queries, gallery))
+    return negative_products(queries[first], gallery[second])[row][:, column]
+
+
 def all_to_all(embeddings: Tensor, memory_gb: float) -> DistanceRows:
     """Returns a function that gives rows of the negative dot products (N, N) of embeddings (N, D).
 

@@ -14,6 +14,7 @@ from wrimnet.data.images import ImageItem, read_rgb
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.evaluator import ProtocolRun
 from wrimnet.evaluation.scoring import item_labels
+from wrimnet.metrics.distances import exact_distances
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.ranking import rank_queries
 
@@ -80,8 +81,8 @@ def choose_rankings(
     """
     trial, labels = run.trials[0], item_labels(items)
     queries, gallery = (torch.from_numpy(r) for r in (trial.query_rows, trial.gallery_rows))
-    rows = torch.from_numpy(embeddings).double()
-    dist = -(rows[queries] @ rows[gallery].T)
+    rows = torch.from_numpy(embeddings)
+    dist = exact_distances(rows[queries], rows[gallery])
     rule = camera_rule(run.protocol.camera_rule)
     scores = rank_queries(
         dist, labels[queries], labels[gallery], rule=rule, unique_ids=run.protocol.unique_ids
