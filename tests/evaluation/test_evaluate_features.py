@@ -2,6 +2,7 @@ import json
 import re
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 sys.path.insert(0, str(ROOT / "tools"))
-from evaluate_features import main  # noqa: E402
+from evaluate_features import asked_protocol, main  # noqa: E402
 
 PIPELINE = {
     "sysu_all_single": ("sysu", "all"),
@@ -233,9 +234,18 @@ def test_reranking_and_expansion_are_applied_and_named(tmp_path):
     )
     expected = evaluate_features(*load_set(file), find_protocol("llcm_ir2vis"), scoring=scoring)
     assert changed["mean"] == expected.numbers()["mean"] != plain["mean"]
-    assert changed["description"]["reranking"].startswith("k1=6 k2=3 lambda=0.3")
+    named = "k1=6 k2=3 lambda=0.3 neighbours=queries+gallery"
+    assert changed["description"]["reranking"] == named
     assert changed["description"]["query_expansion"] == "k=4 alpha=3.0 rounds=1"
     assert plain["description"]["reranking"] is None
+
+
+def test_shots_are_those_of_the_official_draw():
+    asked = {"protocol": "sysu_all_multi", "unique_ids": False, "shots": 3}
+    assert asked_protocol(Namespace(**asked, draw="official")).shots == 3
+    for wrong in ({"draw": "agw"}, {"draw": "official", "shots": 0}):
+        with pytest.raises(ValueError, match=r"--shots .: expected at least 1, with --draw off"):
+            asked_protocol(Namespace(**{**asked, **wrong}))
 
 
 LABELS = {"q_pids": np.array([1]), "g_pids": np.array([1, 2]), "q_cams": np.array([1]),

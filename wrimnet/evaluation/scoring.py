@@ -75,7 +75,8 @@ class Scoring:
         aqe, rerank = self.expansion, self.reranking
         return {
             "reranking": rerank
-            and f"k1={rerank.k1} k2={rerank.k2} lambda={rerank.original_weight}",
+            and f"k1={rerank.k1} k2={rerank.k2} lambda={rerank.original_weight} "
+            "neighbours=queries+gallery",
             "query_expansion": aqe and f"k={aqe.neighbors} alpha={aqe.alpha} rounds={aqe.rounds}",
         }  # fmt: skip
 
