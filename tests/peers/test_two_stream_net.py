@@ -143,3 +143,11 @@ def test_miims_beyond_the_last_block_are_refused():
     words = ("MODEL.TWO_STREAM.NUM_BLOCKS=3", "MODEL.WRIM.MIIM.SHARED_STAGES=(4,)")
     with pytest.raises(ValueError, match="the network ends after Block"):
         make_cfg("two_stream", *words)
+
+
+def test_non_local_branch_keeps_the_layout_of_the_map():
+    features = torch.randn(2, 8, 6, 3).to(memory_format=torch.channels_last)
+    block, branches = NonLocalBlock(8).to(memory_format=torch.channels_last), []
+    block.project.register_forward_hook(lambda module, given, output: branches.append(output))
+    block(features)
+    assert branches[0].is_contiguous(memory_format=torch.channels_last)

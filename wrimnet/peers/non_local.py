@@ -3,6 +3,7 @@
 Ye et al., Deep Learning for Person Re-Identification: A Survey and Outlook, PAMI 2021.
 """
 
+import torch
 from torch import Tensor, nn
 
 
@@ -38,5 +39,6 @@ class NonLocalBlock(nn.Module):
         """Maps (B, C, H, W) to the same shape."""
         theta, phi, g = (part(features).flatten(2) for part in (self.theta, self.phi, self.g))
         drawn = g @ phi.mT / phi.shape[2] @ theta  # (B, inner, N)
-        grid = drawn.mT.unflatten(1, features.shape[2:]).permute(0, 3, 1, 2)  # channels-last
-        return features + self.project(grid)
+        grid = drawn.unflatten(2, features.shape[2:])
+        # one channel has no layout of its own: the clone's strides say channels-last
+        return features + self.project(grid.clone(memory_format=torch.channels_last))
