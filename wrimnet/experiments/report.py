@@ -139,13 +139,18 @@ def _unfinished_facts(records: Iterable[Record]) -> list[str]:
 
 
 def _generated_data_facts(records: Iterable[Record]) -> list[str]:
-    """Says what the generated data are; nothing for real ones."""
-    texts = dict.fromkeys(
-        ", ".join(f"{name} {value}" for name, value in described.items() if name != "counts")
-        for record in records
-        if (described := record.about["generated_data"])
-    )
-    return [f"Generated data, no photograph: {text}" for text in texts]
+    """Says what data are that this project made; nothing for distributed ones."""
+    texts = {}
+    for described in (record.about["generated_data"] or {} for record in records):
+        rest = (f"{name} {value}" for name, value in described.items() if _is_short(name, value))
+        if described:
+            kind = described.get("what", "generated data, no photograph")
+            texts[f"Data: {kind}; {', '.join(rest)}"] = None
+    return list(texts)
+
+
+def _is_short(name: str, value: Any) -> bool:
+    return name != "what" and not isinstance(value, dict)
 
 
 def _line(report: Report, row: RowRuns, column: tuple[str, str]) -> tuple[Any, ...]:
