@@ -54,9 +54,9 @@ ALLOWED = {
     # A trained model looked at: figures and the report of a run; it knows no training either.
     "visualization": {"modality", "metrics", "compat", "config", "layers", "data", "evaluation"}
     | {"modeling", "inference", "run_folder", "tables"},
-    # Runs the tools as processes, reads what they wrote and draws it.
+    # Runs the tools as processes and reads what they wrote.
     "experiments": {"modality", "compat", "config", "data", "registries", "run_folder", "tables"}
-    | {"visualization", "command_line"},
+    | {"command_line"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # The methods that the field compares with: a plugin, named by no other layer.

@@ -12,6 +12,7 @@ repeats no finished run. Exit code 1 if a run failed.
 from pathlib import Path
 from typing import Any
 
+from sweep_figure import draw_sweeps
 from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.experiments.command import (
     INTERRUPTED,
@@ -23,7 +24,6 @@ from wrimnet.experiments.command import (
 from wrimnet.experiments.plans import FIGURE_S1, ExperimentRun, Setting, path_word, plan_sweep
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.row_report import make_sweep, sweep_table
-from wrimnet.experiments.sweep_figure import draw_sweeps
 from wrimnet.tables import for_console
 from wrimnet.visualization.drawing import import_matplotlib, save_figure
 

@@ -3,6 +3,7 @@
 import pytest
 from fake_runs import COST, PROJECT, write_run
 
+from sweep_figure import draw_sweeps
 from wrimnet.experiments.plans import (
     FIGURE_S1,
     FULL,
@@ -14,7 +15,6 @@ from wrimnet.experiments.plans import (
 )
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.row_report import make_sweep, sweep_table
-from wrimnet.experiments.sweep_figure import draw_sweeps
 from wrimnet.visualization.drawing import save_figure
 
 KEY = "MODEL.WRIM.CMKIC.WEIGHT"
