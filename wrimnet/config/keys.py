@@ -44,8 +44,8 @@ KEYS = (
         Key(
             "WEIGHTS_STRICT", True, "refuse weights that do not fit; False: what fits", None, NEVER
         ),
-        Key("PIXEL_MEAN", [123.675, 116.28, 103.53], "mean per channel, 0..255", "3 x [0, 255]"),
-        Key("PIXEL_STD", [58.395, 57.12, 57.375], "deviation per channel, 0..255", "3 x (0, 1e6]"),
+        Key("PIXEL_MEAN", [123.675, 116.28, 103.53], "mean per RGB channel", "3 x [0, 255]"),
+        Key("PIXEL_STD", [58.395, 57.12, 57.375], "deviation per RGB channel", "3 x (0, 1e6]"),
     ),
     *_under(
         "MODEL.BACKBONE",
