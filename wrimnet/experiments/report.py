@@ -119,6 +119,7 @@ def facts_of(records: Sequence[Record], command: str) -> list[str]:
         *([f"Reported with `{command}`"] if command and command not in commands else []),
         f"{len(finished)} of {len(records)} runs finished; seeds "
         f"{', '.join(map(str, sorted({record.about['seed'] for record in records})))}",
+        "Each result is the one that the training wrote after its last epoch",
         f"Code: {'; '.join(versions) or 'no finished run'}",
         f"Time of all runs together: {datetime.timedelta(seconds=round(sum(seconds)))}",
         *_generated_data_facts(records),
