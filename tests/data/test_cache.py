@@ -371,7 +371,7 @@ def test_two_processes_build_once(items, tmp_path):
     runs = [start_build(items, tmp_path / "cache") for _ in range(2)]
     lines = [run.communicate(timeout=60)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
-    assert sum("building the image cache" in text for text in lines) == 1
+    assert sum("cache    building" in text for text in lines) == 1
     assert len(files(tmp_path / "cache")) == 1
 
 

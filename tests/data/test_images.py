@@ -54,7 +54,7 @@ def test_a_palette_with_alpha_is_read_by_its_colours(monkeypatch):
     palette = colour_ramp().convert("P")
     source = palette.convert("PA")  # no common file format stores this mode
     source.putalpha(7)
-    monkeypatch.setattr(Image, "open", lambda path: source)
+    monkeypatch.setattr(Image, "open", lambda path, formats: source)
     assert source.mode == "PA"
     assert np.array_equal(np.asarray(read_rgb("any")), np.asarray(palette.convert("RGB")))
 

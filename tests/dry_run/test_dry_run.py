@@ -71,6 +71,7 @@ def test_recipe_runs_on_one_device_and_planted_mistakes_are_found():
 
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_way_to_train_runs_on_one_device():
     assert run_recipes(MATRIX) == {name: [] for name in MATRIX}
 

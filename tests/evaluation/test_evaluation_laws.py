@@ -102,6 +102,7 @@ def test_duplicates_tie_whatever_the_order_memory_and_threads(name):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_two_hundred_sets_of_duplicates(name):
     for seed in range(200 // len(PROTOCOLS) + 1):

@@ -71,11 +71,11 @@ def test_llcm_swapped_draws_the_infrared_queries_and_searches_every_visible_imag
         assert names(items, trial.gallery_rows) == arrays["llcm/all/vis"].tolist()
 
 
-def test_regdb_has_one_trial_of_everything_in_the_given_order():
+def test_regdb_has_one_trial_of_everything_in_the_order_of_the_paths():
     paths = ["Thermal/2/b.bmp", "Visible/2/a.bmp", "Visible/1/a.bmp", "Thermal/1/b.bmp"]
     items = parse_items(paths, "RegDB")
     (trial,) = build_trials(find_protocol("regdb_t2v"), items)
-    assert (trial.query_rows.tolist(), trial.gallery_rows.tolist()) == ([0, 3], [1, 2])
+    assert (trial.query_rows.tolist(), trial.gallery_rows.tolist()) == ([3, 0], [2, 1])
 
 
 def official_items(permutations):

@@ -140,7 +140,7 @@ def test_folder_that_another_process_works_in_is_left_alone(tmp_path):
     failures = work([run], command)
     assert "another process works in" in failures[0].reason
     assert len(calls(run)) == 1
-    with (run.folder / ".lock").open() as lock, pytest.raises(BlockingIOError):
+    with (run.folder / ".attempt.lock").open() as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.kill(calls(run)[0]["pid"], signal.SIGKILL)
 

@@ -115,11 +115,19 @@ def test_weights_of_another_depth_are_refused_with_a_shortened_list(weights, loa
         load(weights, depth="50x")
 
 
-def test_prefixed_keys_are_refused_and_nothing_is_loaded(tmp_path, weights):
+def test_prefix_of_data_parallel_is_taken_off(tmp_path, weights):
     torch.save({f"module.{name}": tensor for name, tensor in weights.items()}, tmp_path / "w.pth")
     backbone = WRIMResNet(depth="18x")
+    load_imagenet_weights(backbone, depth="18x", path=str(tmp_path / "w.pth"))
+    loaded = backbone.state_dict()
+    assert all(torch.equal(loaded[n], weights[n]) for n in loaded)
+
+
+def test_other_prefixes_are_refused_and_nothing_is_loaded(tmp_path, weights):
+    torch.save({f"net.{name}": tensor for name, tensor in weights.items()}, tmp_path / "w.pth")
+    backbone = WRIMResNet(depth="18x")
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    with pytest.raises(ValueError, match=r"(\n  not in the model: module.*){12}\n  and 110 more"):
+    with pytest.raises(ValueError, match=r"(\n  not in the model: net.*){12}\n  and 1"):
         load_imagenet_weights(backbone, depth="18x", path=str(tmp_path / "w.pth"))
     assert all(torch.equal(tensor, before[n]) for n, tensor in backbone.state_dict().items())
 

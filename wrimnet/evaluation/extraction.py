@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from wrimnet.data.images import as_rgb, resize_rgb
 from wrimnet.data.reading import Prefetcher, ReadingWatch, ThreadPool
+from wrimnet.data.sources import host_buffer
 from wrimnet.modeling.embedding import embed_parts, join_parts
 
 PRECISIONS = ("fp32", "bf16")
@@ -96,8 +97,7 @@ class Extraction:
         def batches() -> Iterator[tuple[list[int], Tensor]]:
             for rows in batch_rows(modalities, self.batch_size):
                 shape = (len(rows), self.height, self.width, 3)
-                pinned = torch.device(self.device).type == "cuda"
-                batch = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+                batch = host_buffer(shape, torch.device(self.device).type == "cuda")
                 jobs = [
                     partial(watch.reading, _name(images[row], row), partial(read_into, row, place))
                     for row, place in zip(rows, batch.numpy(), strict=True)

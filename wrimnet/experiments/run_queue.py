@@ -61,7 +61,7 @@ def visible_gpus(num_devices: int) -> list[str]:
     return (names or [str(number) for number in range(num_devices)])[:num_devices]
 
 
-_LOCK_FILE = ".lock"
+_LOCK_FILE = ".attempt.lock"  # the run itself locks its folder by another one
 _SECONDS_TO_STOP, _POLL_SECONDS = 20.0, 0.1
 _TAIL_BYTES = 4096
 
