@@ -34,7 +34,7 @@ def open_log(file: Path | None = None, rank: int = 0) -> None:
         log = logging.getLogger(name)
         for old in log.handlers:
             old.close()
-        log.handlers = handlers
+        log.handlers = list(handlers)
         log.setLevel(logging.INFO)
     logging.getLogger("fastreid").propagate = False
 

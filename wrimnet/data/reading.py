@@ -244,6 +244,8 @@ class ThreadPool:
         self._closed.set()
         for _ in self._threads:
             self._jobs.put(None)
+        for thread in self._threads:  # one that frees a tensor while Python ends would abort it
+            thread.join(POLL_SECONDS)
 
     def _work(self) -> None:
         while (task := self._jobs.get()) is not None:
