@@ -1,13 +1,12 @@
 """Runs of a second: a tree of noise in LLCM's layout, ResNet-18, 32x16 pixels, batches of eight."""
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from trees import make_llcm_tree
+from trees import digests, make_llcm_tree
 
 from wrimnet.config import setup_cfg
 
@@ -76,9 +75,4 @@ def evaluation_folder(output):
 
 def contents_of(run):
     """Digest of every file of a run, those of its evaluations aside."""
-    files = (path for path in sorted(Path(run).rglob("*")) if path.is_file())
-    return {
-        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if path.relative_to(run).parts[0] != "eval"
-    }
+    return {name: d for name, d in digests(run).items() if not name.startswith("eval/")}

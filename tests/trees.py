@@ -1,11 +1,21 @@
 """Tiny datasets in the distributed layouts, drawn by hand for tests."""
 
+import hashlib
 from pathlib import Path
 
 from PIL import Image
 
 LLCM_VISIBLE_CAMERAS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 LLCM_INFRARED_CAMERAS = (1, 2, 4, 5, 6, 7, 8, 9)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path there."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
 
 
 def save_image(path: Path, value: int = 128) -> None:

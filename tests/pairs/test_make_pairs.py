@@ -17,6 +17,7 @@ from noise_photographs import (
     write_scenes,
 )
 from PIL import Image
+from trees import digests
 
 import make_pairs
 from pairs.description import in_words
@@ -64,14 +65,6 @@ def photographs(tmp_path_factory):
 def made(photographs, tmp_path_factory):
     """The set's folder and its manifest."""
     return make(photographs, tmp_path_factory.mktemp("made"))
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def regions_of(manifest):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from trees import digests
 
 from synthetic import generate as generate_module
 from synthetic.appearance import Slot, draw_appearance, palette
@@ -50,14 +51,6 @@ def trees(tmp_path_factory):
     out = tmp_path_factory.mktemp("synthetic")
     return {
         layout: generate(layout=layout, out=out, request=REQUEST, **SMALL) for layout in FOLDERS
-    }
-
-
-def digests(folder):
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
     }
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
+from tqdm import tqdm
 
 from pairs.cuts import render
 from pairs.description import (
@@ -30,11 +27,10 @@ from pairs.survey import Run, survey
 from pairs.views import Region
 from synthetic.llcm_layout import plan_llcm
 from synthetic.plan import Plan, PlannedImage, Request
+from synthetic.writing import encode, processes, require_same, whole_tree, write_files
 from wrimnet.data.datasets.base import SYNTHETIC_MARK, Counts, count_items
 from wrimnet.data.datasets.layout import stop
 from wrimnet.data.datasets.llcm import LLCM
-
-JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -90,49 +86,18 @@ def generate(
     sought = Sought(pairs, boxes, options, hash_sources(pairs, boxes))
     folder = out / LLCM.folder_name
     if folder.exists() and not force:
-        _require_same(folder, describe(options, sought.sources))
+        expected = describe(options, sought.sources)
+        require_same(folder, SYNTHETIC_MARK, expected, "this set of these photographs")
         print(f"{folder} already holds this set", file=sys.stderr)
         return folder, json.loads((folder / MANIFEST).read_text())
-    partial = folder.with_name(f".{LLCM.folder_name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    with _processes(workers) as run:
-        manifest = _fill(partial, sought, run)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with whole_tree(folder) as partial, processes(workers) as run:
+        manifest = _fill(partial, sought, _shown(run))
     return folder, manifest
 
 
-def _require_same(folder: Path, expected: dict[str, Any]) -> None:
-    mark = folder / SYNTHETIC_MARK
-    found = json.loads(mark.read_text()) if mark.exists() else {}
-    if {name: found.get(name) for name in expected} != expected:
-        raise FileExistsError(
-            f"{folder} exists and is not this set of these photographs; remove it, choose another "
-            "folder or replace it with --force"
-        )
-
-
-@contextlib.contextmanager
-def _processes(workers: int) -> Iterator[Run]:
-    """Give a function that maps over jobs in so many processes."""
-    if workers == 1:
-        yield lambda function, jobs: _show_progress(map(function, jobs), len(jobs))
-        return
-    with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-        yield lambda function, jobs: _show_progress(pool.imap_unordered(function, jobs), len(jobs))
-
-
-def _show_progress(results: Iterable, total: int) -> Iterator:
-    """Pass the results on; draw how many there are on the error stream when somebody watches."""
-    for done, result in enumerate(results, start=1):
-        if sys.stderr.isatty():
-            bar = "#" * (40 * done // total)
-            print(f"\r[{bar:<40}] {done}/{total}", end="", file=sys.stderr, flush=True)
-        yield result
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
+def _shown(run: Run) -> Run:
+    """Let a bar show how many jobs are done."""
+    return lambda function, jobs: tqdm(run(function, jobs), total=len(jobs), disable=None)
 
 
 def _fill(folder: Path, sought: Sought, run: Run) -> dict[str, Any]:
@@ -148,13 +113,13 @@ def _fill(folder: Path, sought: Sought, run: Run) -> dict[str, Any]:
     plan = plan_llcm(request)
     for name in plan.folders:
         (folder / name).mkdir(parents=True)
-    _write_files(folder, plan.files)
+    write_files(folder, plan.files)
     for _ in run(_write_images, _jobs(folder, sought, plan, regions)):
         pass
     description = describe(options, sought.sources)
     counts = _count(folder)
     manifest = make_manifest(description, counts, surveyed, splits, regions, sought.sources)
-    _write_files(folder, manifest_files(manifest, description))
+    write_files(folder, manifest_files(manifest, description))
     return manifest
 
 
@@ -178,16 +143,7 @@ def _write_images(job: tuple[Path, Pair, list[tuple[PlannedImage, Region]], Opti
         photograph = photographs[planned.shot.modality]
         size = options.height, options.width
         image = render(photograph, region, planned.shot, options.seed, size)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        content = cv2.imencode(".jpg", image[..., ::-1], quality)[1].tobytes()
-        _write_files(folder, dict.fromkeys(planned.paths, content))
-
-
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_files(folder, dict.fromkeys(planned.paths, encode(image)))
 
 
 def _count(folder: Path) -> Counts:

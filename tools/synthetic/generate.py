@@ -5,24 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import multiprocessing
-import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import cv2
-import numpy as np
+from tqdm import tqdm
 
 from synthetic.layouts import LAYOUTS
 from synthetic.plan import Plan, PlannedImage, Request
 from synthetic.rendering import MAX_IMAGES_PER_ID, Studio
+from synthetic.writing import encode, processes, require_same, whole_tree, write_files
 from wrimnet.modality import MODALITY_NAMES
 
 GENERATOR_VERSION = 1  # raise it whenever a rendered image changes
 DESCRIPTION_FILE = "synthetic.json"
-JPEG_QUALITY = 92
 IMAGES_PER_JOB = 32
 MAX_IDENTITIES = 9999
 
@@ -60,21 +56,17 @@ def generate(
     folder = Path(out) / folder_name
     arguments = {"layout": layout, **dataclasses.asdict(request), "height": height, "width": width}
     if folder.exists() and not force:
-        _require_same(folder, arguments)
+        expected = {"generator_version": GENERATOR_VERSION, **arguments}
+        require_same(folder, DESCRIPTION_FILE, expected, "this generated dataset")
         print(f"{folder} already holds this dataset", file=sys.stderr)
         return folder
     plan = make_plan(request)
-    partial = folder.with_name(f".{folder_name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    for name in plan.folders:
-        (partial / name).mkdir(parents=True)
-    _write_images(plan, partial, request.seed, (height, width), workers)
-    description = {"generator_version": GENERATOR_VERSION, **arguments, "counts": _count(plan)}
-    _write_files(partial, {**plan.files, DESCRIPTION_FILE: _to_json(description)})
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with whole_tree(folder) as partial:
+        for name in plan.folders:
+            (partial / name).mkdir(parents=True)
+        _write_images(plan, partial, request.seed, (height, width), workers)
+        description = {"generator_version": GENERATOR_VERSION, **arguments, "counts": _count(plan)}
+        write_files(partial, {**plan.files, DESCRIPTION_FILE: _to_json(description)})
     return folder
 
 
@@ -99,17 +91,6 @@ def _check(request: Request, height: int, width: int, workers: int) -> None:
         raise ValueError(f"workers is {workers}, need at least 1")
 
 
-def _require_same(folder: Path, arguments: dict[str, object]) -> None:
-    description = folder / DESCRIPTION_FILE
-    found = json.loads(description.read_text()) if description.exists() else {}
-    expected = {"generator_version": GENERATOR_VERSION, **arguments}
-    if {name: found.get(name) for name in expected} != expected:
-        raise FileExistsError(
-            f"{folder} exists and is not this generated dataset; remove it, choose another folder "
-            "or replace it with --force"
-        )
-
-
 def _count(plan: Plan) -> dict[str, int]:
     counts = {f"{name}_images": 0 for name in MODALITY_NAMES}
     for image in plan.images:
@@ -123,32 +104,15 @@ def _write_images(plan: Plan, folder: Path, seed: int, size: tuple[int, int], wo
         (folder, settings, plan.images[start : start + IMAGES_PER_JOB])
         for start in range(0, len(plan.images), IMAGES_PER_JOB)
     ]
-    started = time.perf_counter()
-    for done in _show_progress(_run(jobs, min(workers, len(jobs))), len(plan.images)):
-        total = done
+    started, total = time.perf_counter(), len(plan.images)
+    with (
+        processes(min(workers, len(jobs))) as run,
+        tqdm(desc="drawing", total=total, unit=" images", disable=None) as bar,
+    ):
+        for number in run(_render_job, jobs):
+            bar.update(number)
     seconds = time.perf_counter() - started
     print(f"{total} images in {seconds:.1f} s, {total / seconds:.0f} images/s", file=sys.stderr)
-
-
-def _run(jobs: list[tuple], workers: int) -> Iterator[int]:
-    if workers == 1:
-        yield from map(_render_job, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-        yield from pool.imap_unordered(_render_job, jobs)
-
-
-def _show_progress(finished: Iterable[int], total: int) -> Iterator[int]:
-    """Pass on the running sum; draw it on the error stream when somebody watches."""
-    done = 0
-    for number in finished:
-        done += number
-        if sys.stderr.isatty():
-            bar = "#" * (40 * done // total)
-            print(f"\r[{bar:<40}] {done}/{total}", end="", file=sys.stderr, flush=True)
-        yield done
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
 
 
 @functools.lru_cache(maxsize=1)
@@ -160,21 +124,9 @@ def _render_job(job: tuple[Path, tuple, list[PlannedImage]]) -> int:
     folder, settings, images = job
     studio = _studio(*settings)
     for planned in images:
-        content = _encode(studio.render(planned.shot), Path(planned.paths[0]).suffix)
-        _write_files(folder, dict.fromkeys(planned.paths, content))
+        content = encode(studio.render(planned.shot), Path(planned.paths[0]).suffix)
+        write_files(folder, dict.fromkeys(planned.paths, content))
     return len(images)
-
-
-def _encode(image: np.ndarray, suffix: str) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
-    return cv2.imencode(suffix, image[..., ::-1], options)[1].tobytes()
-
-
-def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
 
 
 def _to_json(description: dict[str, object]) -> bytes:
