@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.batches import batch_of
 from benchmarks.counting import SavedActivations
 from chance_level import chance_level
 from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
-from wrimnet.config import setup_cfg
 from wrimnet.data.augmentation import build_augmentation
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator
@@ -27,11 +27,10 @@ from wrimnet.experiments.command import (
     make_setting,
     work_through,
 )
-from wrimnet.experiments.plans import Row, plan_rows
+from wrimnet.experiments.plans import Row, plan_rows, setup_planned_cfg
 from wrimnet.experiments.records import Record, read_records
 from wrimnet.experiments.report import facts_of
-from wrimnet.experiments.row_report import COSTS, Report, RowRuns, difference_table, gather
-from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.experiments.row_report import COSTS, Report, RowRuns, by_seed, difference_table, gather
 from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import read_metrics
 from wrimnet.tables import METRICS, MISSING, Table, markdown
@@ -124,16 +123,12 @@ def method_row(name: str) -> Row:
 def gather_methods(names: Sequence[str], records: Sequence[Record]) -> Report:
     """The methods' runs, WRIM-Net last, once they may stand in one table."""
     rows = [
-        RowRuns(METHODS[name], of_method(records, name), {}) for name in METHODS if name in names
+        RowRuns(METHODS[name], by_seed([r for r in records if r.about["row"] == name]), {})
+        for name in METHODS
+        if name in names
     ]
     report = gather("Fair table", rows)
     return report._replace(full=rows[-1]) if "wrim" in names else report
-
-
-def of_method(records: Sequence[Record], name: str) -> tuple[Record, ...]:
-    """The runs of one method by seed."""
-    own = [record for record in records if record.about["row"] == name]
-    return tuple(sorted(own, key=lambda record: record.about["seed"]))
 
 
 def result_table(report: Report, dataset: str) -> Table:
@@ -166,16 +161,9 @@ def _result_cells(report: Report, row: RowRuns, published: dict[str, Any]) -> tu
     )
 
 
-def setup_of(record: Record, *words: str) -> Any:
-    """The configuration of a run, on the CPU."""
-    about = record.about
-    options = (*about["options"], "MODEL.DEVICE", "cpu", *words)
-    return setup_cfg(about["config_file"], about["overlays"], options)
-
-
 def chance_fact(record: Record) -> str:
     """What embeddings without information score on the test set of a run."""
-    cfg = setup_of(record)
+    cfg = setup_planned_cfg(record.about, "MODEL.DEVICE", "cpu")
     evaluator = build_evaluator(cfg, build_dataset(cfg))
     texts = []
     for run in evaluator.runs:
@@ -187,26 +175,16 @@ def chance_fact(record: Record) -> str:
 
 def kept_megabytes(record: Record) -> float:
     """Counts the MB that one training batch of a run keeps for the backward pass."""
-    cfg = setup_of(record, "MODEL.HEADS.NUM_CLASSES", "64")
+    words = ("MODEL.DEVICE", "cpu", "MODEL.HEADS.NUM_CLASSES", "64")
+    cfg = setup_planned_cfg(record.about, *words)
     model = build_model(build_without_pretrained(cfg)).train()
-    batch = build_augmentation(cfg).augment(make_batch(cfg))
+    shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)
+    gray = torch.full(shape, 128, dtype=torch.uint8)
+    batch = build_augmentation(cfg).augment(batch_of(cfg, gray))
     kept = SavedActivations([*model.parameters(), *model.buffers(), batch["images"]])
     with kept.hooks:
         model(batch)
     return kept.num_bytes / 1e6
-
-
-def make_batch(cfg: Any) -> dict[str, Any]:
-    """A batch of gray images, as the loader makes it."""
-    size, instances = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
-    labels = torch.arange(size // 2 // instances).repeat_interleave(instances).repeat(2)
-    return {
-        "images": torch.full((size, *cfg.INPUT.SIZE_TRAIN, 3), 128, dtype=torch.uint8),
-        "modality": torch.tensor([VISIBLE, INFRARED]).repeat_interleave(size // 2),
-        "targets": labels,
-        "labels": labels,
-        "iteration": 0,
-    }
 
 
 def images_per_second(row: RowRuns) -> str:

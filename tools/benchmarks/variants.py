@@ -11,6 +11,7 @@ from fastreid.config import CfgNode
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from benchmarks.batches import batch_of
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import TrainingStep, build_training_step, compiler_problem
 from wrimnet.engine.trainer import WRIMTrainer
@@ -89,18 +90,10 @@ def group_per_tensor(model: nn.Module, rate: float, weight_decay: float) -> Opti
 
 def build_batch(cfg: CfgNode, variant: Variant) -> dict[str, Any]:
     """Builds a batch of random pixels, in the form that the variant starts from."""
-    size, per_id = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
-    height, width = cfg.INPUT.SIZE_TRAIN
+    shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)
     drawn = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (size, height, width, 3), generator=drawn, dtype=torch.uint8)
-    labels = torch.arange(size // (2 * per_id)).repeat_interleave(per_id).repeat(2)
-    return {
-        "images": _as_started_from(images.to(cfg.MODEL.DEVICE), variant),
-        "targets": labels.to(cfg.MODEL.DEVICE),
-        "labels": labels,
-        "modality": torch.arange(2).repeat_interleave(size // 2),
-        "iteration": 0,
-    }
+    images = torch.randint(0, 256, shape, generator=drawn, dtype=torch.uint8)
+    return batch_of(cfg, _as_started_from(images.to(cfg.MODEL.DEVICE), variant))
 
 
 def _as_started_from(images: Tensor, variant: Variant) -> Tensor:

@@ -11,11 +11,12 @@ import torch
 from fastreid.config import CfgNode
 from torch import Tensor, nn
 
+from benchmarks.batches import batch_of
 from benchmarks.counting import StepCost, cost_of
 from dry_run.fake_cuda import fake_cuda
 from dry_run.memory import LiveMemory
 from wrimnet.config import setup_cfg
-from wrimnet.data.build import build_dataset
+from wrimnet.data.build import build_dataset, build_dataset_folder
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import TrainingStep, build_training_step, setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
@@ -77,7 +78,8 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
         model = WRIMTrainer.build_model(cfg).train()
         step = build_training_step(cfg, model, build_optimizer(cfg, model))
         widened = watch_maps(model) if cfg.SOLVER.PRECISION == "bf16" else []
-        batch = build_batch(cfg)
+        shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)
+        batch = batch_of(cfg, torch.empty(shape, dtype=torch.uint8, device="cuda"))
         step(batch)  # so that the optimizer's state is there
         watch.reads.clear()
         record.restart()
@@ -101,9 +103,10 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
 
 
 def training_size(cfg: CfgNode) -> tuple[int, int]:
-    """Images and identities published for training, else those on disk."""
+    """Images and identities on disk, else those published for training on all of it."""
     published = (only_dataset(cfg.DATASETS.NAMES).expected_counts or {}).get("train", {})
-    if "images" in published and "identities" in published:
+    known = cfg.DATASETS.SPLIT == "trainval" and {"images", "identities"} <= published.keys()
+    if known and not build_dataset_folder(cfg).exists():
         return published["images"], published["identities"]
     found = build_dataset(cfg)
     return len(found.train), found.num_train_pids
@@ -117,19 +120,6 @@ def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
     cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or identities
     cfg.freeze()
     return cfg
-
-
-def build_batch(cfg: CfgNode) -> dict[str, Any]:
-    """Builds a batch as the loader delivers it, without pixels."""
-    size, per_id = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
-    labels = torch.arange(size // (2 * per_id)).repeat_interleave(per_id).repeat(2)
-    return {
-        "images": torch.empty(size, *cfg.INPUT.SIZE_TRAIN, 3, dtype=torch.uint8, device="cuda"),
-        "targets": labels.to("cuda"),
-        "labels": labels,
-        "modality": torch.tensor([VISIBLE, INFRARED]).repeat_interleave(size // 2),
-        "iteration": 0,
-    }
 
 
 def watch_maps(model: nn.Module) -> list[str]:

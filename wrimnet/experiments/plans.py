@@ -246,9 +246,9 @@ def _build_run(
     return ExperimentRun(name, setting.folder / name, arguments, record["config"], record)
 
 
-def setup_planned_cfg(about: Mapping[str, Any]) -> CfgNode:
-    """Builds the configuration of a run from what its record says."""
-    return setup_cfg(about["config_file"], about["overlays"], about["options"])
+def setup_planned_cfg(about: Mapping[str, Any], *words: str) -> CfgNode:
+    """Builds the configuration of a run from its record, ``KEY VALUE`` words laid over it."""
+    return setup_cfg(about["config_file"], about["overlays"], (*about["options"], *words))
 
 
 def path_word(value: str) -> str:

@@ -178,10 +178,10 @@ def _row_runs(row: Row, records: Sequence[Record]) -> RowRuns:
     own = [record for record in records if record.about.get("row") == row.name]
     printed = dict(zip(METRICS, (row.rank1, row.mean_average_precision), strict=True))
     numbers = {metric: value for metric, value in printed.items() if value is not None}
-    return RowRuns(row.label, _by_seed(own), numbers)
+    return RowRuns(row.label, by_seed(own), numbers)
 
 
-def _by_seed(records: Sequence[Record]) -> tuple[Record, ...]:
+def by_seed(records: Sequence[Record]) -> tuple[Record, ...]:
     """Sorts the runs of one row by seed; raises ValueError if two of them have one."""
     found: dict[int, Record] = {}
     for record in records:
@@ -282,7 +282,7 @@ def make_sweep(key: str, records: Sequence[Record]) -> Report:
     points: dict[str, list[Record]] = {}
     for record in sorted((*own, *full), key=lambda record: _order(value_of(record, key))):
         points.setdefault(str(value_of(record, key)), []).append(record)
-    rows = [RowRuns(text, _by_seed(runs), {}) for text, runs in points.items()]
+    rows = [RowRuns(text, by_seed(runs), {}) for text, runs in points.items()]
     rows = [r._replace(label=f"{r.label} (WRIM-Net)") if r.is_full else r for r in rows]
     return gather(f"Sweep over {key}", rows)
 

@@ -70,13 +70,21 @@ class WRIMResNet(ResNet):
         return run_miim(self.miims, stage, block(features), num_visible)
 
 
+def build_resnet(cfg: CfgNode) -> WRIMResNet:
+    """Builds the ResNet of ``cfg.MODEL.BACKBONE``, pretrained if it says so, without MIIMs."""
+    backbone = cfg.MODEL.BACKBONE
+    resnet = WRIMResNet(
+        depth=backbone.DEPTH, last_stride=backbone.LAST_STRIDE, max_pool=backbone.MAX_POOL
+    )
+    if backbone.PRETRAIN:
+        load_imagenet_weights(resnet, depth=backbone.DEPTH, path=backbone.PRETRAIN_PATH)
+    return resnet
+
+
 @BACKBONE_REGISTRY.register()
 def build_wrim_resnet_backbone(cfg: CfgNode) -> WRIMResNet:
     """Builds the backbone of ``cfg.MODEL.BACKBONE`` with the MIIMs of ``cfg.MODEL.WRIM.MIIM``."""
-    keys = cfg.MODEL.BACKBONE
-    backbone = WRIMResNet(depth=keys.DEPTH, last_stride=keys.LAST_STRIDE, max_pool=keys.MAX_POOL)
-    if keys.PRETRAIN:
-        load_imagenet_weights(backbone, depth=keys.DEPTH, path=keys.PRETRAIN_PATH)
+    backbone = build_resnet(cfg)
     backbone.miims = build_miims(cfg, backbone.channels)
     backbone.activation_checkpointing = cfg.SOLVER.ACTIVATION_CHECKPOINTING
     return backbone

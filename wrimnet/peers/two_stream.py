@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from wrimnet.layers.per_modality import PerModality
 from wrimnet.modeling.backbones import build_miims, check_miim, check_unread, run_miim
-from wrimnet.modeling.weights import load_imagenet_weights
-from wrimnet.modeling.wrim_resnet import WRIMResNet
+from wrimnet.modeling.wrim_resnet import WRIMResNet, build_resnet
 from wrimnet.peers.embedding_expansion import EmbeddingExpansion, StageAggregation
 from wrimnet.peers.non_local import NonLocalBlock
 
@@ -117,14 +116,9 @@ def _to(last: int) -> range:
 @BACKBONE_REGISTRY.register()
 def build_two_stream_backbone(cfg: CfgNode) -> TwoStreamResNet:
     """Builds the ResNet of MODEL.BACKBONE with the parts of MODEL.TWO_STREAM, and MIIMs."""
-    backbone, parts = cfg.MODEL.BACKBONE, cfg.MODEL.TWO_STREAM
-    resnet = WRIMResNet(
-        depth=backbone.DEPTH, last_stride=backbone.LAST_STRIDE, max_pool=backbone.MAX_POOL
-    )
-    if backbone.PRETRAIN:
-        load_imagenet_weights(resnet, depth=backbone.DEPTH, path=backbone.PRETRAIN_PATH)
+    parts = cfg.MODEL.TWO_STREAM
     network = TwoStreamResNet(
-        resnet,
+        build_resnet(cfg),
         num_blocks=parts.NUM_BLOCKS,
         non_local=parts.NON_LOCAL,
         expand_after=parts.EXPAND_AFTER,
