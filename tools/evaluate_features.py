@@ -46,6 +46,9 @@ def parse_arguments() -> Any:
     parser.add_argument("--normalize", action="store_true", help="scale features to unit length")
     parser.add_argument("--unique-ids", action="store_true", help="RegDB: CMC on identities")
     parser.add_argument("--rerank", nargs=3, metavar=("K1", "K2", "LAMBDA"), help="re-ranking")
+    parser.add_argument(
+        "--query-neighbors", action="store_true", help="re-ranking's neighbours are queries alone"
+    )
     parser.add_argument("--aqe", nargs=3, metavar=("K", "ALPHA", "ROUNDS"), help="expansion")
     parser.add_argument("--memory-gb", type=float, default=4.0, help="largest similarity block")
     parser.add_argument("--out", required=True, metavar="results.json")
@@ -73,7 +76,14 @@ def asked_scoring(arguments: Any) -> Scoring:
         expansion = QueryExpansion(neighbors=int(k), alpha=float(alpha), rounds=int(rounds))
     if arguments.rerank:
         k1, k2, weight = arguments.rerank
-        reranking = Reranking(k1=int(k1), k2=int(k2), original_weight=float(weight))
+        reranking = Reranking(
+            k1=int(k1),
+            k2=int(k2),
+            original_weight=float(weight),
+            gallery_neighbors=not arguments.query_neighbors,
+        )
+    elif arguments.query_neighbors:
+        raise ValueError("--query-neighbors concerns --rerank; give both or neither")
     return Scoring(memory_gb=arguments.memory_gb, expansion=expansion, reranking=reranking)
 
 

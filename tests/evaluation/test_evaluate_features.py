@@ -237,6 +237,10 @@ def test_reranking_and_expansion_are_applied_and_named(tmp_path):
     named = "k1=6 k2=3 lambda=0.3 neighbours=queries+gallery"
     assert changed["description"]["reranking"] == named
     assert changed["description"]["query_expansion"] == "k=4 alpha=3.0 rounds=1"
+    words = ("--rerank", 6, 3, 0.3, "--query-neighbors")
+    barred = run_tool(tmp_path, "llcm_ir2vis", "--features", file, *words)
+    assert barred["description"]["reranking"] == "k1=6 k2=3 lambda=0.3 neighbours=queries"
+    assert barred["mean"] not in (changed["mean"], plain["mean"])
     assert plain["description"]["reranking"] is None
 
 

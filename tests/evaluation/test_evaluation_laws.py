@@ -124,6 +124,11 @@ def test_reranking_and_expansion_obey_the_same_laws(name):
     assert_lawful(2, name, integers=False, smallest=1e-6, **options)
 
 
+def test_reranking_without_the_gallery_obeys_the_same_laws():
+    rerank = Reranking(k1=6, k2=3, original_weight=0.3, gallery_neighbors=False)
+    assert_lawful(2, "regdb_v2t", integers=False, smallest=1e-6, reranking=rerank)
+
+
 def test_one_unit_vector_for_every_image():
     """13 identities, one image each of either modality: the order of the gallery decides."""
     paths = [f"test_{top}/cam{1 + (top == 'nir')}/{pid:04d}/1.jpg"

@@ -3,10 +3,11 @@
 import numpy as np
 
 
-def rerank_dense(dist, num_queries, k1, k2, original_weight):
+def rerank_dense(dist, num_queries, k1, k2, original_weight, gallery_neighbors=True):
     """Re-ranked (Q, G) distances from squared Euclidean distances (N, N), queries first."""
     original = dist / dist.max(axis=1, keepdims=True)
-    nearest = np.argsort(dist, axis=1, kind="stable")
+    barred = dist if gallery_neighbors else dist[:, :num_queries]
+    nearest = np.argsort(barred, axis=1, kind="stable")
     num_all = len(dist)
     encoding = np.zeros_like(original)
     for image in range(num_all):

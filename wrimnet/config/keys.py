@@ -250,6 +250,7 @@ KEYS = (
         Key("K1", 20, "reciprocal neighbours", COUNT),
         Key("K2", 6, "neighbours of the local expansion", COUNT),
         Key("LAMBDA", 0.3, "weight of the original distance", SHARE),
+        Key("GALLERY_NEIGHBORS", True, "False: only queries are neighbours", None, IF_SET),
     ),
     *_under(
         "TEST.AQE",

@@ -167,7 +167,12 @@ def _build_scoring(cfg: CfgNode) -> Scoring:
     if aqe.ENABLED:
         expansion = QueryExpansion(neighbors=aqe.QE_K, alpha=aqe.ALPHA, rounds=aqe.QE_TIME)
     if rerank.ENABLED:
-        reranking = Reranking(k1=rerank.K1, k2=rerank.K2, original_weight=rerank.LAMBDA)
+        reranking = Reranking(
+            k1=rerank.K1,
+            k2=rerank.K2,
+            original_weight=rerank.LAMBDA,
+            gallery_neighbors=rerank.GALLERY_NEIGHBORS,
+        )
     return Scoring(
         memory_gb=cfg.TEST.MEMORY_GB,
         device=cfg.MODEL.DEVICE,

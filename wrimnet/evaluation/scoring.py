@@ -44,11 +44,24 @@ class QueryExpansion:
 
 @dataclass(frozen=True, kw_only=True)
 class Reranking:
-    """k-reciprocal re-ranking: k1, k2, and lambda, the weight of the original distance."""
+    """k-reciprocal re-ranking: k1, k2, and lambda, the weight of the original distance.
+
+    ``gallery_neighbors``: gallery images are neighbours too, as in the paper; else queries alone.
+    """
 
     k1: int
     k2: int
     original_weight: float
+    gallery_neighbors: bool = True
+
+    def check(self, num_queries: int, num_gallery: int) -> None:
+        """Raises ValueError if its numbers do not fit so many queries and gallery images."""
+        near = num_queries + num_gallery * self.gallery_neighbors
+        check_reranking(self.k1, self.k2, self.original_weight, near)
+
+    def __str__(self) -> str:
+        near = "queries+gallery" if self.gallery_neighbors else "queries"
+        return f"k1={self.k1} k2={self.k2} lambda={self.original_weight} neighbours={near}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +80,15 @@ class Scoring:
     def check(self, num_queries: int, num_gallery: int) -> None:
         """Raises ValueError if re-ranking is not set for so many queries and gallery images."""
         if self.reranking is not None:
-            of = self.reranking
-            check_reranking(of.k1, of.k2, of.original_weight, num_queries + num_gallery)
+            self.reranking.check(num_queries, num_gallery)
 
     def describe(self) -> dict[str, str | None]:
         """Returns what changes the similarities, in words, for the description of results."""
-        aqe, rerank = self.expansion, self.reranking
+        aqe = self.expansion
         return {
-            "reranking": rerank
-            and f"k1={rerank.k1} k2={rerank.k2} lambda={rerank.original_weight} "
-            "neighbours=queries+gallery",
+            "reranking": self.reranking and str(self.reranking),
             "query_expansion": aqe and f"k={aqe.neighbors} alpha={aqe.alpha} rounds={aqe.rounds}",
-        }  # fmt: skip
+        }
 
 
 def score_trials(

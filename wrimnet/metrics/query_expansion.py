@@ -63,7 +63,7 @@ def _nearest(
     found = []
     for start in range(0, num_all, block_rows):
         dist = products(slice(start, start + block_rows))
-        indices, _ = nearest_neighbors(dist, count)
+        indices = nearest_neighbors(dist, count)
         found.append((indices.numpy(), -dist.cpu().gather(1, indices).numpy()))
     indices, similarity = zip(*found, strict=True)
     return np.concatenate(indices), np.concatenate(similarity)

@@ -11,6 +11,9 @@ row i, N(i, k) the k + 1 nearest images of i in stable order (i itself among the
     jaccard  = 1 - sum_j min(V_ij, V_gj) / sum_j max(V_ij, V_gj)                       (Eq. 10)
     distance = (1 - lambda) jaccard + lambda d                                         (Eq. 12)
 
+A variant in use, IDKL's, bars the gallery from every N(i, k): an image's neighbours are queries
+alone. Then R of a gallery image is empty, and V of it is the mean over its k2 nearest queries.
+
 V has a few dozen entries per row, so it is kept sparse. Everything that follows the search for
 neighbours runs on the CPU: one distance matrix gives one result on every device.
 """
@@ -28,7 +31,7 @@ from wrimnet.metrics.distances import DistanceRows
 _NEIGHBOR_ROWS = 512
 
 
-def nearest_neighbors(dist: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def nearest_neighbors(dist: Tensor, count: int) -> Tensor:
     """Finds the nearest columns of each row in stable order, without sorting the row.
 
     Args:
@@ -36,8 +39,8 @@ def nearest_neighbors(dist: Tensor, count: int) -> tuple[Tensor, Tensor]:
         count: k, at most N.
 
     Returns:
-        Their indices (B, k), nearest first, the lower index first where distances are equal, and
-        the largest distance of each row (B,), both on the CPU.
+        Their indices (B, k) on the CPU, nearest first, the lower index first where distances are
+        equal.
     """
     _, indices = dist.topk(count, dim=1, largest=False)
     indices = indices.sort(dim=1).values
@@ -46,7 +49,7 @@ def nearest_neighbors(dist: Tensor, count: int) -> tuple[Tensor, Tensor]:
     tied = (dist <= own[:, -1:]).sum(1) > count  # topk took any of the equally far
     if tied.any():
         indices[tied] = dist[tied].argsort(dim=1, stable=True)[:, :count]
-    return indices.cpu(), dist.amax(1).cpu()
+    return indices.cpu()
 
 
 def expanded_sets(neighbors: Tensor, half: int) -> tuple[Tensor, Tensor]:
@@ -106,6 +109,7 @@ def rerank_blocks(
     k2: int,
     original_weight: float,
     block_rows: int,
+    gallery_neighbors: bool = True,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yields re-ranked distances of consecutive queries.
 
@@ -117,6 +121,7 @@ def rerank_blocks(
         k2: images averaged in the local expansion.
         original_weight: lambda, in [0, 1].
         block_rows: rows asked for at once.
+        gallery_neighbors: gallery images are neighbours too; False for the variant above.
 
     Yields:
         The queries and their (B, G) distances to the gallery, on the CPU.
@@ -125,9 +130,10 @@ def rerank_blocks(
         ValueError: k1, k2 or lambda is out of range.
     """
     num_all = num_queries + num_gallery
-    check_reranking(k1, k2, original_weight, num_all)
+    near = num_all if gallery_neighbors else num_queries  # images that may be neighbours
+    check_reranking(k1, k2, original_weight, near)
     blocks = [slice(s, min(s + block_rows, num_all)) for s in range(0, num_all, block_rows)]
-    found = [nearest_neighbors(distances(rows), k1 + 1) for rows in blocks]
+    found = [_nearest_and_farthest(distances(rows), near, k1 + 1) for rows in blocks]
     neighbors = torch.cat([indices for indices, _ in found])  # (N, k1 + 1)
     largest = torch.cat([row_max for _, row_max in found])  # (N,)
     images, members = expanded_sets(neighbors, round(k1 / 2) + 1)
@@ -141,7 +147,19 @@ def rerank_blocks(
         yield rows, jaccard * (1 - original_weight) + original * original_weight
 
 
-def rerank(dist: Tensor, num_queries: int, *, k1: int, k2: int, original_weight: float) -> Tensor:
+def _nearest_and_farthest(dist: Tensor, near: int, count: int) -> tuple[Tensor, Tensor]:
+    return nearest_neighbors(dist[:, :near], count), dist.amax(1).cpu()
+
+
+def rerank(
+    dist: Tensor,
+    num_queries: int,
+    *,
+    k1: int,
+    k2: int,
+    original_weight: float,
+    gallery_neighbors: bool = True,
+) -> Tensor:
     """Re-ranks (N, N) squared distances in memory, queries first; see :func:`rerank_blocks`.
 
     Returns:
@@ -155,6 +173,7 @@ def rerank(dist: Tensor, num_queries: int, *, k1: int, k2: int, original_weight:
         k2=k2,
         original_weight=original_weight,
         block_rows=512,
+        gallery_neighbors=gallery_neighbors,
     )
     return torch.cat([block for _, block in blocks])
 
@@ -167,10 +186,12 @@ class _Rows(NamedTuple):
     values: Tensor
 
 
-def check_reranking(k1: int, k2: int, original_weight: float, num_all: int) -> None:
-    """Raises ValueError unless 1 <= k1 < N, 1 <= k2 <= k1 + 1 and 0 <= lambda <= 1."""
-    if not 1 <= k1 < num_all:
-        raise ValueError(f"k1 is {k1}, expected 1 to {num_all - 1} (queries + gallery - 1)")
+def check_reranking(k1: int, k2: int, original_weight: float, near: int) -> None:
+    """Raises ValueError unless 1 <= k1 < near, 1 <= k2 <= k1 + 1 and 0 <= lambda <= 1."""
+    if not 1 <= k1 < near:
+        raise ValueError(
+            f"k1 is {k1}, expected 1 to {near - 1} (images that may be neighbours, less one)"
+        )
     if not 1 <= k2 <= k1 + 1:
         raise ValueError(f"k2 is {k2}, expected 1 to k1 + 1 = {k1 + 1}")
     if not 0 <= original_weight <= 1:
