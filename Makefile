@@ -13,7 +13,7 @@ TORCH_VENV := $(VENV)-torch-$(TORCH)
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 # A process per core, up to four; a file's tests stay in one process, so that they share its fixtures.
-TEST_WORKERS := -n auto --maxprocesses 4 --dist loadfile
+TEST_WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PYTHON_IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help

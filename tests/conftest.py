@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,12 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent / "tools")]
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process per core: one thread each, children too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests first: the quick ones fill the gaps that they leave."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,9 @@ def alone(data):
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=[2, pytest.param(4, marks=[pytest.mark.slow, pytest.mark.long])]
+)
 def together(request, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp(f"by{request.param}")
     return run_in_processes(train_and_evaluate, request.param, folder, data)

@@ -123,6 +123,7 @@ def full_recipe(root, tmp_path, *words):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_full_size_steps_of_the_recipe_on_a_cpu(tmp_path):
     """384x144, batches of 16: the token grid is 24x9 after every Block, all losses are finite."""
     generate_full_size(tmp_path / "data", num_ids=4)
