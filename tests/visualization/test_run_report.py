@@ -9,6 +9,7 @@ from wrimnet.run_folder import read_metrics, read_results
 from wrimnet.visualization import run_report
 from wrimnet.visualization.run_report import (
     changed_keys,
+    describe_training,
     group_curves,
     is_outdated,
     report_training,
@@ -72,7 +73,26 @@ def test_curves_are_grouped_and_keep_their_iterations(finished_run):
         "Speed and rate": ["lr"],
     }
     assert groups["Losses"]["total_loss"][0] == [0, 1, 2, 3]
-    assert groups["Test metrics"]["llcm_ir2vis/mAP"] == ([3], [0.25])
+    assert groups["Test metrics"]["llcm_ir2vis/mAP"] == ([3], [25.0])  # percent
+
+
+def test_curves_are_in_order_without_zeros_and_repetitions():
+    line = {"iteration": 1, "raw/tri": 2.0, "loss_tri": 1.0, "raw/extra": 3.0, "total_loss": 4.0,
+            "repeated_images": 0.0, "time": 0.5}  # fmt: skip
+    metrics = {f"llcm_ir2vis/{name}": 0.5 for name in ("mAP", "Rank-1", "Rank-5", "Rank-10")}
+    groups = group_curves([line, {**line, "iteration": 2, **metrics}])
+    assert list(groups["Losses"]) == ["total_loss", "loss_tri", "raw/extra"]
+    order = ["Rank-1", "Rank-5", "Rank-10", "mAP"]
+    assert list(groups["Test metrics"]) == [f"llcm_ir2vis/{name}" for name in order]
+    assert list(groups["Speed and rate"]) == ["time"]
+
+
+def test_top_of_the_page_says_when_how_long_and_on_what():
+    lines = [{"iteration": 9, "time": 2.0}, {"iteration": 14, "time": 4.0}]
+    facts = {"device": "cuda:0", "gpu": "A card", "finished": "2026-01-02 03:04+00:00"}
+    said = describe_training(facts, lines)
+    assert said == "Finished 2026-01-02 03:04+00:00, 0:00:40 of steps on A card"
+    assert describe_training({"device": "cpu"}, lines) == "Training: 0:00:40 of steps on cpu"
 
 
 def test_changed_keys_leave_out_what_stands_at_its_default(finished_run):

@@ -3,6 +3,8 @@
 import base64
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
 from wrimnet.evaluation.provenance import describe_environment
-from wrimnet.evaluation.results import ResultTable, result_tables
+from wrimnet.evaluation.results import METRIC_NAMES, ResultTable, result_tables
 from wrimnet.run_folder import (
     CONFIG,
     ENVIRONMENT,
@@ -31,7 +33,7 @@ from wrimnet.run_folder import (
 )
 from wrimnet.visualization.figures import build_subject, write_figures
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 170, 52, 10, 24, 24
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 170, 68, 10, 24, 24
 
 _logger = logging.getLogger("fastreid.wrimnet.report")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -64,7 +66,8 @@ def report_training(cfg: CfgNode) -> None:
     run, device = build_place(cfg)
     try:
         read_results(run)
-        write_json(run / ENVIRONMENT, describe_environment(device))
+        now = datetime.now(UTC).isoformat(sep=" ", timespec="minutes")
+        write_json(run / ENVIRONMENT, describe_environment(device) | {"finished": now})
         _console.info(f"report   {write_report(run)}")
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         _logger.warning("no report of this run (%s); training itself is complete", error)
@@ -91,14 +94,15 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     figures, notes = read_figures(cfg, run)
     description = content["description"]
     synthetic, code = " (synthetic)" if description["synthetic"] else "", description["code"]
-    facts = read_json(run / ENVIRONMENT) or code
+    facts, lines = read_json(run / ENVIRONMENT) or code, read_metrics(run)
     page = ReportContent(
         title=f"{run.resolve().name}: WRIM-Net on {description['dataset']}{synthetic}",
-        summary=f"Configuration {config_hash(cfg)}, split {description['split']}, input "
-        f"{description['input']}, {description['precision']}, commit {code['commit']}.",
+        summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
+        f"{description['split']}, input {description['input']}, {description['precision']}, "
+        f"commit {code['commit']}.",
         notes=notes,
         results=result_tables(content),
-        curves=group_curves(read_metrics(run)),
+        curves=group_curves(lines),
         figures=figures,
         changed_keys=[
             (name, _plain(value), _plain(default)) for name, value, default in changed_keys(cfg)
@@ -108,6 +112,17 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     )
     (run / REPORT).write_text(render_report(page), encoding="utf-8")
     return run / REPORT
+
+
+def describe_training(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
+    """Says when the run ended, how long its steps took and on what, as far as is recorded."""
+    steps = [(line["iteration"], line["time"]) for line in lines if "time" in line]
+    spans = pairwise([(-1, 0.0), *steps])
+    seconds = round(sum((end - start) * each for (start, _), (end, each) in spans))
+    device = facts.get("device", "an unrecorded device")
+    device = facts["gpu"] if "cuda" in device else device
+    finished = f"Finished {facts['finished']}, " if "finished" in facts else "Training: "
+    return f"{finished}{timedelta(seconds=seconds)} of steps on {device}"
 
 
 def render_report(content: ReportContent) -> str:
@@ -180,19 +195,41 @@ def is_outdated(folder: Path, weights: Path) -> bool:
     return weights.stat().st_mtime > (folder / FIGURE_LIST).stat().st_mtime
 
 
-def group_curves(
-    lines: Sequence[Mapping[str, Any]],
-) -> dict[str, dict[str, tuple[list[int], list[float]]]]:
-    """Returns every logged quantity of ``metrics.json``, grouped as the report shows them."""
-    groups: dict[str, dict] = {"Losses": {}, "Test metrics": {}, "Speed and rate": {}}
-    for name in sorted({name for line in lines for name in line} - {"iteration"}):
+Curves = dict[str, tuple[list[int], list[float]]]
+
+
+def group_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
+    """Returns the quantities of ``metrics.json``, grouped as the report shows them.
+
+    Test metrics are in percent. What is 0 throughout is left out, and the raw value of a loss term
+    that stands there with its weight.
+    """
+    groups: dict[str, Curves] = {"Losses": {}, "Test metrics": {}, "Speed and rate": {}}
+    names = {name for line in lines for name in line} - {"iteration"}
+    for name in sorted(names, key=_place_of):
         found = [(line["iteration"], line[name]) for line in lines if name in line]
         found = [(iteration, value) for iteration, value in found if np.isfinite(value)]
-        if found:
-            loss = "loss" in name or name.startswith("raw/")
-            group = "Losses" if loss else "Test metrics" if "/" in name else "Speed and rate"
-            groups[group][name] = tuple(map(list, zip(*found, strict=True)))
+        repeated = name.startswith("raw/") and f"loss_{name.removeprefix('raw/')}" in names
+        if repeated or not any(value for _, value in found):
+            continue
+        group, scale = _group_of(name)
+        iterations, values = zip(*found, strict=True)
+        groups[group][name] = [*iterations], [scale * value for value in values]
     return {name: curves for name, curves in groups.items() if curves}
+
+
+def _group_of(name: str) -> tuple[str, float]:
+    """The group of a quantity, and what its values are multiplied by."""
+    if "loss" in name or name.startswith("raw/"):
+        return "Losses", 1.0
+    return ("Test metrics", 100.0) if "/" in name else ("Speed and rate", 1.0)
+
+
+def _place_of(name: str) -> tuple[bool, str, int, str]:
+    """Sorts the total loss first, and the metrics of a protocol as its table has them."""
+    protocol, _, metric = name.rpartition("/")
+    place = METRIC_NAMES.index(metric) if metric in METRIC_NAMES else -1
+    return name != "total_loss", protocol, place, metric
 
 
 def _plain(value: Any) -> str:
