@@ -40,6 +40,7 @@ from wrimnet.visualization.ranked_lists import (
 
 _SHARD_IMAGES = 20_000
 _SHEET_QUERIES = 20
+_TABLES, _LINES = 3, 20  # queries printed with all their results, and with the first one
 _COLOUR = 4.0  # mean difference of an image's channels, of 255
 
 
@@ -153,7 +154,15 @@ def query_index(arguments: argparse.Namespace) -> int:
 
 
 def print_lists(lists: list[dict], direction: str) -> None:
-    """Prints one table per query."""
+    """Prints one table per query; of many queries, a line each with the most similar image."""
+    if len(lists) > _TABLES:
+        print(f"{direction}, the most similar image of each query; all ranks: --json FILE")
+        for entry in lists[:_LINES]:
+            first = entry["results"][0]
+            print(f"  {first['similarity']:7.4f}  {entry['query']}  {first['path']}")
+        if len(lists) > _LINES:
+            print(f"  and {len(lists) - _LINES} more queries")
+        return
     for entry in lists:
         print(f"query ({direction}) {entry['query']}\n  rank  similarity  image")
         for result in entry["results"]:

@@ -126,7 +126,8 @@ def test_index_and_query(workspace, run):
     best = embedder.embed([entry["results"][0]["path"]], "visible")
     similarity = entry["results"][0]["similarity"]
     assert float((query * best).sum()) == pytest.approx(similarity, abs=1e-5)
-    assert f"{similarity:10.4f}" in out
+    assert f"  {similarity:7.4f}  {entry['query']}  {entry['results'][0]['path']}\n" in out
+    assert len(out.splitlines()) < 12  # a line per query, not a table
     assert Image.open(workspace / "logs/Synthetic/found.png").height > 6 * 192
     code, out, _ = run(COMMANDS[2])  # again: nothing is added
     assert "0 visible images indexed" in out

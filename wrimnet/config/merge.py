@@ -84,7 +84,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"config file {path} does not exist")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        with path.open(encoding="utf-8") as file:  # whose name is in the messages
+            content = yaml.load(file, _Loader)
     except yaml.constructor.ConstructorError as error:
         raise ValueError(
             f"config file {path} holds a YAML tag, which is refused since tags can run code: "
@@ -222,6 +223,11 @@ def _type_message(name: str, value: Any, default: Any, source: str) -> str:
     if isinstance(default, (tuple, list)) and not isinstance(value, (tuple, list)):
         hint = f"; a sequence of one is written ({value!r},)"
     return (
-        f"{name} = {reprlib.repr(value)} in {source}: expected a {type(default).__name__} "
-        f"such as {default!r}, got a {type(value).__name__}{hint}"
+        f"{name} = {reprlib.repr(value)} in {source}: expected {_kind(default)} such as "
+        f"{default!r}, got {_kind(value)}{hint}"
     )
+
+
+def _kind(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -77,7 +77,8 @@ def choose_rankings(
     """Ranks the first trial of a protocol and picks queries of each of KINDS.
 
     Best and worst by average precision, ties in the order of the queries; queries without a match
-    are not shown. No query comes twice. ``embeddings`` are (N, D) of unit length.
+    are not shown. No identity comes twice while there is another. ``embeddings`` are (N, D), of
+    unit length.
     """
     trial, labels = run.trials[0], item_labels(items)
     queries, gallery = (torch.from_numpy(r) for r in (trial.query_rows, trial.gallery_rows))
@@ -88,7 +89,8 @@ def choose_rankings(
         dist, labels[queries], labels[gallery], rule=rule, unique_ids=run.protocol.unique_ids
     )
     rankings = []
-    for kind, number in _choose(scores.average_precision, scores.first_match > 0, per_kind, seed):
+    matched, pids = np.flatnonzero(scores.first_match > 0), labels.pids[queries].numpy()
+    for kind, number in _choose(scores.average_precision, matched, pids, per_kind, seed):
         asked, found = labels[queries[number : number + 1]], labels[gallery]
         removed = rule(asked.pids, asked.camids, found.pids, found.camids)[0]
         order = dist[number].argsort(stable=True)
@@ -106,17 +108,30 @@ def choose_rankings(
 
 
 def _choose(
-    precision: np.ndarray, has_match: np.ndarray, per_kind: int, seed: int
+    precision: np.ndarray, matched: np.ndarray, pids: np.ndarray, per_kind: int, seed: int
 ) -> list[tuple[str, int]]:
-    """Kind and number of the queries shown."""
-    matched = np.flatnonzero(has_match)
-    ascending = matched[np.argsort(precision[matched], kind="stable")]
-    best = matched[np.argsort(-precision[matched], kind="stable")][:per_kind]
-    worst = [number for number in ascending if number not in set(best)][:per_kind]
-    rest = np.setdiff1d(ascending, [*best, *worst])
-    drawn = generator(seed, "ranked lists", 0).permutation(rest)[:per_kind]
-    chosen = {"best": best, "random": drawn, "worst": worst}
-    return [(kind, int(number)) for kind in KINDS for number in chosen[kind]]
+    """Kind and number of the queries shown, of those that are matched."""
+    orders = {
+        "best": matched[np.argsort(-precision[matched], kind="stable")],
+        "worst": matched[np.argsort(precision[matched], kind="stable")],
+        "random": generator(seed, "ranked lists", 0).permutation(matched),
+    }
+    chosen: list[tuple[str, int]] = []
+    for kind, order in orders.items():
+        numbers = _next_identities(order, pids, [number for _, number in chosen])
+        chosen += [(kind, number) for number in numbers[:per_kind]]
+    return sorted(chosen, key=lambda entry: KINDS.index(entry[0]))
+
+
+def _next_identities(order: np.ndarray, pids: np.ndarray, shown: list[int]) -> list[int]:
+    """The queries that are not shown, in order, but those of an identity that is shown last."""
+    seen = {pids[number] for number in shown}
+    fresh, others = [], []
+    for number in order.tolist():
+        if number not in shown:
+            (others if pids[number] in seen else fresh).append(number)
+            seen.add(pids[number])
+    return fresh + others
 
 
 def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
