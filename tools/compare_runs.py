@@ -13,7 +13,7 @@ from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
 from wrimnet.evaluation.results import mean_metrics
-from wrimnet.run_folder import CONFIG, find_results, read_metrics
+from wrimnet.run_folder import CONFIG, check_run_folder, find_results, read_metrics
 from wrimnet.tables import METRICS, MISSING, Table, for_console
 
 DEFAULT = "(default)"  # of a younger key, which a run leaves out
@@ -26,8 +26,7 @@ def main() -> int:
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw loss and mAP there")
     args = parse(parser)
     for run in args.runs:
-        if not (run / CONFIG).is_file():
-            raise FileNotFoundError(f"{run} is no folder of a run: it has no {CONFIG}")
+        check_run_folder(run)
     print(for_console(keys_that_differ(args.runs)))
     print()
     print(for_console(results_of(args.runs)))

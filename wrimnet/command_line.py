@@ -21,7 +21,7 @@ from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.setup import load_plugin
 from wrimnet.console import open_log
-from wrimnet.run_folder import CONFIG, FINAL
+from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h; 1 says that results are not the expected ones
 _TOP_KEYS = {key.name for key in KEYS if "." not in key.name}
@@ -129,7 +129,7 @@ def setup_model_cfg(arguments: Any) -> CfgNode:
     """Builds the configuration of the model that the command line names, MODEL.WEIGHTS set."""
     config, weights = arguments.config_file, arguments.weights
     if arguments.run:
-        config = config or str(Path(arguments.run, CONFIG))
+        config = config or str(check_run_folder(arguments.run) / CONFIG)
         weights = weights or str(Path(arguments.run, FINAL))
     if not config or not weights:
         raise ValueError("which model? give --run DIR, or --config-file FILE and --weights FILE")

@@ -28,6 +28,22 @@ TRACES = (METRICS, BEST, FINAL)  # what a run leaves before or without a checkpo
 _CHECKPOINT = re.compile(r"checkpoint_\d{8,}\.pth")
 
 
+def check_run_folder(folder: str | Path) -> Path:
+    """Returns the folder of a run; FileNotFoundError where it is none, with the runs below it."""
+    if not Path(folder, CONFIG).is_file():
+        raise FileNotFoundError(
+            f"{folder} is no folder of a run: it has no {CONFIG}{_runs_below(Path(folder))}"
+        )
+    return Path(folder)
+
+
+def _runs_below(folder: Path) -> str:
+    found = [path.parent for path in (*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}"))]
+    runs = sorted(str(run) for run in found if EVALUATIONS not in run.relative_to(folder).parts)
+    more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
+    return f"; runs below it: {', '.join(runs[:5])}{more}" if runs else ""
+
+
 def checkpoint_path(folder: Path, iteration: int) -> Path:
     """Returns where the checkpoint after so many iterations lies."""
     return folder / f"checkpoint_{iteration:08d}.pth"
@@ -54,6 +70,7 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     if results is None:
         raise FileNotFoundError(
             f"no {RESULTS} in {folder}; the run is not finished, or no run at all"
+            f"{_runs_below(Path(folder))}"
         )
     return results
 

@@ -245,6 +245,19 @@ def test_a_tool_without_a_model_says_what_it_needs(run, tmp_path):
     assert "no results.json in" in err
 
 
+def test_folder_above_runs_names_them(workspace, run, tmp_path):
+    for words in ("visualize.py --run logs", "report_html.py logs", "compare_runs.py logs"):
+        code, _, err = run(f"python tools/{words}")
+        assert code == 2
+        assert "; runs below it: logs/Synthetic/wrim" in err
+    with pytest.raises(FileNotFoundError, match=r"runs below it: .*wrim"):
+        wrimnet.load(workspace / "logs" / "Synthetic")
+    (tmp_path / "eval" / "best").mkdir(parents=True)
+    (tmp_path / "eval" / "best" / "config.yaml").touch()  # an evaluation is no run
+    with pytest.raises(FileNotFoundError, match=r"has no config\.yaml$"):
+        wrimnet.load(tmp_path)
+
+
 def test_report_without_matplotlib_says_that_figures_are_left_out(
     finished_run, run, tmp_path, monkeypatch
 ):

@@ -23,7 +23,7 @@ from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
 from wrimnet.modality import find_modality
 from wrimnet.modeling.weights import build_trained_model, evaluation_weights
-from wrimnet.run_folder import CONFIG, FINAL
+from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 # Beside the weights; the precision of the forward pass and the device are left out.
 _SHAPING_KEYS = (
@@ -125,7 +125,8 @@ def load_embedder(
 ) -> Embedder:
     """Loads a trained model; documented in :func:`wrimnet.load`."""
     if weights is None:
-        config, weights = Path(config, CONFIG), Path(config, FINAL)
+        run = check_run_folder(config)
+        config, weights = run / CONFIG, run / FINAL
     names = ["MODEL.WEIGHTS", str(weights), "MODEL.DEVICE", device]
     return build_embedder(setup_cfg(str(config), options=[*options, *names]))
 
