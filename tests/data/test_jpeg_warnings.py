@@ -18,7 +18,7 @@ MIDDLE = len(WHOLE) // 2
     "content",
     [
         overwritten(WHOLE),
-        overwritten(WHOLE, b"no image" * 30),
+        overwritten(WHOLE, b"no image" * 60),
         WHOLE[:MIDDLE] + WHOLE[MIDDLE + 300 :],
         WHOLE[:MIDDLE] + b"\xff\xd9",
     ],
