@@ -15,6 +15,7 @@ from fault_drill.faults import FaultDrill, Outcome
 from fault_drill.input_faults import exploding_loss, hostile_weights, hostile_yaml, misfits
 from fault_drill.kills import MOMENTS, KillCount, KillDrill
 from fault_drill.runs import Starter
+from fault_drill.store_faults import builders_at_once, killed_appends
 
 
 class Size(NamedTuple):
@@ -108,6 +109,10 @@ def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Out
 
 def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
     drill = FaultDrill(folder=folder, **common)
+    if size.faults != "none":
+        tries = 3 if size.faults == "quick" else 20
+        yield builders_at_once(folder / "caches", drill.starter.data, tries)
+        yield killed_appends(folder / "indices", tries)
     if size.faults == "quick":
         yield next(drill.signals())
         yield from drill.second_run()

@@ -16,7 +16,7 @@ def test_short_drill_loses_nothing(tmp_path):
     assert [row for row in rows if row.survived < row.tries] == []
     assert sum(row.tries for row in rows if row.fault.startswith("SIGKILL")) == SHORT.kills
     faults = " ".join(row.fault for row in rows)
-    for name in ("SIGTERM", "second run", "full disk", "YAML"):
+    for name in ("SIGTERM", "second run", "full disk", "YAML", "image cache", "search index"):
         assert name in faults
 
 
