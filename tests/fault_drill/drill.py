@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,19 +25,21 @@ class Size(NamedTuple):
     Attributes:
         kills: number of kills; 0 for none.
         jobs: runs that are killed at the same time.
+        together: whether kills and other faults are tried at the same time.
         mounts: whether to mount file systems for the full disk and the read-only folder.
         faults: other faults: "none", "quick" or "all".
     """
 
     kills: int
     jobs: int
+    together: bool
     mounts: bool
     faults: str
 
 
 GENERATOR = Path(__file__).resolve().parents[2] / "tools" / "make_synthetic.py"
-SHORT = Size(kills=3, jobs=1, mounts=False, faults="quick")
-LONG = Size(kills=60, jobs=2, mounts=True, faults="all")
+SHORT = Size(kills=3, jobs=1, together=True, mounts=False, faults="quick")
+LONG = Size(kills=60, jobs=2, together=False, mounts=True, faults="all")
 
 
 def make_data(folder: Path) -> Path:
@@ -65,17 +68,23 @@ def run_drill(
         The rows of the table.
     """
     starter, reference = Starter(config_file, make_data(folder)), folder / "reference"
-    starter.finish(folder / "first")  # the first run also waits for the imports
+    starter.finish(folder / "first", config_file="none.yml")  # waits for the imports, and ends
     begin = time.monotonic()
     code, text = starter.finish(reference)
     assert code == 0, f"the uninterrupted run ended with {code}: {text[-2000:]}"
     common = {"starter": starter, "reference": reference}
     kills = {"duration": time.monotonic() - begin, "seed": seed, **common}
-    rows = []
-    for row in chain(_kill_rows(folder, size, kills), _fault_rows(folder, size, common)):
+    parts = [_kill_rows(folder, size, kills), _fault_rows(folder, size, common)]
+    with ThreadPoolExecutor(2 if size.together else 1) as pool:
+        return list(chain(*pool.map(partial(_reported, report), parts)))
+
+
+def _reported(report: Callable[[Outcome], None], rows: Iterator[Outcome]) -> list[Outcome]:
+    done = []
+    for row in rows:
         report(row)
-        rows.append(row)
-    return rows
+        done.append(row)
+    return done
 
 
 def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
@@ -110,7 +119,7 @@ def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Out
 def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
     drill = FaultDrill(folder=folder, **common)
     if size.faults != "none":
-        tries = 3 if size.faults == "quick" else 20
+        tries = 2 if size.faults == "quick" else 20
         yield builders_at_once(folder / "caches", drill.starter.data, tries)
         yield killed_appends(folder / "indices", tries)
     if size.faults == "quick":
