@@ -1,6 +1,6 @@
 """Kills runs, damages files, fills disks; prints what was survived and what was lost.
 
-python tests/run_fault_drill.py                   a few kills, the quick faults: half a minute or more
+python tests/run_fault_drill.py                   a few kills, the quick faults: a minute
 python tests/run_fault_drill.py --long --out F    60 kills, every fault; the table goes to F too
 
 The runs are small ones on generated data, on the CPU, in deterministic mode. A killed and resumed

@@ -74,7 +74,8 @@ def run_drill(
     assert code == 0, f"the uninterrupted run ended with {code}: {text[-2000:]}"
     common = {"starter": starter, "reference": reference}
     kills = {"duration": time.monotonic() - begin, "seed": seed, **common}
-    parts = [_kill_rows(folder, size, kills), _fault_rows(folder, size, common)]
+    kill_rows = chain(_kill_rows(folder, size, kills), _store_rows(folder, size, starter.data))
+    parts = [kill_rows, _fault_rows(folder, size, common)]
     with ThreadPoolExecutor(2 if size.together else 1) as pool:
         return list(chain(*pool.map(partial(_reported, report), parts)))
 
@@ -116,12 +117,15 @@ def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Out
         yield Outcome(name, tries, tries - min(tries, len(found)), note)
 
 
-def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
-    drill = FaultDrill(folder=folder, **common)
+def _store_rows(folder: Path, size: Size, data: Path) -> Iterator[Outcome]:
     if size.faults != "none":
         tries = 2 if size.faults == "quick" else 20
-        yield builders_at_once(folder / "caches", drill.starter.data, tries)
+        yield builders_at_once(folder / "caches", data, tries)
         yield killed_appends(folder / "indices", tries)
+
+
+def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
+    drill = FaultDrill(folder=folder, **common)
     if size.faults == "quick":
         yield next(drill.signals())
         yield from drill.second_run()

@@ -84,7 +84,7 @@ def killed_appends(folder: Path, tries: int) -> Outcome:
     """SIGKILL while shards are appended to a search index: what was appended is whole, in order."""
     moments = random.Random(0)
     rows = [_kill_append(folder / f"index_{n}", moments.uniform(0, 0.3)) for n in range(tries)]
-    return _outcome("SIGKILL while a search index grows", rows, "whole, appended to again")
+    return _outcome("search index killed while it grows", rows, "whole, appended to again")
 
 
 def _kill_append(folder: Path, seconds: float) -> list[str]:
