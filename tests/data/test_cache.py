@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from damaged_jpegs import noise_jpeg, overwritten
 from PIL import Image
 
 from wrimnet.data import cache
@@ -230,6 +231,15 @@ def test_unreadable_image_is_named_and_leaves_nothing(items, tmp_path):
     with pytest.raises(UnreadableImageError, match=r"7\.jpg"):
         opened(items, tmp_path / "cache")
     assert files(tmp_path / "cache") == []
+
+
+def test_damage_that_the_decoder_only_warns_of_is_told_at_every_opening(items, tmp_path, caplog):
+    Path(items[7].path).write_bytes(overwritten(noise_jpeg()))
+    warned = [opened(items, tmp_path / "cache").warned for _ in range(2)]
+    assert warned[0] == warned[1] and list(warned[0]) == [items[7].path]
+    reports = [record.getMessage() for record in caplog.records]
+    sentence = f"damaged image {items[7].path}: Corrupt JPEG data: "
+    assert sum(line.startswith(sentence) for line in reports) == 2
 
 
 def test_missing_image_is_named(items, tmp_path):

@@ -6,6 +6,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+from damaged_jpegs import noise_jpeg, overwritten
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
 
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
@@ -85,6 +86,14 @@ class TestBroken:
         assert kinds(examination) == {"unreadable"}
         assert examination.findings[0].text.startswith(f"{bad}: ")
         assert look(dataset, folder.parent, open_images=False).findings == []
+
+    def test_damage_that_the_decoder_only_warns_of_is_named(self, tmp_path):
+        folder = make_llcm_tree(tmp_path)
+        bad = sorted(folder.rglob("*.jpg"))[0]
+        bad.write_bytes(overwritten(noise_jpeg()))
+        (finding,) = look(LLCM, tmp_path).findings
+        assert finding.kind == "unreadable"
+        assert finding.text.startswith(f"{bad}: Corrupt JPEG data: ")
 
     def test_an_empty_folder_gives_findings_not_an_error(self, dataset, folder):
         shutil.rmtree(folder)

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from fault_drill.faults import FaultDrill, Outcome
 from fault_drill.input_faults import exploding_loss, hostile_weights, hostile_yaml, misfits
 from fault_drill.kills import MOMENTS, KillCount, KillDrill
 from fault_drill.runs import Starter
+from fault_drill.store_faults import builders_at_once, killed_appends
 
 
 class Size(NamedTuple):
@@ -23,19 +25,21 @@ class Size(NamedTuple):
     Attributes:
         kills: number of kills; 0 for none.
         jobs: runs that are killed at the same time.
+        together: whether kills and other faults are tried at the same time.
         mounts: whether to mount file systems for the full disk and the read-only folder.
         faults: other faults: "none", "quick" or "all".
     """
 
     kills: int
     jobs: int
+    together: bool
     mounts: bool
     faults: str
 
 
 GENERATOR = Path(__file__).resolve().parents[2] / "tools" / "make_synthetic.py"
-SHORT = Size(kills=3, jobs=1, mounts=False, faults="quick")
-LONG = Size(kills=60, jobs=2, mounts=True, faults="all")
+SHORT = Size(kills=3, jobs=1, together=True, mounts=False, faults="quick")
+LONG = Size(kills=60, jobs=2, together=False, mounts=True, faults="all")
 
 
 def make_data(folder: Path) -> Path:
@@ -64,17 +68,24 @@ def run_drill(
         The rows of the table.
     """
     starter, reference = Starter(config_file, make_data(folder)), folder / "reference"
-    starter.finish(folder / "first")  # the first run also waits for the imports
+    starter.finish(folder / "first", config_file="none.yml")  # waits for the imports, and ends
     begin = time.monotonic()
     code, text = starter.finish(reference)
     assert code == 0, f"the uninterrupted run ended with {code}: {text[-2000:]}"
     common = {"starter": starter, "reference": reference}
     kills = {"duration": time.monotonic() - begin, "seed": seed, **common}
-    rows = []
-    for row in chain(_kill_rows(folder, size, kills), _fault_rows(folder, size, common)):
+    kill_rows = chain(_kill_rows(folder, size, kills), _store_rows(folder, size, starter.data))
+    parts = [kill_rows, _fault_rows(folder, size, common)]
+    with ThreadPoolExecutor(2 if size.together else 1) as pool:
+        return list(chain(*pool.map(partial(_reported, report), parts)))
+
+
+def _reported(report: Callable[[Outcome], None], rows: Iterator[Outcome]) -> list[Outcome]:
+    done = []
+    for row in rows:
         report(row)
-        rows.append(row)
-    return rows
+        done.append(row)
+    return done
 
 
 def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:
@@ -104,6 +115,13 @@ def _kill_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Out
     ):
         note = "; ".join(found[:3]) or "no exception"
         yield Outcome(name, tries, tries - min(tries, len(found)), note)
+
+
+def _store_rows(folder: Path, size: Size, data: Path) -> Iterator[Outcome]:
+    if size.faults != "none":
+        tries = 2 if size.faults == "quick" else 20
+        yield builders_at_once(folder / "caches", data, tries)
+        yield killed_appends(folder / "indices", tries)
 
 
 def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Outcome]:

@@ -81,8 +81,10 @@ class FaultDrill:
         broken = unreadable_last(output)
         problems += [broken] if broken else []
         problems += [] if (output / LAST).exists() else ["nothing was saved"]
-        problems += self.ends_as_reference(output)
-        shutil.rmtree(output)
+        self._half = self._half or output
+        resumed = self.half_way(f"resumed_{number.name}") if self._half == output else output
+        problems += self.ends_as_reference(resumed)
+        shutil.rmtree(resumed)
         return judged(f"{number.name} while evaluating", problems, f"exit code {code}")
 
     def second_signal(self) -> list[Outcome]:

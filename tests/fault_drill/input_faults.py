@@ -11,7 +11,7 @@ from fault_drill.faults import FaultDrill, Outcome, judged
 from wrimnet.run_folder import FINAL
 
 
-class _RunsCode:
+class RunsCode:
     """Makes a folder when it is unpickled by a careless reader."""
 
     def __init__(self, marker: Path) -> None:
@@ -27,7 +27,7 @@ def hostile_weights(drill: FaultDrill) -> list[Outcome]:
     for zipped in (True, False):
         for eval_only in (True, False):
             marker, path = drill.folder / "marker", drill.folder / "hostile.pth"
-            content = {"model": {"weight": _RunsCode(marker)}}
+            content = {"model": {"weight": RunsCode(marker)}}
             torch.save(content, path, _use_new_zipfile_serialization=zipped)
             output = drill.folder / "hostile"
             code, text = drill.starter.finish(

@@ -100,7 +100,8 @@ class KillDrill:
             while run.running and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
             return
-        skipped = self._random.randrange(3)  # not always the first chance
+        chances = 3 if moment == MOMENTS[1] else 2  # a run has two evaluations
+        skipped = self._random.randrange(chances)
         has_come = _is_writing if moment == MOMENTS[1] else _is_evaluating
         was_there = False
         while run.running:

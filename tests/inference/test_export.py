@@ -13,6 +13,7 @@ from wrimnet.config import setup_cfg
 from wrimnet.inference import export as export_module
 from wrimnet.inference.export import build_model_card, build_safetensors, export_onnx
 from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.weights import read_checkpoint
 
 
 class TwoBranches(nn.Module):
@@ -70,6 +71,31 @@ def test_missing_packages_are_said_in_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"needs safetensors: pip install 'wrimnet\[export\]'"):
         build_safetensors(None, None, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
+
+
+def write_safetensors(folder, monkeypatch):
+    """Weights as export writes them; returns the file and the tensors."""
+    monkeypatch.setattr(export_module, "build_facts", lambda cfg, embedder: {"model": "a"})
+    monkeypatch.setattr(export_module, "build_model_card", lambda *_: "")
+    model = nn.BatchNorm1d(40)
+    nn.init.normal_(model.weight)
+    cfg, embedder = SimpleNamespace(dump=lambda: ""), SimpleNamespace(model=model)
+    return build_safetensors(cfg, embedder, folder), model.state_dict()
+
+
+def test_flipped_bit_in_safetensors_is_refused(tmp_path, monkeypatch):
+    torch_files = pytest.importorskip("safetensors.torch", reason="export is an optional extra")
+    path, expected = write_safetensors(tmp_path, monkeypatch)
+    found = read_checkpoint(path)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    content = bytearray(path.read_bytes())
+    content[content.index(expected["weight"].numpy().tobytes()) + 50] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"wrimnet\.safetensors is damaged: its tensors do not"):
+        read_checkpoint(path)
+    torch_files.save_file(torch_files.load_file(path), path)  # as others write it: no digest
+    assert not torch.equal(read_checkpoint(path)["weight"], expected["weight"])
 
 
 def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):

@@ -26,10 +26,12 @@ from wrimnet.data.cache_file import (
     CacheFile,
     CacheKey,
     DamagedCacheError,
+    Decoded,
     write_all,
     write_description,
 )
 from wrimnet.data.images import ImageItem
+from wrimnet.data.jpeg_warnings import jpeg_warning
 from wrimnet.data.reading import ImageReader, stalled_error
 
 POLL_SECONDS = 0.5
@@ -58,17 +60,24 @@ def open_cache(
         with _locked(path, fcntl.LOCK_EX, timeout):
             found = _open_verified(path, num_processes)
             found = found or _build(path, key, items, num_processes, timeout)
-    _report_skipped(found)
+    _report_damaged(found)
     return found
 
 
-def _report_skipped(cache: CacheFile) -> None:
+def _report_damaged(cache: CacheFile) -> None:
     for file, reason in cache.skipped.items():
         logger.warning(
             "skipped unreadable image %s: %s (one of %d in the image cache)",
             file,
             reason,
             len(cache.skipped),
+        )
+    for file, warning in cache.warned.items():
+        logger.warning(
+            "damaged image %s: %s; it is used as it was decoded (one of %d in the image cache)",
+            file,
+            warning,
+            len(cache.warned),
         )
 
 
@@ -179,8 +188,8 @@ def build_cache_file(
     partial = path.with_name(f"{path.name}.partial")
     try:
         _reserve(partial, key.count * key.image_bytes)
-        checksums, skipped = _decode_all(partial, key, items, num_processes, timeout)
-        _complete(partial, path, key, checksums, skipped)
+        decoded = _decode_all(partial, key, items, num_processes, timeout)
+        _complete(partial, path, key, decoded)
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_space(path.parent, key) from problem
@@ -215,11 +224,9 @@ def _reserve(partial: Path, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def _complete(
-    partial: Path, path: Path, key: CacheKey, checksums: list[int], skipped: dict[str, str]
-) -> None:
+def _complete(partial: Path, path: Path, key: CacheKey, decoded: Decoded) -> None:
     with open(partial, "r+b") as file:
-        write_description(file.fileno(), key, checksums, skipped)
+        write_description(file.fileno(), key, decoded)
     os.replace(partial, path)
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
@@ -228,19 +235,20 @@ def _complete(
 
 def _decode_all(
     partial: Path, key: CacheKey, items: Sequence[ImageItem], num_processes: int, timeout: float
-) -> tuple[list[int], dict[str, str]]:
-    """Writes the pixels of all images; returns their checksums and the skipped files."""
+) -> Decoded:
+    """Writes the pixels of all images."""
     num_processes = max(1, min(num_processes, len(items)))
-    checksums, skipped = [0] * len(items), {}
+    decoded = Decoded([0] * len(items), {}, {})
     with (
         _pool(num_processes, (str(partial), key, items)) as pool,
         tqdm(desc="building the image cache", total=len(items), disable=None, leave=False) as bar,
     ):
         for index, future in _in_turn(pool, items, 4 * num_processes, timeout):
-            checksums[index], own_skipped = future.result()
-            skipped |= own_skipped
+            decoded.checksums[index], skipped, warning = future.result()
+            decoded.skipped.update(skipped)
+            decoded.warned.update({items[index].path: warning} if warning else {})
             bar.update()
-    return checksums, skipped
+    return decoded
 
 
 @contextmanager
@@ -323,10 +331,14 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
-def _decode_one(index: int) -> tuple[int, dict[str, str]]:
-    """Writes one image into the cache file; returns its checksum and what was skipped so far."""
+def _decode_one(index: int) -> tuple[int, dict[str, str], str]:
+    """Writes one image into the cache file.
+
+    Returns its checksum, what was skipped so far and what the decoder warned of.
+    """
     assert _reader is not None
     place = np.empty((_reader.height, _reader.width, 3), dtype=np.uint8)
     _reader.read_into(index, place)
     write_all(_descriptor, memoryview(place), index * place.nbytes)
-    return zlib.crc32(place), dict(_reader.skipped)
+    path, skipped = _reader.items[index].path, dict(_reader.skipped)
+    return zlib.crc32(place), skipped, "" if path in skipped else jpeg_warning(path)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL
@@ -25,7 +26,7 @@ from PIL import features
 from wrimnet.data import images, reading
 from wrimnet.data.images import ImageItem, UnreadableImageError
 
-FORMAT_VERSION = 1  # of the cache file itself
+FORMAT_VERSION = 2  # of the cache file itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,14 @@ def cache_key(
     )
 
 
+class Decoded(NamedTuple):
+    """What is known of the N images beside their pixels; files by path, with the reason."""
+
+    checksums: list[int]  # N CRC-32
+    skipped: dict[str, str]
+    warned: dict[str, str]  # used, though the decoder warned of their data
+
+
 def _file_state(path: str, on_bad_image: str) -> tuple[int, int] | None:
     try:
         state = os.stat(path)
@@ -130,6 +139,7 @@ class CacheFile:
             raise
         self.key: dict = description["key"]
         self.skipped: dict[str, str] = description["skipped"]
+        self.warned: dict[str, str] = description.get("warned", {})  # none before format 2
         self.shape = (self.key["count"], self.key["height"], self.key["width"], 3)
         self._checksums: list[int] = description["checksums"]
         self._image_bytes = int(np.prod(self.shape[1:]))
@@ -192,11 +202,9 @@ class CacheFile:
         return DamagedCacheError(f"the image cache {self.path} is damaged: {what}")
 
 
-def write_description(
-    descriptor: int, key: CacheKey, checksums: Sequence[int], skipped: dict[str, str]
-) -> None:
-    """Completes a file whose pixels are written, with their N CRC-32, and brings it to the disk."""
-    described = {"key": asdict(key), "checksums": list(checksums), "skipped": skipped}
+def write_description(descriptor: int, key: CacheKey, decoded: Decoded) -> None:
+    """Completes a file whose pixels are written and brings it to the disk."""
+    described = {"key": asdict(key), **decoded._asdict()}
     content = json.dumps(described).encode()
     footer = FOOTER.pack(len(content), zlib.crc32(content), END_MARK)
     write_all(descriptor, content + footer, key.count * key.image_bytes)

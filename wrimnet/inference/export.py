@@ -20,7 +20,7 @@ from wrimnet.evaluation.results import result_tables
 from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.modeling.embedding import join_parts
-from wrimnet.modeling.weights import evaluation_weights
+from wrimnet.modeling.weights import DIGEST, evaluation_weights, tensors_sha256
 from wrimnet.run_folder import CONFIG, find_results
 from wrimnet.tables import markdown_rows
 
@@ -182,7 +182,8 @@ def build_safetensors(
         raise ValueError("export needs safetensors: pip install 'wrimnet[export]'") from error
     folder.mkdir(parents=True, exist_ok=True)
     facts, path = build_facts(cfg, embedder), folder / "wrimnet.safetensors"
-    save_file(evaluation_weights(embedder.model), path, metadata=facts)
+    tensors = evaluation_weights(embedder.model)
+    save_file(tensors, path, metadata={**facts, DIGEST: tensors_sha256(tensors)})
     (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
     (folder / "README.md").write_text(build_model_card(cfg, facts, run), encoding="utf-8")
     return path

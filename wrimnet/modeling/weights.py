@@ -1,5 +1,6 @@
 """Files of weights: read without running code, checked against their checksums, loaded strictly."""
 
+import hashlib
 import logging
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ _IMAGENET = {
     "50x": models.ResNet50_Weights.IMAGENET1K_V1,
     "101x": models.ResNet101_Weights.IMAGENET1K_V1,
 }
+DIGEST = "tensors_sha256"  # of the metadata of an exported safetensors file
 _WRAPPERS = ("model", "state_dict")
 _COUNTER = "num_batches_tracked"
 
@@ -70,15 +72,29 @@ def verify(path: str | Path) -> None:
 
 def _read_safetensors(path: str | Path) -> dict:
     try:
-        from safetensors.torch import load_file
+        from safetensors import safe_open
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{path} needs safetensors: pip install 'wrimnet[export]', or give a .pth file"
         ) from error
     try:
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get(DIGEST)  # files of others have none
     except Exception as error:  # the library has an exception type of its own for broken files
         raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+    if expected and tensors_sha256(tensors) != expected:
+        raise ValueError(f"{path} is damaged: its tensors do not match its {DIGEST}; export again")
+    return tensors
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 over names, types, shapes and bytes of tensors on the CPU."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from wrimnet.data.datasets.base import (
 )
 from wrimnet.data.datasets.layout import OnProblem, require_folder
 from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb
+from wrimnet.data.jpeg_warnings import jpeg_warning
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 
 CHUNK = 64  # files per message to a process
@@ -51,7 +52,7 @@ ADVICE = {
         "comparable with published ones.",
     ),
     "unreadable": (
-        "images that cannot be read",
+        "images that cannot be read, or not whole",
         "Take these files from the archive again; if they stay damaged, download it again.",
     ),
 }
@@ -186,7 +187,7 @@ def _open_images(divisions: Sequence[Division], workers: int, examination: Exami
 
 
 def unreadable_images(paths: Sequence[str], workers: int) -> list[str]:
-    """Opens every file to the last pixel; returns "path: reason" of each that cannot be read."""
+    """Opens every file to the last pixel; returns "path: reason" of each that is damaged."""
     opened = tqdm(
         _problems(paths, workers), "opening images", len(paths), disable=None, leave=False
     )
@@ -210,7 +211,8 @@ def _problem(path: str) -> str:
         read_rgb(path)
     except UnreadableImageError as problem:
         return str(problem)
-    return ""
+    warning = jpeg_warning(path)
+    return f"{path}: {warning}" if warning else ""
 
 
 def in_words(examination: Examination) -> str:
