@@ -16,17 +16,17 @@ import torch
 from benchmarks.batches import batch_of
 from benchmarks.counting import SavedActivations
 from chance_level import chance_level
-from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
-from wrimnet.data.augmentation import build_augmentation
-from wrimnet.data.build import build_dataset
-from wrimnet.evaluation.evaluator import build_evaluator
-from wrimnet.experiments.command import (
+from experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     draw_if_missing,
     make_setting,
     work_through,
 )
+from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
+from wrimnet.data.augmentation import build_augmentation
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.experiments.plans import Row, plan_rows, setup_planned_cfg
 from wrimnet.experiments.records import Record, read_records
 from wrimnet.experiments.report import facts_of

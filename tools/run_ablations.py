@@ -7,14 +7,14 @@ A second call repeats no finished run and goes on with the others. Synthetic is 
 not there. Exit code 1 if a run failed.
 """
 
-from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
-from wrimnet.experiments.command import (
+from experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     draw_if_missing,
     make_setting,
     work_through,
 )
+from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
 from wrimnet.experiments.plans import TABLES, plan_rows, rows_of
 from wrimnet.experiments.report import report_folders
 

@@ -9,13 +9,13 @@ split. Exit code 1 if a run failed.
 
 from pathlib import Path
 
-from wrimnet.command_line import add_several, make_parser, parse, run_tool
-from wrimnet.experiments.command import (
+from experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     make_setting,
     work_through,
 )
+from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.experiments.plans import plan_splits
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.split_report import split_table

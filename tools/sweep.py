@@ -12,15 +12,15 @@ repeats no finished run. Exit code 1 if a run failed.
 from pathlib import Path
 from typing import Any
 
-from sweep_figure import draw_sweeps
-from wrimnet.command_line import add_several, make_parser, parse, run_tool
-from wrimnet.experiments.command import (
+from experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     draw_if_missing,
     make_setting,
     work_through,
 )
+from sweep_figure import draw_sweeps
+from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.experiments.plans import FIGURE_S1, ExperimentRun, Setting, path_word, plan_sweep
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.row_report import make_sweep, sweep_table

@@ -23,7 +23,7 @@ from wrimnet.experiments.run_queue import (
 from wrimnet.run_folder import COST, find_results
 
 INTERRUPTED = 130
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[1]
 GENERATED = "Synthetic"  # the dataset that is drawn where it is missing
 
 
