@@ -98,6 +98,13 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
     return content
 
 
+def kind_of(name: str) -> str:
+    """Whether a logged quantity of metrics.json is a loss, of a test, or of speed and rate."""
+    if "loss" in name or name.startswith("raw/"):
+        return "loss"
+    return "test" if "/" in name else "speed"
+
+
 def write_metrics(folder: str | Path, lines: Sequence[dict[str, Any]]) -> None:
     """Writes metrics.json anew."""
     text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)

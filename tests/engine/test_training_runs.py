@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import (
     arguments,
     contents_of,
@@ -65,6 +66,18 @@ def test_metrics_hold_losses_rate_speed_and_waiting(trained):
     assert [line["lr"] for line in lines] == pytest.approx([3.5e-4, 3.5e-4, 3.5e-5, 3.5e-5])
     assert "llcm_ir2vis/mAP" in lines[-1]
     assert "llcm_vis2ir/Rank-1" in lines[-1]
+
+
+def test_tensorboard_groups_what_metrics_hold(trained):
+    events = EventAccumulator(str(trained))
+    events.Reload()
+    last, tags = read_lines(trained)[-1], events.Tags()["scalars"]
+    assert {tag.split("/", 1)[1] for tag in tags} == set(last) - {"iteration"}
+    assert {tag.split("/")[0] for tag in tags} == {"loss", "speed", "test"}
+    assert {"loss/total_loss", "loss/raw/tri", "speed/lr", "test/llcm_ir2vis/mAP"} <= set(tags)
+    for tag in tags:
+        (found,) = (value for value in events.Scalars(tag) if value.step == last["iteration"])
+        assert found.value == pytest.approx(last[tag.split("/", 1)[1]], rel=1e-6)
 
 
 def test_losses_of_a_line_are_means_over_its_period(data, trained, tmp_path):

@@ -77,5 +77,5 @@ def _results_of(folder: Path) -> list[Any]:
 def _shown(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag not in TIMES]
+    tags = [tag for tag in events.Tags()["scalars"] if tag.split("/")[-1] not in TIMES]
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}

@@ -26,6 +26,7 @@ from wrimnet.run_folder import (
     FIGURES,
     FINAL,
     REPORT,
+    kind_of,
     read_json,
     read_metrics,
     read_results,
@@ -195,6 +196,7 @@ def is_outdated(folder: Path, weights: Path) -> bool:
     return weights.stat().st_mtime > (folder / FIGURE_LIST).stat().st_mtime
 
 
+_GROUPS = {"loss": "Losses", "test": "Test metrics", "speed": "Speed and rate"}
 Curves = dict[str, tuple[list[int], list[float]]]
 
 
@@ -204,7 +206,7 @@ def group_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
     Test metrics are in percent. What is 0 throughout is left out, and the raw value of a loss term
     that stands there with its weight.
     """
-    groups: dict[str, Curves] = {"Losses": {}, "Test metrics": {}, "Speed and rate": {}}
+    groups: dict[str, Curves] = {title: {} for title in _GROUPS.values()}
     names = {name for line in lines for name in line} - {"iteration"}
     for name in sorted(names, key=_place_of):
         found = [(line["iteration"], line[name]) for line in lines if name in line]
@@ -212,17 +214,11 @@ def group_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
         repeated = name.startswith("raw/") and f"loss_{name.removeprefix('raw/')}" in names
         if repeated or not any(value for _, value in found):
             continue
-        group, scale = _group_of(name)
+        kind = kind_of(name)
         iterations, values = zip(*found, strict=True)
-        groups[group][name] = [*iterations], [scale * value for value in values]
+        shown = [100 * value if kind == "test" else value for value in values]
+        groups[_GROUPS[kind]][name] = [*iterations], shown
     return {name: curves for name, curves in groups.items() if curves}
-
-
-def _group_of(name: str) -> tuple[str, float]:
-    """The group of a quantity, and what its values are multiplied by."""
-    if "loss" in name or name.startswith("raw/"):
-        return "Losses", 1.0
-    return ("Test metrics", 100.0) if "/" in name else ("Speed and rate", 1.0)
 
 
 def _place_of(name: str) -> tuple[bool, str, int, str]:
