@@ -42,7 +42,7 @@ test-torch: ## The fast tests with another version: make test-torch TORCH=2.11.0
 	$(TORCH_VENV)/bin/pip install --no-deps -r requirements-fastreid.txt
 	$(TORCH_VENV)/bin/python -m pytest $(TEST_WORKERS) -m "not slow"
 
-check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests, under two minutes
+check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests, some six minutes on two cores
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy

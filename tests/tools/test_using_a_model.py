@@ -142,6 +142,7 @@ def test_colours_among_infrared_queries_are_doubted(tmp_path):
         assert has_colours(str(tmp_path / f"{name}.jpg")) is coloured
 
 
+@pytest.mark.slow
 def test_onnx_files(workspace, run):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package, reason="export is an optional extra")
