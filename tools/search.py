@@ -158,8 +158,8 @@ def print_lists(lists: list[dict], direction: str) -> None:
     if len(lists) > _TABLES:
         print(f"{direction}, the most similar image of each query; all ranks: --json FILE")
         for entry in lists[:_LINES]:
-            first = entry["results"][0]
-            print(f"  {first['similarity']:7.4f}  {entry['query']}  {first['path']}")
+            for first in entry["results"][:1]:  # none where an approximate search found none
+                print(f"  {first['similarity']:7.4f}  {entry['query']}  {first['path']}")
         if len(lists) > _LINES:
             print(f"  and {len(lists) - _LINES} more queries")
         return
