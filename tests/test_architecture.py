@@ -47,7 +47,7 @@ ALLOWED = {
     "evaluation": {"modality", "data", "metrics", "compat", "registries", "run_folder", "tables"}
     | {"modeling", "version"},
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
-    | {"console", "plugin", "registries", "run_folder"},
+    | {"console", "plugin", "registries", "run_folder", "tables"},
     # A trained model as something to call and to export; it knows no training.
     "inference": {"modality", "compat", "config", "data", "evaluation", "modeling"}
     | {"run_folder", "tables"},

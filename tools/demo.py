@@ -31,6 +31,7 @@ from wrimnet.evaluation.extraction import join_arrays
 from wrimnet.modeling.weights import build_model, build_without_pretrained, load_weights
 from wrimnet.run_folder import FINAL, read_metrics
 from wrimnet.tables import markdown, metric_table
+from wrimnet.visualization.drawing import add_to_tensorboard
 from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed
 from wrimnet.visualization.run_report import report_training
 
@@ -90,6 +91,7 @@ def save_ranked_lists(
     path = folder / "ranked.png"
     title = f"WRIM-Net on generated data\n{run.protocol.name}, {run.protocol.direction}"
     draw_ranked_lists(title, [listed(ranking, items) for ranking in rankings]).save(path)
+    add_to_tensorboard(folder, {path.stem: path})
     return path
 
 

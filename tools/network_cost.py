@@ -15,7 +15,7 @@ from wrimnet.modality import VISIBLE
 _WARM_UP_CALLS, _TIMED_CALLS = 5, 30
 
 
-@torch.inference_mode()
+@torch.no_grad()  # torch 2.4 counts nothing in inference mode
 def measure_cost(model: nn.Module, *, height: int, width: int, precision: str) -> dict[str, Any]:
     """Measures one image of one modality on its way to the embedding, in evaluation mode.
 

@@ -39,7 +39,7 @@ from wrimnet.visualization.ranked_lists import (
 )
 
 _SHARD_IMAGES = 20_000
-_SHEET_QUERIES = 20
+_SHEET_QUERIES, _SHEET_RESULTS = 20, 15
 _TABLES, _LINES = 3, 20  # queries printed with all their results, and with the first one
 _COLOUR = 4.0  # mean difference of an image's channels, of 255
 
@@ -183,15 +183,15 @@ def write_lists(
         title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"
         rows = [sheet_row(entry) for entry in lists[:_SHEET_QUERIES]]
         draw_ranked_lists(title, rows).save(arguments.sheet)
-        left_out = f", the first {_SHEET_QUERIES} queries" if len(lists) > len(rows) else ""
-        print(f"contact sheet: {arguments.sheet}{left_out}")
+        shown = f"{len(rows)} of {len(lists)} queries, at most {_SHEET_RESULTS} results of each"
+        print(f"contact sheet: {arguments.sheet}, {shown}")
 
 
 def sheet_row(entry: dict) -> RankedList:
     """One query and its results; whether they are right is not known, so the frames are grey."""
     tiles = [
         Tile(result["path"], UNKNOWN, f"{result['rank']}\n{result['similarity']:.3f}")
-        for result in entry["results"]
+        for result in entry["results"][:_SHEET_RESULTS]
     ]
     return RankedList("", Tile(entry["query"], QUERY, "query"), tiles)
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_runs import (
     arguments,
     contents_of,
@@ -69,8 +70,7 @@ def test_metrics_hold_losses_rate_speed_and_waiting(trained):
 
 
 def test_tensorboard_groups_what_metrics_hold(trained):
-    events = EventAccumulator(str(trained))
-    events.Reload()
+    events = read_tensorboard(trained)
     last, tags = read_lines(trained)[-1], events.Tags()["scalars"]
     assert {tag.split("/", 1)[1] for tag in tags} == set(last) - {"iteration"}
     assert {tag.split("/")[0] for tag in tags} == {"loss", "speed", "test"}
@@ -78,6 +78,29 @@ def test_tensorboard_groups_what_metrics_hold(trained):
     for tag in tags:
         (found,) = (value for value in events.Scalars(tag) if value.step == last["iteration"])
         assert found.value == pytest.approx(last[tag.split("/", 1)[1]], rel=1e-6)
+
+
+def test_tensorboard_compares_runs_by_what_differs(trained):
+    """Its HPARAMS page: the keys that differ from the paper's, the metrics of the evaluations."""
+    tags = read_tensorboard(trained)
+    content = tags.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    values = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert values["MODEL.BACKBONE.DEPTH"].string_value == "18x"
+    assert values["SOLVER.IMS_PER_BATCH"].number_value == 8
+    assert {"SEED", "SOLVER.BASE_LR"} <= set(values)
+    assert not any(name.startswith(("OUTPUT_DIR", "DATASETS.ROOT")) for name in values)
+    content = tags.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    metrics = HParamsPluginData.FromString(content).experiment.metric_infos
+    shown = {metric.name.tag for metric in metrics}
+    assert (
+        {"test/llcm_ir2vis/mAP", "test/llcm_vis2ir/Rank-1"} <= shown <= set(tags.Tags()["scalars"])
+    )
+
+
+def read_tensorboard(folder):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
 
 
 def test_losses_of_a_line_are_means_over_its_period(data, trained, tmp_path):

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
-from wrimnet.visualization.drawing import MatplotlibMissingError, new_figure, save_figure
+from wrimnet.visualization.drawing import (
+    MatplotlibMissingError,
+    add_to_tensorboard,
+    new_figure,
+    save_figure,
+)
 from wrimnet.visualization.embeddings import (
     count_distances,
     draw_distance_histograms,
@@ -150,3 +157,17 @@ def test_missing_matplotlib_is_said_in_a_sentence(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_matplotlib)
     with pytest.raises(MatplotlibMissingError, match=r"pip install 'wrimnet\[viz\]'"):
         new_figure(2, 2, "title")
+
+
+def test_pictures_stand_beside_the_curves_of_a_run_that_has_them(tmp_path):
+    Image.new("RGB", (4, 3), "red").save(tmp_path / "ranked.png")
+    add_to_tensorboard(tmp_path, {"ranked": tmp_path / "ranked.png"})
+    assert [path.name for path in tmp_path.iterdir()] == ["ranked.png"]
+    with SummaryWriter(str(tmp_path)) as writer:
+        writer.add_scalar("loss/total_loss", 2.0, 7)
+    add_to_tensorboard(tmp_path, {"ranked": tmp_path / "ranked.png"})
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    (picture,) = events.Images("figures/ranked")
+    assert (picture.width, picture.height) == (4, 3)
+    assert events.Scalars("loss/total_loss")[0].step == 7

@@ -69,18 +69,22 @@ def test_curves_are_grouped_and_keep_their_iterations(finished_run):
     groups = group_curves(read_metrics(finished_run.run))
     assert {name: sorted(curves) for name, curves in groups.items()} == {
         "Losses": ["raw/cls", "total_loss"],
-        "Test metrics": ["llcm_ir2vis/mAP"],
         "Speed and rate": ["lr"],
     }
     assert groups["Losses"]["total_loss"][0] == [0, 1, 2, 3]
-    assert groups["Test metrics"]["llcm_ir2vis/mAP"] == ([3], [25.0])  # percent
+
+
+def test_test_metrics_are_curves_from_the_second_evaluation_on():
+    lines = [{"iteration": i, "llcm_ir2vis/mAP": value} for i, value in ((4, 0.25), (9, 0.5))]
+    assert group_curves(lines[:1]) == {}  # the table has it
+    assert group_curves(lines)["Test metrics"] == {"llcm_ir2vis/mAP": ([4, 9], [25.0, 50.0])}
 
 
 def test_curves_are_in_order_without_zeros_and_repetitions():
     line = {"iteration": 1, "raw/tri": 2.0, "loss_tri": 1.0, "raw/extra": 3.0, "total_loss": 4.0,
             "repeated_images": 0.0, "time": 0.5}  # fmt: skip
     metrics = {f"llcm_ir2vis/{name}": 0.5 for name in ("mAP", "Rank-1", "Rank-5", "Rank-10")}
-    groups = group_curves([line, {**line, "iteration": 2, **metrics}])
+    groups = group_curves([{**line, **metrics}, {**line, "iteration": 2, **metrics}])
     assert list(groups["Losses"]) == ["total_loss", "loss_tri", "raw/extra"]
     order = ["Rank-1", "Rank-5", "Rank-10", "mAP"]
     assert list(groups["Test metrics"]) == [f"llcm_ir2vis/{name}" for name in order]

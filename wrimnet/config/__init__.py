@@ -8,13 +8,14 @@ from wrimnet.config.check import (
     check_plausible,
 )
 from wrimnet.config.keys import KEYS, Key
-from wrimnet.config.setup import config_hash, describe_keys, setup_cfg
+from wrimnet.config.setup import changed_keys, config_hash, describe_keys, setup_cfg
 from wrimnet.config.tree import add_wrim_config, get_cfg
 
 __all__ = [
     "KEYS",
     "Key",
     "add_wrim_config",
+    "changed_keys",
     "check_batch",
     "check_config",
     "check_fastreid_keys",

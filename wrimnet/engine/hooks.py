@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from wrimnet.engine.distributed import Agreement
 from wrimnet.run_folder import kind_of
+from wrimnet.tables import METRICS
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
 TOGETHER_SECONDS = 1.0  # signals that come within are one request
@@ -157,8 +158,14 @@ class FlushedTensorboardWriter(TensorboardXWriter):
     """Brings each line to the file at once, its tags grouped: loss/, speed/, test/.
 
     The stock writer keeps up to two minutes in memory; a killed run that goes on from a checkpoint
-    of those minutes would show a gap.
+    of those minutes would show a gap. With the first evaluation the HPARAMS page gets ``values``
+    and the metrics that it compares runs by.
     """
+
+    def __init__(self, folder: str, purge_step: int, values: Mapping[str, Any]) -> None:
+        super().__init__(folder, purge_step=purge_step)
+        self._values = {name: _hparam(value) for name, value in values.items()}
+        self._has_hparams = False
 
     def write(self) -> None:
         """Writes the newest values of the event storage."""
@@ -167,7 +174,22 @@ class FlushedTensorboardWriter(TensorboardXWriter):
         for name, (value, iteration) in new.items():
             self._writer.add_scalar(f"{kind_of(name)}/{name}", value, iteration)
         self._last_write = max([self._last_write, *(found[1] for found in new.values())])
+        metrics = [f"test/{name}" for name in new if name.endswith(METRICS)]
+        if metrics and not self._has_hparams:
+            self._write_hparams(metrics)
         self._writer.flush()
+
+    def _write_hparams(self, metrics: list[str]) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        for summary in hparams(self._values, dict.fromkeys(metrics, 0.0))[:2]:
+            self._writer.file_writer.add_summary(summary)
+        self._has_hparams = True
+
+
+def _hparam(value: Any) -> Any:
+    """TensorBoard shows numbers, words and switches; anything else as its text."""
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 class EvaluationHook(HookBase):

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
-from wrimnet.config import check_num_classes, config_hash
+from wrimnet.config import changed_keys, check_num_classes, config_hash
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import CheckpointStore, random_state, restore_random_state
@@ -101,6 +101,8 @@ class WRIMTrainer(DefaultTrainer):
         self._evaluator = None
         self._build_evaluator = partial(self.build_evaluator, cfg)
         self._origin = {"config_hash": config_hash(cfg), "trained_on": build_origin(cfg)}
+        self._compared = {name: value for name, value, _ in changed_keys(cfg)}
+        self._compared |= {"SEED": cfg.SEED, "SOLVER.BASE_LR": cfg.SOLVER.BASE_LR}
         self._initial_weights, self._strict = cfg.MODEL.WEIGHTS, cfg.MODEL.WEIGHTS_STRICT
 
     @classmethod
@@ -147,7 +149,7 @@ class WRIMTrainer(DefaultTrainer):
         return [
             ProgressPrinter(self.start_iter, self.max_iter, self.iters_per_epoch),
             JSONWriter(str(self.output_dir / METRICS)),
-            FlushedTensorboardWriter(str(self.output_dir), purge_step=self.start_iter),
+            FlushedTensorboardWriter(str(self.output_dir), self.start_iter, self._compared),
         ]
 
     def train(self) -> EvaluationReport | None:

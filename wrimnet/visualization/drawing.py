@@ -1,5 +1,6 @@
 """Figures by matplotlib, an optional extra: the same bytes each time; maps over images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,18 @@ def save_figure(figure: "Figure | Image.Image", folder: str | Path, name: str) -
             metadata = {"Date": None} if path.suffix == ".svg" else {}
             figure.savefig(path, dpi=_DPI, metadata=metadata)
     return paths
+
+
+def add_to_tensorboard(run: Path, pictures: Mapping[str, Path]) -> None:
+    """Shows pictures, by name, beside the curves of a run; nothing where it has no event file."""
+    if not any(run.glob("events.out.tfevents.*")):
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(run)) as writer:
+        for name, path in pictures.items():
+            image = np.asarray(Image.open(path).convert("RGB"))
+            writer.add_image(f"figures/{name}", image, dataformats="HWC")
 
 
 def enlarge_map(values: np.ndarray, height: int, width: int) -> np.ndarray:

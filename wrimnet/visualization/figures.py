@@ -22,7 +22,7 @@ from wrimnet.inference.embedder import Embedder, build_embedder, build_embedder_
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 from wrimnet.modeling.weights import build_model
 from wrimnet.run_folder import FIGURE_LIST, write_json
-from wrimnet.visualization.drawing import import_matplotlib, save_figure
+from wrimnet.visualization.drawing import add_to_tensorboard, import_matplotlib, save_figure
 from wrimnet.visualization.embeddings import (
     count_distances,
     draw_distance_histograms,
@@ -127,6 +127,8 @@ class FigureFile(NamedTuple):
 def write_figures(subject: Subject, folder: str | Path) -> list[FigureFile]:
     """Draws every figure and writes PNG, SVG and a list of them with their captions.
 
+    In a run's folder, the run's TensorBoard shows them too.
+
     Raises:
         MatplotlibMissingError: matplotlib is not installed; nothing is computed.
         ValueError: the test set is too small for a figure.
@@ -143,6 +145,8 @@ def write_figures(subject: Subject, folder: str | Path) -> list[FigureFile]:
         "figures": [figure._asdict() for figure in written],
     }
     write_json(Path(folder, FIGURE_LIST), content)
+    pictures = {figure.name: Path(folder, f"{figure.name}.png") for figure in written}
+    add_to_tensorboard(Path(folder).parent, pictures)
     return written
 
 

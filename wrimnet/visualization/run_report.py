@@ -203,18 +203,19 @@ Curves = dict[str, tuple[list[int], list[float]]]
 def group_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
     """Returns the quantities of ``metrics.json``, grouped as the report shows them.
 
-    Test metrics are in percent. What is 0 throughout is left out, and the raw value of a loss term
-    that stands there with its weight.
+    Test metrics are in percent. What is 0 throughout is left out, the raw value of a loss term
+    that stands there with its weight, and a test metric of one evaluation, which is in the table.
     """
     groups: dict[str, Curves] = {title: {} for title in _GROUPS.values()}
     names = {name for line in lines for name in line} - {"iteration"}
     for name in sorted(names, key=_place_of):
         found = [(line["iteration"], line[name]) for line in lines if name in line]
         found = [(iteration, value) for iteration, value in found if np.isfinite(value)]
-        repeated = name.startswith("raw/") and f"loss_{name.removeprefix('raw/')}" in names
-        if repeated or not any(value for _, value in found):
-            continue
         kind = kind_of(name)
+        repeated = name.startswith("raw/") and f"loss_{name.removeprefix('raw/')}" in names
+        tabled = kind == "test" and len(found) == 1
+        if repeated or tabled or not any(value for _, value in found):
+            continue
         iterations, values = zip(*found, strict=True)
         shown = [100 * value if kind == "test" else value for value in values]
         groups[_GROUPS[kind]][name] = [*iterations], shown
