@@ -17,12 +17,14 @@ from fake_gpu_recipes import PLANTS, ROOT, SMALL
 
 from benchmarks.counting import StepCost
 from dry_run.cards import CARDS, Card, find_cards
+from dry_run.fake_cuda import asks_for_driver
 from dry_run.recipe import DryRun
 from dry_run.report import describe
 from wrimnet.config import setup_cfg
 
 needs_compiler = pytest.mark.skipif(
-    not shutil.which("g++"), reason="the device that is not there needs a C++ compiler, g++"
+    not shutil.which("g++") or asks_for_driver(),
+    reason="the device that is not there needs g++, and a CPU build or PyTorch 2.11 and newer",
 )
 MATRIX = (
     "LLCM/wrim",
@@ -37,7 +39,7 @@ MATRIX = (
     "SYSU/two_stream",
 )
 ERRORS = {
-    "tensor of a loss on the CPU": "FakeTensorDeviceMismatchError",
+    "tensor of a loss on the CPU": "FakeTensorDeviceMismatchError|found two different devices",
     "value read in a loss": "DataDependentOutputException",
     "indexing by a mask": "DynamicOutputShapeException",
     "map that autocast widens": "map in float32 or not channels-last: miims.1",
@@ -66,7 +68,7 @@ def test_recipe_runs_on_one_device_and_planted_mistakes_are_found():
     found = run_recipes([SMALL, *PLANTS])
     assert found[SMALL] == []
     for name in PLANTS:
-        assert any(ERRORS[name] in fault for fault in found[name]), (name, found[name])
+        assert any(re.search(ERRORS[name], fault) for fault in found[name]), (name, found[name])
 
 
 @needs_compiler

@@ -22,12 +22,14 @@ from unittest.mock import patch
 
 import torch
 from torch import nn
+from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 COMPILER = "g++"
+_STARTS = [name for name in ("init_gpu_context", "init_cuda_context") if hasattr(fake_tensor, name)]
 _WITHOUT_A_FAKE = {torch.ops.aten._fused_sgd_.default}  # updates in place, returns nothing
 _PRETENDED = {
     "is_available": lambda: True,
@@ -42,12 +44,23 @@ _PRETENDED = {
 }
 
 
+def asks_for_driver() -> bool:
+    """Whether operators of this build need a GPU's driver to choose an algorithm."""
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    return torch.version.cuda is not None and version < (2, 11) and not torch.cuda.is_available()
+
+
 def build_shim() -> Path:
     """Compiles the device guard, once per version of PyTorch and user.
 
     Raises:
-        ValueError: there is no compiler, or it fails.
+        ValueError: there is no compiler, it fails, or this PyTorch asks for the driver.
     """
+    if asks_for_driver():
+        raise ValueError(
+            f"PyTorch {torch.__version__} is built for CUDA and asks for a driver, which is not "
+            "here; a device that is not there needs a CPU build, or PyTorch 2.11 and newer"
+        )
     if not shutil.which(COMPILER):
         raise ValueError(f"a device that is not there needs a C++ compiler: install {COMPILER}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wrimnet")
@@ -62,6 +75,7 @@ def build_shim() -> Path:
 def _compile(shim: Path) -> None:
     home, unfinished = Path(torch.__file__).parent, shim.with_suffix(f".{os.getpid()}.tmp")
     words = [COMPILER, "-std=c++20", "-O0", "-w", "-fPIC", "-shared", str(SOURCE)]
+    words += [f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
     words += ["-o", str(unfinished), f"-I{home}/include", f"-L{home}/lib", "-lc10", "-ltorch_cpu"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -74,15 +88,16 @@ class FakeCuda(TorchDispatchMode):
 
     Args:
         record: called after each operation of the device: (operator, args, kwargs, result).
+        mode: makes tensors without values.
 
     Attributes:
         reads: "operator at file:line" of each copy from the device to the host.
     """
 
-    def __init__(self, record: Callable[..., None]) -> None:
+    def __init__(self, record: Callable[..., None], mode: FakeTensorMode) -> None:
         super().__init__()
         self.reads: list[str] = []
-        self._record = record
+        self._record, self._mode = record, mode
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -97,9 +112,16 @@ class FakeCuda(TorchDispatchMode):
                 return function(*args, **kwargs)
         if fake and "cpu" in devices:
             self.reads.append(f"{function} at {_project_line()}")
+        elif (
+            not fake
+        ):  # on its way to the device; PyTorch 2.4 and 2.6 would take the real one there
+            args, kwargs = tree_map(self._without_values, (args, kwargs))
         result = None if function in _WITHOUT_A_FAKE else function(*args, **kwargs)
         self._record(function, args, kwargs, result)
         return result
+
+    def _without_values(self, value: Any) -> Any:
+        return self._mode.from_tensor(value) if isinstance(value, torch.Tensor) else value
 
 
 def _project_line() -> str:
@@ -136,5 +158,7 @@ def fake_cuda(record: Callable[..., None]) -> Iterator[FakeCuda]:
         enter(patch.object(torch.Tensor, "pin_memory", lambda self: self))
         enter(patch.object(torch.Tensor, "record_stream", lambda self, stream: None))
         enter(patch.object(FakeTensorMode, "avoid_device_init", True))  # or constants are computed
-        enter(FakeTensorMode(allow_non_fake_inputs=True))
-        yield enter(FakeCuda(record))
+        for name in _STARTS:
+            enter(patch.object(fake_tensor, name, lambda *_: None))
+        mode = enter(FakeTensorMode(allow_non_fake_inputs=True))
+        yield enter(FakeCuda(record, mode))
