@@ -21,18 +21,32 @@ def full_disk(drill: FaultDrill, *, mounts: bool) -> Outcome:
     size = max(path.stat().st_size for path in output.glob("checkpoint_*.pth"))
     if mounts and _mount(output, f"size={3 * size}"):
         try:
-            return _full_disk(drill, output, "tmpfs", room=["size=4g"])
+            _fill(output)
+            return _full_disk(drill, output, "tmpfs", room="size=4g")
         finally:
             _unmount(output)
     return _full_disk(drill, output, "failing writer", file_bytes=size // 2)
 
 
+def no_inodes(drill: FaultDrill, *, mounts: bool) -> list[Outcome]:
+    """Goes on half-way where space is left, but only one more file can be made; then more can.
+
+    No row where no file system can be mounted.
+    """
+    output = drill.half_way("inodes")
+    entries = 1 + sum(1 for _ in output.rglob("*"))
+    if not (mounts and _mount(output, f"size=4g,nr_inodes={entries + 1}")):
+        return []
+    try:
+        return [_full_disk(drill, output, "no inodes", room="nr_inodes=1000")]
+    finally:
+        _unmount(output)
+
+
 def _full_disk(
-    drill: FaultDrill, output: Path, kind: str, *, room: list[str] | None = None, **limit: int
+    drill: FaultDrill, output: Path, kind: str, *, room: str = "", **limit: int
 ) -> Outcome:
     before = {path.name: path.read_bytes() for path in output.glob("checkpoint_*.pth")}
-    if room:
-        _fill(output)
     code, text = drill.starter.finish(output, **limit)
     problems = [] if code == 2 and "cannot write" in text else [f"exit code {code}: {text[-300:]}"]
     broken = unreadable_last(output)
@@ -40,8 +54,8 @@ def _full_disk(
     after = {path.name: path.read_bytes() for path in output.glob("checkpoint_*.pth")}
     problems += [] if after == before else ["a checkpoint has changed"]
     if room:
-        (output / "filling").unlink()
-        _remount(output, *room)
+        (output / "filling").unlink(missing_ok=True)
+        _remount(output, room)
     problems += drill.ends_as_reference(output)
     return judged(f"full disk ({kind})", problems, "clear error, checkpoints whole, went on")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fault_drill.data_faults import bad_images, dying_worker
-from fault_drill.disk_faults import full_disk, read_only_folder
+from fault_drill.disk_faults import full_disk, no_inodes, read_only_folder
 from fault_drill.faults import FaultDrill, Outcome
 from fault_drill.input_faults import exploding_loss, hostile_weights, hostile_yaml, misfits
 from fault_drill.kills import MOMENTS, KillCount, KillDrill
@@ -139,6 +139,7 @@ def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Ou
     yield from drill.damaged_checkpoints()
     yield full_disk(drill, mounts=size.mounts)
     yield full_disk(drill, mounts=False)
+    yield from no_inodes(drill, mounts=size.mounts)
     yield from read_only_folder(drill, mounts=size.mounts)
     yield from bad_images(drill)
     yield from dying_worker(drill)
