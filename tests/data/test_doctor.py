@@ -1,6 +1,5 @@
 import json
 import shutil
-import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 from damaged_jpegs import noise_jpeg, overwritten
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
+from warm_python import run_python
 
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.datasets.base import check_counts, count_differences, count_items
@@ -221,8 +221,7 @@ def test_the_tool_prints_writes_json_and_exits(tmp_path, main, capsys):
     (folder / "synthetic.json").write_text("{}")
     out = tmp_path / "out.json"
     common = ["--dataset", "SYSU_MM01", "--root", str(tmp_path), "--workers", "0"]
-    command = [sys.executable, str(TOOL), *common, "--json", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_python(str(TOOL), *common, "--json", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "not compared: none are published, or drawn images; no --counts" in done.stdout
     assert "138 images opened." in done.stdout and done.stderr == ""
@@ -253,8 +252,7 @@ def test_wrong_arguments_exit_with_2(tmp_path, main, capsys):
         main(["--dataset", "LLCM", "--workers", "-1"])
     assert caught.value.code == 2
     assert "-1 processes; give 0 or more" in capsys.readouterr().err
-    command = [sys.executable, str(TOOL), "--dataset", "Market1501"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_python(str(TOOL), "--dataset", "Market1501", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: dataset 'Market1501' is unknown; use one of LLCM")
 

@@ -5,11 +5,8 @@ tool. Each step is the command that a user types, in a process of its own, in a 
 """
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ import torch
 from PIL import Image
 from source_tree import ROOT
 from tiny_runs import evaluation_folder
+from warm_python import run_python
 
 PACKAGE = Path(__file__).parent / "my_package"
 WRIM, ONE_STREAM = "my_package/wrim.yml", "my_package/one_stream.yml"
@@ -45,18 +43,11 @@ def workspace(tmp_path_factory):
 
 
 def tool(workspace, name, *words, code=0):
-    return run_python(workspace, str(ROOT / "tools" / f"{name}.py"), *words, code=code)
+    return run_here(workspace, str(ROOT / "tools" / f"{name}.py"), *words, code=code)
 
 
-def run_python(workspace, *words, code=0):
-    run = subprocess.run(
-        [sys.executable, *words],
-        cwd=workspace,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_here(workspace, *words, code=0):
+    run = run_python(*words, cwd=workspace)
     assert run.returncode == code, run.stderr[-2000:] + run.stdout[-2000:]
     return run.stdout + run.stderr
 
@@ -221,7 +212,7 @@ for word in sys.argv[1:]:
         "MODEL.BACKBONE.NAME=build_five": "MODEL.BACKBONE.NAME = 'build_five': expected one of",
         "TEST.PROTOCOLS=('llcm_ir2vis',)": "belongs to LLCM, the dataset is MyVI",
     }
-    told = run_python(workspace, "-c", program, *words).splitlines()
+    told = run_here(workspace, "-c", program, *words).splitlines()
     assert len(told) == len(words)
     for line, sentence in zip(told, words.values(), strict=True):
         assert sentence in line

@@ -4,13 +4,13 @@ import importlib.metadata
 import json
 import re
 import runpy
-import subprocess
 import sys
 
 import pytest
 import torch
 from source_tree import ROOT
 from tiny_runs import CONFIG_FILE, evaluation_folder, make_noise_tree, words
+from warm_python import run_python
 
 TOOL = str(ROOT / "tools" / "train_net.py")
 
@@ -31,8 +31,7 @@ def run(monkeypatch, capsys):
 
 def run_alone(*arguments, cwd):
     """Runs the command in a process and a folder of its own."""
-    command = [sys.executable, TOOL, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return run_python(TOOL, *map(str, arguments), cwd=cwd)
 
 
 def sentence_of(stderr):
