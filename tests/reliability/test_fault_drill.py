@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from fault_drill.drill import SHORT, run_drill, table
 from fault_drill.faults import Outcome
+from source_tree import ROOT
+from warm_python import run_python
 
 CONFIG_FILE = Path(__file__).resolve().parents[2] / "configs" / "Synthetic" / "wrim.yml"
 
@@ -27,3 +29,9 @@ def test_table_counts_what_was_lost():
         table([Outcome("a fault", 5, 3, "seen")]).splitlines()[-1]
         == "| a fault | 5 | 3 | 2 | seen |"
     )
+
+
+def test_the_program_starts_outside_of_the_test_suite(tmp_path):
+    done = run_python(str(ROOT / "tests" / "run_fault_drill.py"), "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--kills" in done.stdout
