@@ -1,6 +1,5 @@
 """Works through a list of runs, several at a time, and survives those that fail."""
 
-import fcntl
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
+from wrimnet.atomic_files import try_lock
 from wrimnet.experiments.plans import ExperimentRun, is_done, read_record, write_record
 from wrimnet.run_folder import CONSOLE, checkpoints
 
@@ -141,11 +141,12 @@ def _attempt(
     slot = free.get()
     try:
         with (run.folder / _LOCK_FILE).open("w", encoding="utf-8") as lock:
-            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_lock(lock):
+                return (
+                    f"another process works in {run.folder}; let it end, or end it, and call again"
+                )
             _console.info(f"{run.name} starts on {slot.name}")
             return _run_process(run, slot, command, lock.fileno(), stopping)
-    except BlockingIOError:
-        return f"another process works in {run.folder}; let it end, or end it, and call again"
     except OSError as error:
         return str(error)
     finally:
