@@ -1,6 +1,7 @@
 """Images that go bad, a disk that stalls and a process that dies while a run goes on."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -8,16 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fault_drill.faults import FaultDrill, Outcome, judged
-from fault_drill.runs import POLL_SECONDS, Run
+from fault_drill.runs import HANG_SECONDS, POLL_SECONDS, Run
 
 LIMIT_SECONDS = 30.0
 LONG = {"SOLVER.ITERS_PER_EPOCH": "2000", "SOLVER.CHECKPOINT_ITERS": "0", "SOLVER.LOG_PERIOD": "1"}
 
 
+def quick_bad_images(drill: FaultDrill) -> list[Outcome]:
+    """Images cut short in training, and some that were bad from the start and are skipped."""
+    return [_goes_bad(drill, "image cut short", _cut_short), _skipped(drill)]
+
+
 def bad_images(drill: FaultDrill) -> list[Outcome]:
-    """Images that go bad in training, and one that was bad from the start and is skipped."""
+    """Images that go bad in training or evaluation, and some that are skipped."""
     faults = {
-        "image cut short": lambda path: os.truncate(path, path.stat().st_size // 2),
+        "image cut short": _cut_short,
         "image emptied": lambda path: os.truncate(path, 0),
         "image vanished": Path.unlink,
         "image overwritten with text": lambda path: path.write_text("no image"),
@@ -30,7 +36,7 @@ def bad_images(drill: FaultDrill) -> list[Outcome]:
 def _goes_bad(drill: FaultDrill, name: str, damage: Callable[[Path], None]) -> Outcome:
     data, output = _copy_data(drill), drill.folder / "bad_image"
     run = drill.starter.start(output, data=data, keys=LONG)
-    _await_text(run, "iter 1/")
+    _await_text(run, r"iter +1/")
     images = _train_images(data)
     begin = time.monotonic()
     for path in images:
@@ -47,7 +53,7 @@ def _stalled_evaluation(drill: FaultDrill) -> Outcome:
     _stall(images[0])
     keys = {"MODEL.WEIGHTS": str(drill.reference / "model_final.pth")}
     run = drill.starter.start(output, data=data, keys=keys, eval_only=True)
-    _await_text(run, "training-only tensors")
+    _await_text(run, r"\noutput +")
     begin = time.monotonic()
     code = run.wait()
     seconds = time.monotonic() - begin
@@ -74,7 +80,7 @@ def dying_worker(drill: FaultDrill) -> list[Outcome]:
     data, output = _copy_data(drill), drill.folder / "worker"
     keys = {"DATALOADER.CACHE": "disk", "DATALOADER.CACHE_DIR": str(drill.folder / "cache")}
     run = drill.starter.start(output, data=data, keys=keys)
-    while run.running and not (workers := _children(run.pid)):
+    while run.running and not (workers := _pool_processes(run.pid)):
         time.sleep(POLL_SECONDS)
     begin = time.monotonic()
     os.kill(workers[0], signal.SIGKILL)
@@ -110,17 +116,26 @@ def _train_images(data: Path) -> list[Path]:
     return [path for name in ("vis", "nir") for path in sorted(data.glob(f"LLCM/{name}/*/*.jpg"))]
 
 
+def _cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
 def _stall(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)  # opening it waits for a writer that never comes
 
 
-def _await_text(run: Run, text: str) -> None:
-    while run.running and text not in run.text():
+def _await_text(run: Run, pattern: str) -> None:
+    """Waits for what a run prints; one that never does ends the drill."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while run.running and not re.search(pattern, run.text()):
+        assert time.monotonic() < deadline, f"{pattern!r} is not in: {run.text()[-2000:]}"
         time.sleep(POLL_SECONDS)
 
 
-def _children(pid: int) -> list[int]:
-    """Child processes by /proc, started from any thread."""
+def _pool_processes(pid: int) -> list[int]:
+    """Child processes that multiprocessing has spawned to work, its resource tracker not."""
     files = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(word) for file in files for word in file.read_text().split()]
+    children = [int(word) for file in files for word in file.read_text().split()]
+    command = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child in children if b"spawn_main" in command[child]]

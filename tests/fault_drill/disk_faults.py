@@ -60,14 +60,14 @@ def _full_disk(
     return judged(f"full disk ({kind})", problems, "clear error, checkpoints whole, went on")
 
 
-def read_only_folder(drill: FaultDrill, *, mounts: bool) -> list[Outcome]:
+def read_only_folder(drill: FaultDrill) -> list[Outcome]:
     """Goes on half-way in a folder that cannot be written, then in one that can.
 
     Root may write everywhere, so that it needs a file system of its own; no row where neither way
     is open.
     """
     output = drill.half_way("read_only")
-    if mounts and _mount(output, "size=2g"):
+    if _mount(output, "size=2g"):
         try:
             _remount(output, "ro")
             problems = _refused(drill, output)

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fault_drill.data_faults import bad_images, dying_worker
+from fault_drill.data_faults import bad_images, dying_worker, quick_bad_images
 from fault_drill.disk_faults import full_disk, no_inodes, read_only_folder
 from fault_drill.faults import FaultDrill, Outcome
 from fault_drill.input_faults import exploding_loss, hostile_weights, hostile_yaml, misfits
@@ -26,7 +26,7 @@ class Size(NamedTuple):
         kills: number of kills; 0 for none.
         jobs: runs that are killed at the same time.
         together: whether kills and other faults are tried at the same time.
-        mounts: whether to mount file systems for the full disk and the read-only folder.
+        mounts: whether to mount file systems for the disk without room or inodes.
         faults: other faults: "none", "quick" or "all".
     """
 
@@ -129,7 +129,11 @@ def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Ou
     if size.faults == "quick":
         yield next(drill.signals())
         yield from drill.second_run()
+        yield from drill.damaged_checkpoints()
         yield full_disk(drill, mounts=False)
+        yield from read_only_folder(drill)
+        yield from quick_bad_images(drill)
+        yield from hostile_weights(drill)
         yield from hostile_yaml(drill)
     if size.faults != "all":
         return
@@ -140,7 +144,7 @@ def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Ou
     yield full_disk(drill, mounts=size.mounts)
     yield full_disk(drill, mounts=False)
     yield from no_inodes(drill, mounts=size.mounts)
-    yield from read_only_folder(drill, mounts=size.mounts)
+    yield from read_only_folder(drill)
     yield from bad_images(drill)
     yield from dying_worker(drill)
     yield from hostile_weights(drill)

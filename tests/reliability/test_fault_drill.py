@@ -20,7 +20,8 @@ def test_short_drill_loses_nothing(tmp_path):
     assert [row for row in rows if row.survived < row.tries] == []
     assert sum(row.tries for row in rows if row.fault.startswith("SIGKILL")) == SHORT.kills
     faults = " ".join(row.fault for row in rows)
-    for name in ("SIGTERM", "second run", "full disk", "YAML", "image cache", "search index"):
+    names = "SIGTERM,second run,full disk,YAML,image cache,search index,checkpoint empty"
+    for name in f"{names},one bit changed,image cut short,bad images,weights".split(","):
         assert name in faults
 
 
