@@ -34,7 +34,9 @@ def damage(folder, rng):
     """One damage somewhere in a tree; lists of identities and images are hit most often."""
     paths = sorted(folder.rglob("*"))
     lists = [path for path in paths if path.suffix == ".txt"]
-    path = rng.choice(lists if rng.random() < 0.5 else paths)
+    if not paths:  # earlier damages have taken everything
+        return
+    path = rng.choice(lists if lists and rng.random() < 0.5 else paths)
     kind = rng.randrange(6)
     if kind == 0:
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -32,7 +32,7 @@ from wrimnet.evaluation.features import _load
 from wrimnet.evaluation.galleries import OfficialPermutations
 from wrimnet.evaluation.scoring import Reranking, Scoring
 from wrimnet.modeling import weights
-from wrimnet.modeling.weights import load_weights
+from wrimnet.modeling.weights import load_weights, read_checkpoint
 from wrimnet.run_folder import find_results, read_metrics
 
 NOT_NUMBERS = (float("nan"), float("inf"), -float("inf"))
@@ -264,6 +264,17 @@ def test_last_is_named_after_the_file_and_old_ones_go_last(tmp_path, monkeypatch
     old, new = "checkpoint_00000002.pth", "checkpoint_00000004.pth"
     assert seen == [(new, [old]), ("last_checkpoint", [old, new])]
     assert [path.name for path in tmp_path.glob("checkpoint_*")] == [new]
+
+
+def test_archive_with_a_damaged_end_is_a_sentence(tmp_path):
+    """Python's zipfile may raise where it is asked whether such a file is an archive."""
+    path = tmp_path / "model_final.pth"
+    torch.save({"model": {"weight": torch.zeros(3)}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x06\x07") + 4] = 1  # "on the second of several disks"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model_final\.pth is not a whole file"):
+        read_checkpoint(path)
 
 
 def test_weights_with_a_flipped_bit_or_of_another_dtype_are_not_evaluated(tmp_path):

@@ -44,7 +44,7 @@ def read_checkpoint(path: str | Path) -> dict:
         raise FileNotFoundError(f"weights file {path} does not exist; check MODEL.WEIGHTS")
     if Path(path).suffix == ".safetensors":
         return _read_safetensors(path)
-    if zipfile.is_zipfile(path):  # files from before PyTorch 1.6 are none, and have no sums
+    if _is_archive(path):
         verify(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -57,6 +57,14 @@ def read_checkpoint(path: str | Path) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a checkpoint")
     return content
+
+
+def _is_archive(path: str | Path) -> bool:
+    """Whether a file has sums to compare; those from before PyTorch 1.6 are no archives."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it ends like one, but its end is damaged
+        return True
 
 
 def verify(path: str | Path) -> None:
