@@ -35,7 +35,7 @@ def test_report_opens_without_error_and_shows_everything(report, browser, size, 
     images = browser.evaluate(IMAGES)
     assert len(images) == 6
     assert all(loaded and wide > 200 and high > 100 for loaded, wide, high in images)
-    assert len(browser.evaluate(CHARTS)) == 4
+    assert len(browser.evaluate(CHARTS)) == 3
     assert min(browser.evaluate(CHARTS)) > 50
     assert browser.evaluate("document.querySelectorAll('tbody tr').length") > 10
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
