@@ -1,4 +1,6 @@
-"""Package metadata. Ranges are wide on purpose; requirements.txt holds the tested set.
+"""Package metadata. Ranges are wide on purpose; requirements.txt holds the pinned set.
+
+Tried: torch 2.4.1, 2.6.0, 2.11.0, 2.13.0, 2.14.0 with their torchvision; docs/performance.md.
 
 FastReID is not in ``install_requires``: its own pins (torch 1.13.1 among them) cannot be met
 together with ours, so it is installed by itself, without dependencies: requirements-fastreid.txt.
