@@ -55,17 +55,8 @@ ALLOWED = {
     "visualization": {"modality", "metrics", "compat", "config", "layers", "data", "evaluation"}
     | {"modeling", "inference", "run_folder", "tables"},
     # Runs the tools as processes and reads what they wrote.
-    "experiments": {
-        "modality",
-        "atomic_files",
-        "compat",
-        "config",
-        "data",
-        "registries",
-        "run_folder",
-        "tables",
-    }
-    | {"command_line"},
+    "experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
+    | {"run_folder", "tables", "command_line"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # The methods that the field compares with: a plugin, named by no other layer.

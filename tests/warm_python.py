@@ -1,7 +1,7 @@
 """Python programs in processes of their own that need not import PyTorch again.
 
-A server that has imported PyTorch, torchvision and FastReID's other requirements forks each of
-them; the project's code is imported by the program itself, as anywhere.
+A server that has imported PyTorch and FastReID forks each of them, to compute in one thread; the
+project's code is imported by the program itself, as anywhere.
 """
 
 import multiprocessing
@@ -9,20 +9,25 @@ import os
 import runpy
 import sys
 import tempfile
+from collections.abc import Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 from source_tree import ROOT
 
-_SERVER = multiprocessing.get_context("forkserver")
-_HEAVY = [
-    "wrimnet.compat",
-    "torchvision",
-    "torch._dynamo",
-    "torch.utils.tensorboard",
-    "scipy",
-    "sklearn",
-]
+_HEAVY = ["wrimnet.compat", "fastreid.engine", "torch._dynamo", "torch.utils.tensorboard", "scipy"]
+
+
+def warm_context() -> ForkServerContext:
+    """Starts the server, if it does not run yet; a process has one at most."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_HEAVY)
+    with patch.dict(os.environ, OMP_NUM_THREADS="1"):
+        forkserver.ensure_running()
+    return context
 
 
 class Ended(NamedTuple):
@@ -33,10 +38,10 @@ class Ended(NamedTuple):
 
 def run_python(*words: str, cwd: str | Path, seconds: float = 600) -> Ended:
     """Runs ``python WORDS`` in ``cwd``; the first word is a file or -c."""
-    _SERVER.set_forkserver_preload(_HEAVY)
+    context = warm_context()
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder, name)) for name in ("stdout", "stderr")]
-        process = _SERVER.Process(target=_become, args=([str(w) for w in words], str(cwd), files))
+        process = context.Process(target=_become, args=(words, str(cwd), files))
         process.start()
         process.join(seconds)
         if process.exitcode is None:
@@ -45,7 +50,7 @@ def run_python(*words: str, cwd: str | Path, seconds: float = 600) -> Ended:
         return Ended(process.exitcode, *(Path(file).read_text() for file in files))
 
 
-def _become(words: list[str], cwd: str, files: list[str]) -> None:
+def _become(words: Sequence[str], cwd: str, files: list[str]) -> None:
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY), number)
     os.chdir(cwd)
@@ -57,5 +62,5 @@ def _become(words: list[str], cwd: str, files: list[str]) -> None:
         exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.path.insert(0, str(Path(words[0]).parent))
-        sys.argv = words
+        sys.argv = [*words]
         runpy.run_path(words[0], run_name="__main__")

@@ -183,7 +183,8 @@ def write_lists(
         title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"
         rows = [sheet_row(entry) for entry in lists[:_SHEET_QUERIES]]
         draw_ranked_lists(title, rows).save(arguments.sheet)
-        shown = f"{len(rows)} of {len(lists)} queries, at most {_SHEET_RESULTS} results of each"
+        most = max(len(row.ranked) for row in rows)
+        shown = f"{len(rows)} of {len(lists)} queries, {most} results of each"
         print(f"contact sheet: {arguments.sheet}, {shown}")
 
 

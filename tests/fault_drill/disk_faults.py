@@ -28,14 +28,14 @@ def full_disk(drill: FaultDrill, *, mounts: bool) -> Outcome:
     return _full_disk(drill, output, "failing writer", file_bytes=size // 2)
 
 
-def no_inodes(drill: FaultDrill, *, mounts: bool) -> list[Outcome]:
+def no_inodes(drill: FaultDrill) -> list[Outcome]:
     """Goes on half-way where space is left, but only one more file can be made; then more can.
 
     No row where no file system can be mounted.
     """
     output = drill.half_way("inodes")
     entries = 1 + sum(1 for _ in output.rglob("*"))
-    if not (mounts and _mount(output, f"size=4g,nr_inodes={entries + 1}")):
+    if not _mount(output, f"size=4g,nr_inodes={entries + 1}"):
         return []
     try:
         return [_full_disk(drill, output, "no inodes", room="nr_inodes=1000")]

@@ -26,20 +26,18 @@ class Size(NamedTuple):
         kills: number of kills; 0 for none.
         jobs: runs that are killed at the same time.
         together: whether kills and other faults are tried at the same time.
-        mounts: whether to mount file systems for the disk without room or inodes.
         faults: other faults: "none", "quick" or "all".
     """
 
     kills: int
     jobs: int
     together: bool
-    mounts: bool
     faults: str
 
 
 GENERATOR = Path(__file__).resolve().parents[2] / "tools" / "make_synthetic.py"
-SHORT = Size(kills=3, jobs=1, together=True, mounts=False, faults="quick")
-LONG = Size(kills=60, jobs=2, together=False, mounts=True, faults="all")
+SHORT = Size(kills=3, jobs=1, together=True, faults="quick")
+LONG = Size(kills=60, jobs=2, together=False, faults="all")
 
 
 def make_data(folder: Path) -> Path:
@@ -141,9 +139,9 @@ def _fault_rows(folder: Path, size: Size, common: dict[str, Any]) -> Iterator[Ou
     yield from drill.second_signal()
     yield from drill.second_run()
     yield from drill.damaged_checkpoints()
-    yield full_disk(drill, mounts=size.mounts)
+    yield full_disk(drill, mounts=True)
     yield full_disk(drill, mounts=False)
-    yield from no_inodes(drill, mounts=size.mounts)
+    yield from no_inodes(drill)
     yield from read_only_folder(drill)
     yield from bad_images(drill)
     yield from dying_worker(drill)

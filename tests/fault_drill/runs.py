@@ -8,11 +8,11 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from warm_python import warm_context
 
 from wrimnet.command_line import run_tool
 from wrimnet.config import setup_cfg
@@ -123,10 +123,7 @@ class Starter:
 
     def __init__(self, config_file: str, data: Path) -> None:
         self.config_file, self.data = config_file, data
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["wrimnet.engine.run", "fault_drill.runs"])
-        with _one_thread_each():
-            forkserver.ensure_running()
+        self._context = warm_context()
 
     def start(self, output: Path, **options: object) -> Run:
         """Starts a run to ``output``; ``options`` are those of :class:`Order`."""
@@ -137,20 +134,6 @@ class Starter:
         """Runs to the end; returns the exit code and what was printed."""
         run = self.start(output, **options)
         return run.wait(), run.text()
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Lets processes that start meanwhile compute in one thread."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _work(order: Order, text_file: str) -> None:

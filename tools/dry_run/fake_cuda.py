@@ -112,9 +112,7 @@ class FakeCuda(TorchDispatchMode):
                 return function(*args, **kwargs)
         if fake and "cpu" in devices:
             self.reads.append(f"{function} at {_project_line()}")
-        elif (
-            not fake
-        ):  # on its way to the device; PyTorch 2.4 and 2.6 would take the real one there
+        if not fake:  # PyTorch 2.4 and 2.6 would take the real tensor to the device
             args, kwargs = tree_map(self._without_values, (args, kwargs))
         result = None if function in _WITHOUT_A_FAKE else function(*args, **kwargs)
         self._record(function, args, kwargs, result)
