@@ -39,6 +39,15 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def require_file(path: str | Path, what: str, advice: str = "") -> None:
+    """Raises FileNotFoundError, "WHAT 'PATH' does not exist" or what else it is, if no file."""
+    found = Path(path)
+    if not found.is_file():
+        other = "is a folder, expected a file" if found.is_dir() else "is no regular file"
+        problem = other if found.exists() else "does not exist"
+        raise FileNotFoundError(f"{what} {str(path)!r} {problem}{advice}")
+
+
 def try_lock(file: IO, kind: int = fcntl.LOCK_EX) -> bool:
     """Takes the lock of an open file unless another process holds it; a crash frees it."""
     try:

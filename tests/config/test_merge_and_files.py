@@ -167,12 +167,12 @@ def test_base_that_is_no_local_file_is_refused(tmp_path, base):
 
 def test_missing_base_is_named(tmp_path):
     path = write(tmp_path / "a.yml", "_BASE_: nowhere.yml\n")
-    with pytest.raises(FileNotFoundError, match=r"nowhere.yml does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.yml' does not exist"):
         read_config_file(path)
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"missing.yml does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"missing.yml' does not exist"):
         setup_cfg(str(tmp_path / "missing.yml"))
 
 

@@ -9,16 +9,10 @@ from damaged_jpegs import noise_jpeg, overwritten
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
 from warm_python import run_python
 
+from check_dataset import ADVICE, as_json, in_words
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.datasets.base import check_counts, count_differences, count_items
-from wrimnet.data.datasets.doctor import (
-    ADVICE,
-    as_json,
-    examine,
-    in_words,
-    published_counts,
-    unreadable_images,
-)
+from wrimnet.data.datasets.doctor import examine, published_counts, unreadable_images
 from wrimnet.registries import find_dataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
@@ -223,7 +217,7 @@ def test_the_tool_prints_writes_json_and_exits(tmp_path, main, capsys):
     common = ["--dataset", "SYSU_MM01", "--root", str(tmp_path), "--workers", "0"]
     done = run_python(str(TOOL), *common, "--json", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "not compared: none are published, or drawn images; no --counts" in done.stdout
+    assert "not compared: none are published of drawn images. --counts FILE" in done.stdout
     assert "138 images opened." in done.stdout and done.stderr == ""
     report = json.loads(out.read_text())
     assert report["sound"] and report["synthetic"] and report["num_images_opened"] == 138

@@ -3,6 +3,7 @@
 import pytest
 from tiny_runs import tiny_cfg
 
+from wrimnet.config import config_hash
 from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
 from wrimnet.engine.run import check_run
 
@@ -59,7 +60,46 @@ def test_folder_with_traces_of_a_run_needs_resume(make_cfg, tmp_path, trace):
     (tmp_path / "out" / trace).write_bytes(b"")
     with pytest.raises(ValueError, match="holds an earlier run; add --resume"):
         check_run(make_cfg(), resume=False)
+
+
+@pytest.mark.parametrize("trace", ["metrics.json", "model_best.pth"])
+def test_run_that_ended_before_its_first_checkpoint_starts_again(make_cfg, tmp_path, trace):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / trace).write_bytes(b"")
     check_run(make_cfg(), resume=True)
+
+
+@pytest.mark.parametrize("trace", ["last_checkpoint", "model_final.pth", "results.json"])
+def test_run_whose_checkpoint_is_gone_is_not_started_again(make_cfg, tmp_path, trace):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / trace).write_text("checkpoint_00000320.pth")
+    told = "'checkpoint_00000320.pth' is missing; put it back, or choose another OUTPUT_DIR"
+    told = told if trace == "last_checkpoint" else "its checkpoint '' is missing"
+    with pytest.raises(ValueError, match=rf"out holds {trace} of a run, but .*{told}"):
+        check_run(make_cfg(), resume=True)
+
+
+def test_missing_newest_checkpoint_is_told(tmp_path, caplog):
+    names = ("model", "config_hash", "optimizer", "scheduler", "progress", "best", "random")
+    store = CheckpointStore(tmp_path)
+    for iteration in (2, 4):
+        store.save(iteration, {**dict.fromkeys(names, 0), "iteration": iteration})
+    (tmp_path / "checkpoint_00000004.pth").unlink()
+    assert store.load_newest()["iteration"] == 2
+    assert "last_checkpoint names checkpoint_00000004.pth, which is missing" in caplog.text
+
+
+def test_fewer_epochs_than_are_trained_are_refused(make_cfg, tmp_path):
+    names = ("model", "optimizer", "scheduler", "progress", "best", "random")
+    cfg = make_cfg(SOLVER__MAX_EPOCH="2")
+    (tmp_path / "out").mkdir()
+    state = {**dict.fromkeys(names, 0), "config_hash": config_hash(cfg), "iters_per_epoch": 10}
+    store = CheckpointStore(tmp_path / "out")
+    store.save(20, {**state, "iteration": 20})
+    check_run(cfg, resume=True)
+    store.save(25, {**state, "iteration": 25})
+    with pytest.raises(ValueError, match=r"SOLVER.MAX_EPOCH = 2: .* has trained 2\.5 epochs"):
+        check_run(cfg, resume=True)
 
 
 def test_run_of_another_configuration_is_refused(make_cfg, tmp_path):

@@ -208,5 +208,5 @@ def test_file_without_weights_is_refused(tmp_path, content, message):
 
 
 def test_missing_weights_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere.pth does not exist; check MODEL.WEIGHTS"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.pth' does not exist"):
         load_weights(nn.Linear(1, 1), str(tmp_path / "nowhere.pth"), for_evaluation=True)

@@ -1,7 +1,9 @@
 """Whole runs of seconds: what they write, that they repeat, that they go on, that they are read."""
 
 import json
+import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -252,6 +254,28 @@ def test_resumed_run_may_be_longer_and_slower_and_says_so(data, trained, tmp_pat
     assert described["changes"] == [change]
     with pytest.raises(ValueError, match=r"SOLVER\.OPT is 'Adam', now 'SGD'"):
         train(tiny_cfg(data, output, SOLVER__OPT="SGD", **longer), resumed)
+
+
+def test_shorter_run_is_refused_and_nothing_changes(data, trained):
+    before, resumed = contents_of(trained), arguments()
+    resumed.resume = True
+    with pytest.raises(ValueError, match=r"MAX_EPOCH = 1: the run in .* has trained 2 epochs"):
+        train(tiny_cfg(data, trained, SOLVER__MAX_EPOCH="1"), resumed)
+    assert contents_of(trained) == before
+
+
+def test_stopped_run_names_the_iteration_of_its_checkpoint(data, tmp_path, monkeypatch, caplog):
+    def stopping(trainer, batches):
+        run_step(trainer, batches)
+        if trainer.iter == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run_step = WRIMTrainer.run_step
+    monkeypatch.setattr(WRIMTrainer, "run_step", stopping)
+    with pytest.raises(SystemExit):
+        train(tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="3"), arguments())
+    assert (tmp_path / "out" / "last_checkpoint").read_text() == "checkpoint_00000002.pth"
+    assert "saved after iteration 2, go on with --resume" in (tmp_path / "out/log.txt").read_text()
 
 
 def test_training_starts_from_given_weights(data, trained, tmp_path):

@@ -104,8 +104,16 @@ def test_normalising_is_scaling_to_unit_length(tmp_path):
     assert asked == evaluate_features(items, unit, protocol).numbers()
     assert asked != evaluate_features(items, features, protocol).numbers()
     features[3] = 0
-    with pytest.raises(ValueError, match=r"features of Visible/1/3.bmp \(row 3\) are zero"):
+    with pytest.raises(ValueError, match=r"of Visible/1/3.bmp and 0 more of 232 images are zero"):
         unit_length(features, items)
+
+
+def test_another_number_of_images_than_is_published_is_told(tmp_path, capsys):
+    paths, features = regdb_arrays()
+    np.savez(tmp_path / "f.npz", paths=paths, features=features)
+    run_tool(tmp_path, "regdb_v2t", "--features", tmp_path / "f.npz")
+    told = "232 images of 29 identities, RegDB tests on 4120 of 206: the results are not comparable"
+    assert told in " ".join(capsys.readouterr().out.split())
 
 
 def test_test_ids_select_identities(tmp_path):
@@ -125,6 +133,9 @@ FINE = {"paths": np.array(["Visible/1/a.bmp", "Thermal/1/b.bmp"]), "features": n
     [
         ({"features": np.array([[np.nan, 1], [0, 1]])}, r"Visible/1/a.bmp \(row 0\) holds NaN"),
         ({"features": np.eye(2, dtype=int)}, "embeddings have dtype int64, expected float32"),
+        ({"features": np.zeros((2, 4))}, r"Visible/1/a.bmp and 1 more of 2 images are zero"),
+        ({"features": np.eye(2)[[0, 0]] * [[1], [0]]}, r"Thermal/1/b.bmp and 0 more of 2 images"),
+        ({"features": np.array([None, {}])}, r"plain arrays \(it holds Python objects\); write"),
         ({"features": np.ones(2)}, r"features has shape \(2,\), expected \(2, D\)"),
         ({"features": np.eye(3)}, r"features has shape \(3, 3\), expected \(2, D\)"),
         ({"features": np.zeros((2, 0))}, r"embeddings have shape \(2, 0\)"),
@@ -280,7 +291,7 @@ def test_missing_arrays_files_and_contradictions_are_named(tmp_path, capsys):
     np.savez(tmp_path / "f.npz", **FINE)
     for protocol, arguments, message in (
         ("llcm_ir2vis", ["--distances", "d.npz"], "lacks ['q_pids', 'g_pids', 'q_cams', 'g_cams']"),
-        ("llcm_ir2vis", ["--features", "absent.npz"], "no file"),
+        ("llcm_ir2vis", ["--features", "absent.npz"], "absent.npz' does not exist"),
         ("llcm_ir2vis", ["--features", "text.npz"], "cannot be read as an npz file"),
         ("regdb", ["--features", "f.npz"], "unknown protocol 'regdb'"),
         ("sysu_all_single", ["--features", "f.npz", "--draw", "official"], "belong together"),

@@ -96,7 +96,7 @@ def test_unknown_modality_is_refused(modality):
 
 
 def test_missing_weights_are_named(finished_run):
-    with pytest.raises(FileNotFoundError, match=r"absent\.pth does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.pth' does not exist"):
         wrimnet.load(finished_run.run / "config.yaml", "absent.pth")
 
 

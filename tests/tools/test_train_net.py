@@ -139,8 +139,8 @@ def test_help_names_the_options(run):
 
 WRONG = {
     "no_config_file": ([], "--config-file is missing; for example configs/LLCM/wrim.yml"),
-    "unknown_config_file": (["--config-file", "nowhere.yml"], "nowhere.yml does not exist"),
-    "unknown_overlay": (["--overlay", "nowhere.yml"], "nowhere.yml does not exist"),
+    "unknown_config_file": (["--config-file", "nowhere.yml"], "nowhere.yml' does not exist"),
+    "unknown_overlay": (["--overlay", "nowhere.yml"], "nowhere.yml' does not exist"),
     "unknown_key": (["SOLVER.MAX_EPOCHS", "3"], "unknown config key 'SOLVER.MAX_EPOCHS'"),
     "odd_words": (["SOLVER.MAX_EPOCH"], "overrides come as KEY VALUE pairs"),
     "wrong_type": (["SOLVER.MAX_EPOCH", "many"], "SOLVER.MAX_EPOCH = 'many'"),

@@ -12,6 +12,7 @@ import wrimnet.compat  # noqa: F401
 import yaml
 from fastreid.config import CfgNode
 
+from wrimnet.atomic_files import require_file
 from wrimnet.config.tree import get_key, leaf_names, set_key
 
 BASE_KEY = "_BASE_"
@@ -81,8 +82,7 @@ def _base_path(path: Path, base: object) -> Path:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"config file {path} does not exist")
+    require_file(path, "config file")
     try:
         with path.open(encoding="utf-8") as file:  # whose name is in the messages
             content = yaml.load(file, _Loader)

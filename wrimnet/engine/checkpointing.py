@@ -10,7 +10,7 @@ import torch
 
 from wrimnet import atomic_files
 from wrimnet.modeling.weights import read_checkpoint
-from wrimnet.run_folder import LAST, checkpoint_path, checkpoints
+from wrimnet.run_folder import FINAL, LAST, RESULTS, checkpoint_path, checkpoints
 
 
 def seed_everything(seed: int) -> None:
@@ -93,6 +93,21 @@ class CheckpointStore:
         """Whether there is anything to resume from."""
         return bool(self._newest_first())
 
+    def check_not_lost(self) -> None:
+        """Raises ValueError without a checkpoint where one was: a restart would write over it."""
+        left = [name for name in (LAST, FINAL, RESULTS) if (self.folder / name).exists()]
+        if left:
+            raise ValueError(
+                f"{self.folder} holds {', '.join(left)} of a run, but its checkpoint "
+                f"{self._missing()!r} is missing; put it back, or choose another OUTPUT_DIR"
+            )
+
+    def _missing(self) -> str:
+        """Returns what ``last_checkpoint`` names if that is not there, else ""."""
+        last = self.folder / LAST
+        name = last.read_text(errors="replace").strip()[:80] if last.is_file() else ""
+        return "" if name in {path.name for path in self._newest_first()} else name
+
     def find_newest(self) -> tuple[Path, dict[str, Any]]:
         """Returns path and content of the newest whole checkpoint; tells of damaged ones.
 
@@ -120,6 +135,8 @@ class CheckpointStore:
         path, state = self.find_newest()
         if not self.writes:
             return state
+        if missing := self._missing():
+            _logger().warning("%s names %s, which is missing", LAST, missing)
         for newer in self._newest_first():
             if newer.name > path.name:
                 newer.replace(newer.with_name(f"{newer.name}.damaged"))

@@ -292,7 +292,7 @@ class CheckpointHook(HookBase):
         elif asked:
             self._agreement.finish()
             comm.synchronize()  # torchrun ends all as soon as one has ended; the file must be whole
-            self._request.stop(f"saved after iteration {self.trainer.iter}, go on with --resume")
+            self._request.stop(f"saved after iteration {done}, go on with --resume")
 
 
 def ended_epochs(trainer: TrainerBase) -> int | None:

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 
-from wrimnet.atomic_files import sole_writer
+from wrimnet.atomic_files import require_file, sole_writer
 from wrimnet.config import check_batch, check_plausible, config_hash
 from wrimnet.console import open_log
 from wrimnet.data.build import build_dataset_folder, build_number
@@ -74,23 +75,19 @@ def check_protocols(cfg: CfgNode) -> None:
     for protocol in protocols:
         check_draw(protocol, cfg.TEST.GALLERY_DRAW)
     official, path = cfg.TEST.GALLERY_DRAW == "official", cfg.TEST.PERM_FILE
-    if official and path and not Path(path).is_file():
-        raise FileNotFoundError(f"TEST.PERM_FILE = {path!r} does not exist")
+    if official and path:
+        require_file(path, "TEST.PERM_FILE =")
     run = [protocol.name for protocol in protocols]
     for entry in cfg.TEST.EXPECTED_RESULTS:
         check_entry(entry, run)
 
 
 def check_start(cfg: CfgNode) -> None:
-    """Refuses a start from MODEL.WEIGHTS or BACKBONE.PRETRAIN_PATH that does not exist."""
+    """Refuses a start from MODEL.WEIGHTS or BACKBONE.PRETRAIN_PATH that is no file."""
     if cfg.MODEL.WEIGHTS:
-        name, path = "MODEL.WEIGHTS", cfg.MODEL.WEIGHTS
+        require_file(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS =")
     elif cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
-        name, path = "MODEL.BACKBONE.PRETRAIN_PATH", cfg.MODEL.BACKBONE.PRETRAIN_PATH
-    else:
-        return
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{name} = {path!r} does not exist")
+        require_file(cfg.MODEL.BACKBONE.PRETRAIN_PATH, "MODEL.BACKBONE.PRETRAIN_PATH =")
 
 
 def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
@@ -106,7 +103,20 @@ def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
         )
     if store.has_checkpoint():
         state = store.find_newest()[1]
+        check_epochs(cfg, state)
         setup_changes(cfg, state["config_hash"], state["iteration"])
+    else:
+        store.check_not_lost()
+
+
+def check_epochs(cfg: CfgNode, state: Mapping[str, Any]) -> None:
+    """Refuses to go on to an epoch that lies behind the checkpoint; older ones do not say."""
+    trained = state["iteration"] / state.get("iters_per_epoch", float("inf"))
+    if trained > cfg.SOLVER.MAX_EPOCH:
+        raise ValueError(
+            f"SOLVER.MAX_EPOCH = {cfg.SOLVER.MAX_EPOCH}: the run in {cfg.OUTPUT_DIR} has trained "
+            f"{trained:g} epochs; give at least as many, or choose another OUTPUT_DIR"
+        )
 
 
 def check_writable(folder: Path) -> None:
@@ -153,7 +163,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
 def tell_start(trainer: WRIMTrainer, cfg: CfgNode, args: argparse.Namespace) -> None:
     """Tells the rest of the head: what needs the data and the model."""
     _console.info(build_data_line(cfg, trainer.data_loader.dataset.items, "train on"))
-    _console.info(build_model_line(cfg, trainer.model, build_start(cfg, trainer.start_iter)))
+    _console.info(build_model_line(cfg, trainer.model, build_start(cfg, trainer.num_trained)))
     _console.info(build_recipe_line(cfg, args, trainer.iters_per_epoch))
     _console.info(build_output_line(cfg))
 
@@ -240,8 +250,7 @@ def check_weights(cfg: CfgNode) -> str:
     """Returns MODEL.WEIGHTS; refuses to evaluate without, or with weights that would leak."""
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("--eval-only needs MODEL.WEIGHTS FILE on the command line or in the YAML")
-    if not Path(cfg.MODEL.WEIGHTS).is_file():
-        raise FileNotFoundError(f"MODEL.WEIGHTS = {cfg.MODEL.WEIGHTS!r} does not exist")
+    require_file(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS =")
     check_trained_on(cfg, read_checkpoint(cfg.MODEL.WEIGHTS).get("trained_on"))
     return cfg.MODEL.WEIGHTS
 

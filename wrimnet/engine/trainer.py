@@ -96,6 +96,7 @@ class WRIMTrainer(DefaultTrainer):
         )
         self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size())
         self.best = {"value": -1.0, "iteration": -1}
+        self.num_trained = 0  # iterations behind us
         self._is_trained = False  # whether the step of the first iteration is behind us
         self.last_report: EvaluationReport | None = None
         self._evaluator = None
@@ -276,6 +277,7 @@ class WRIMTrainer(DefaultTrainer):
             "scheduler": {"last_epoch": self.scheduler.last_epoch},
             "progress": self.progress.state_dict(),
             "best": self.best,
+            "iters_per_epoch": self.iters_per_epoch,
             "random": random_state(),
             "evaluated": evaluated,
         }
@@ -317,7 +319,8 @@ class WRIMTrainer(DefaultTrainer):
         self.progress.load_state_dict(state["progress"])
         self.best = state["best"]
         self._is_trained = not state.get("evaluated", True)  # older checkpoints always were
-        self.start_iter = self.iter = state["iteration"] - self._is_trained
+        self.num_trained = state["iteration"]
+        self.start_iter = self.iter = self.num_trained - self._is_trained
         restore_random_state(state["random"])
 
     def _take_rates(self) -> None:

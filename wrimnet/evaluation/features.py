@@ -1,5 +1,6 @@
 """Any model's features or distances, from files, under a protocol of this project."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wrimnet.atomic_files import require_file
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
@@ -16,6 +18,7 @@ from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
 from wrimnet.registries import find_dataset
 
+_logger = logging.getLogger("fastreid.wrimnet.evaluation")
 _DISTANCE_ARRAYS = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
 
 
@@ -33,7 +36,8 @@ def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict
         FileNotFoundError: there is no such file.
         KeyError: an array is missing.
         ValueError: an array has the wrong shape or dtype, a path does not fit the layout, comes
-            twice or is no test image's, or an identity of ``test_ids`` has no image.
+            twice or is no test image's, an identity of ``test_ids`` has no image, or all features
+            of an image are zero.
     """
     arrays = _load(path)
     sides = [side for side in ("", "visible/", "infrared/") if f"{side}paths" in arrays] or [""]
@@ -45,8 +49,11 @@ def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict
     rows = np.arange(len(items))
     if "test_ids" in arrays:
         rows = _rows_of(path, arrays["test_ids"], items)
-    check_test_images([items[row] for row in rows], dataset)
-    return [items[row] for row in rows], {name: part[rows] for name, part in features.items()}
+    items = [items[row] for row in rows]
+    check_test_images(items, dataset)
+    features = {name: part[rows] for name, part in features.items()}
+    check_not_zero(np.concatenate(list(features.values()), axis=1), items)
+    return items, features
 
 
 def _read_side(
@@ -82,7 +89,10 @@ def _rows_of(path: str | Path, test_ids: np.ndarray, items: Sequence[ImageItem])
 
 
 def check_test_images(items: Sequence[ImageItem], dataset: str) -> None:
-    """Raises ValueError if images of training are among those that are to be tested on."""
+    """Raises ValueError if images of training are among those that are to be tested on.
+
+    Warns where they are not as many as the dataset's published test images.
+    """
     found = find_dataset(dataset)
     others = [i.relpath for i in items if i.relpath.partition("/")[0] in found.train_folders]
     if others:
@@ -91,12 +101,19 @@ def check_test_images(items: Sequence[ImageItem], dataset: str) -> None:
             f"{found.title}'s training images, which hold copies of test images, too; leave their "
             "features out"
         )
-    published = (found.expected_counts or {}).get("test", {}).get("identities")
+    published = (found.expected_counts or {}).get("test", {})
     num_ids = len({item.pid for item in items})
-    if published and num_ids > published:
+    if published and num_ids > published["identities"]:
         raise ValueError(
-            f"the features are of {num_ids} identities, {found.title} tests on {published}: images "
-            "of training are among them. Leave them out, or name the others in test_ids"
+            f"the features are of {num_ids} identities, {found.title} tests on "
+            f"{published['identities']}: images of training are among them. Leave them out, or "
+            "name the others in test_ids"
+        )
+    if published and len(items) != published["images"]:
+        _logger.warning(
+            "these are features of %d images of %d identities, %s tests on %d of %d: the results "
+            "are not comparable with published ones",
+            *(len(items), num_ids, found.title, published["images"], published["identities"]),
         )
 
 
@@ -193,21 +210,28 @@ def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
 
 def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
     """Scales features (N, D) to unit length; raises ValueError for one that has none."""
-    length = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    if (length == 0).any():
-        row = int(np.flatnonzero(length[:, 0] == 0)[0])
-        raise ValueError(f"the features of {items[row].relpath} (row {row}) are zero: no direction")
-    return features / length
+    check_not_zero(features, items)
+    return features / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+
+
+def check_not_zero(features: np.ndarray, items: Sequence[ImageItem]) -> None:
+    """Raises ValueError for features (N, D) that are all zero: similar to everything alike."""
+    zero = np.flatnonzero(~features.any(axis=1))
+    if zero.size and features.size:
+        raise ValueError(
+            f"the features of {items[zero[0]].relpath} and {zero.size - 1} more of {len(items)} "
+            "images are zero: they have no direction. Were they all extracted?"
+        )
 
 
 def _load(path: str | Path) -> dict[str, np.ndarray]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}")
+    require_file(path, "file")
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file}
     except Exception as error:  # numpy and zipfile raise many types for damaged archives
+        reason = "it holds Python objects" if "allow_pickle" in str(error) else error
         raise ValueError(
-            f"{path} cannot be read as an npz file of plain arrays ({error}); "
+            f"{path} cannot be read as an npz file of plain arrays ({reason}); "
             "write it with numpy.savez"
         ) from error

@@ -17,6 +17,7 @@ from random import Random
 import numpy as np
 from scipy.io import loadmat
 
+from wrimnet.atomic_files import require_file
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import MODALITY_NAMES
@@ -42,8 +43,7 @@ class OfficialPermutations:
     @classmethod
     def load(cls, path: str | Path) -> "OfficialPermutations":
         """Reads ``rand_perm_cam.mat``; raises if it is missing or of another structure."""
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no permutation file at {str(path)!r}: {_SOURCE}")
+        require_file(path, "permutation file", f": {_SOURCE}")
         return cls(_camera_cells(path))
 
     def images(self, pid: int, camid: int, trial: int, shots: int) -> list[int]:

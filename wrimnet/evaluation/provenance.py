@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wrimnet.atomic_files import require_file
 from wrimnet.version import __version__
 
 
@@ -46,8 +47,7 @@ def describe_environment(device: str) -> dict[str, str]:
 
 def file_sha256(path: str | Path) -> str:
     """Hashes a file; raises FileNotFoundError where there is none."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {str(path)!r} to hash; which weights were evaluated?")
+    require_file(path, "file")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

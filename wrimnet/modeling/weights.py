@@ -16,6 +16,8 @@ from fastreid.modeling import build_model as build_registered_model
 from torch import Tensor, nn
 from torchvision import models
 
+from wrimnet.atomic_files import require_file
+
 _IMAGENET = {
     "18x": models.ResNet18_Weights.IMAGENET1K_V1,
     "34x": models.ResNet34_Weights.IMAGENET1K_V1,
@@ -40,8 +42,7 @@ def read_checkpoint(path: str | Path) -> dict:
         FileNotFoundError: no such file.
         ValueError: damaged, no dictionary, or holding objects other than tensors and plain values.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"weights file {path} does not exist; check MODEL.WEIGHTS")
+    require_file(path, "weights file")
     if Path(path).suffix == ".safetensors":
         return _read_safetensors(path)
     if _is_archive(path):
@@ -226,11 +227,8 @@ def load_network_weights(network: nn.Module, path: str, classifiers: Sequence[st
 
     ``classifiers`` are beginnings of names that the file may have beside the network's.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"MODEL.BACKBONE.PRETRAIN_PATH = {path!r} does not exist; give a file with ImageNet "
-            "weights, or set MODEL.BACKBONE.PRETRAIN False to train from scratch"
-        )
+    advice = "; give ImageNet weights, or train from scratch with MODEL.BACKBONE.PRETRAIN False"
+    require_file(path, "MODEL.BACKBONE.PRETRAIN_PATH =", advice)
     _fill(network, read_state_dict(path), path, classifiers)
 
 

@@ -10,10 +10,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tabulate import tabulate
 from tqdm import tqdm
 
 from wrimnet.data.datasets.base import (
@@ -26,36 +24,9 @@ from wrimnet.data.datasets.base import (
 from wrimnet.data.datasets.layout import OnProblem, require_folder
 from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb
 from wrimnet.data.jpeg_warnings import jpeg_warning
-from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
+from wrimnet.modality import INFRARED, VISIBLE
 
 CHUNK = 64  # files per message to a process
-
-# Kind of finding -> what it means, and what to do about it. In the order they are best mended.
-ADVICE = {
-    "missing": (
-        "missing folders or files",
-        "Unpack the archive again, completely, and compare with the tree in datasets/README.md. "
-        "If the dataset lies elsewhere, give its parent folder as --root.",
-    ),
-    "malformed": (
-        "files or folders that are not as distributed",
-        "Take the named file or folder from the archive again; move what does not belong there.",
-    ),
-    "overlap": (
-        "identities in both training and test",
-        "The index files do not belong together: take all of them from one archive.",
-    ),
-    "counts": (
-        "counts that differ",
-        "Images or identities are missing or too many: unpack the archive again. For a part of a "
-        "dataset used on purpose, run with --skip-counts or --counts; its results are not "
-        "comparable with published ones.",
-    ),
-    "unreadable": (
-        "images that cannot be read, or not whole",
-        "Take these files from the archive again; if they stay damaged, download it again.",
-    ),
-}
 
 
 class Division(NamedTuple):
@@ -69,7 +40,7 @@ class Division(NamedTuple):
 class Finding(NamedTuple):
     """Something that differs from the distributed dataset."""
 
-    kind: str  # of ADVICE
+    kind: str  # missing, malformed, overlap, counts or unreadable
     text: str
 
 
@@ -213,56 +184,3 @@ def _problem(path: str) -> str:
         return str(problem)
     warning = jpeg_warning(path)
     return f"{path}: {warning}" if warning else ""
-
-
-def in_words(examination: Examination) -> str:
-    """Returns the whole report as text."""
-    kind = " (drawn stand-in)" if examination.synthetic else ""
-    lines = [f"{examination.dataset}{kind} in {examination.folder}", ""]
-    if examination.counts:
-        lines += [_table(examination.counts), ""]
-    if examination.num_images_opened:
-        lines.append(f"{examination.num_images_opened} images opened.")
-    order = list(ADVICE)
-    ordered = sorted(examination.findings, key=lambda finding: order.index(finding.kind))
-    for kind, findings in groupby(ordered, key=lambda finding: finding.kind):
-        title, advice = ADVICE[kind]
-        texts = [f"  - {finding.text}" for finding in findings]
-        lines += ["", f"{len(texts)} x {title}:", *texts, f"  What to do: {advice}"]
-    if examination.findings:
-        return "\n".join([*lines, "", f"NOT SOUND: {len(examination.findings)} findings."])
-    return "\n".join([*lines, "", "SOUND: all that was checked holds."])
-
-
-def as_json(examination: Examination) -> dict[str, Any]:
-    """Returns the report for JSON; "counts" (of one division) is what --counts takes as a file."""
-    counts = examination.counts
-    return {
-        "dataset": examination.dataset,
-        "folder": examination.folder,
-        "synthetic": examination.synthetic,
-        "sound": not examination.findings,
-        "findings": [finding._asdict() for finding in examination.findings],
-        "num_images_opened": examination.num_images_opened,
-        "counts": counts.get("", counts),
-    }
-
-
-def _table(counts: dict[str, Counts]) -> str:
-    rows = []
-    for label, division in counts.items():
-        for split, found in division.items():
-            where = f"{label} {split}".strip()
-            rows.append((where, "both", "all", found["identities"], found["images"]))
-            for name in MODALITY_NAMES:
-                rows += _modality_rows(where, name, found[name])
-    headers = ("split", "modality", "camera", "identities", "images")
-    return tabulate(rows, headers=headers, tablefmt="pipe")
-
-
-def _modality_rows(where: str, name: str, found: Counts) -> list[tuple[Any, ...]]:
-    rows = [(where, name, "all", found["identities"], found["images"])]
-    return rows + [
-        (where, name, camera, size["identities"], size["images"])
-        for camera, size in found["cameras"].items()
-    ]
