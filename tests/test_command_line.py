@@ -1,5 +1,7 @@
 """How options are spelt: flags and overrides in any order, files and runs named one way."""
 
+import argparse
+
 import pytest
 
 from wrimnet.command_line import (
@@ -7,6 +9,7 @@ from wrimnet.command_line import (
     add_model_options,
     add_several,
     make_parser,
+    output_file,
     parse,
     setup_model_cfg,
 )
@@ -85,6 +88,13 @@ def test_mistakes_are_told(capsys, words, message):
         read(*words)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_file_to_be_written_is_checked_before_anything_is_done(tmp_path):
+    assert output_file(str(tmp_path / "new.json")) == tmp_path / "new.json"
+    for word, problem in ((tmp_path, "is a folder"), (tmp_path / "a" / "b", "lies in .*/a, which")):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"{problem}.*give a file to be writ"):
+            output_file(str(word))
 
 
 def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):

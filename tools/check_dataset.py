@@ -14,7 +14,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from wrimnet.command_line import add_plugin_option, load_plugins, make_parser, parse, run_tool
+from wrimnet.command_line import (
+    add_plugin_option,
+    load_plugins,
+    make_parser,
+    output_file,
+    parse,
+    run_tool,
+)
 from wrimnet.data.build import default_root
 from wrimnet.data.datasets.base import Counts, CrossModalityDataset, check_counts
 from wrimnet.data.datasets.doctor import Examination, examine, published_counts
@@ -86,7 +93,8 @@ def parse_arguments() -> Any:
         default=min(os.cpu_count() or 1, 16),
         help="processes that open images (default: as many as cores, at most 16); 0: this one",
     )
-    parser.add_argument("--json", metavar="OUT.json", help="also write the report here")
+    json_help = "also write the report here"
+    parser.add_argument("--json", type=output_file, metavar="OUT.json", help=json_help)
     parser.add_argument("--no-images", action="store_true", help="do not open the images")
     add_plugin_option(parser)
     return parse(parser)

@@ -9,7 +9,7 @@ Reads files only. A run that is not finished has dashes for results.
 from pathlib import Path
 from typing import Any
 
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import make_parser, output_file, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
 from wrimnet.evaluation.results import mean_metrics
@@ -23,12 +23,12 @@ def main() -> int:
     """Prints two tables, draws if asked to; returns 0."""
     parser = make_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw loss and mAP there")
+    parser.add_argument("--figure", type=output_file, metavar="FILE", help="draws loss and mAP")
     args = parse(parser)
     for run in args.runs:
         check_run_folder(run)
-    print(for_console(keys_that_differ(args.runs)))
-    print()
+    if len(args.runs) > 1:
+        print(f"{for_console(keys_that_differ(args.runs))}\n")
     print(for_console(results_of(args.runs)))
     if args.figure:
         draw_curves(args.runs, args.figure)

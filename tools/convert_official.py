@@ -6,11 +6,15 @@ THEIRS is a file of tensors alone, or a dictionary with such a one under "net". 
 hold other objects beside it, which are not read: save "net" by itself first.
 """
 
-from pathlib import Path
-
 import torch
 
-from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
+from wrimnet.command_line import (
+    add_config_options,
+    make_parser,
+    output_file,
+    parse,
+    run_tool,
+)
 from wrimnet.config import setup_cfg
 from wrimnet.modeling.weights import (
     build_model,
@@ -26,7 +30,7 @@ def main() -> int:
     parser = make_parser(__doc__)
     add_config_options(parser)
     parser.add_argument("--weights", required=True, metavar="FILE", help="of the official code")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="ours")
+    parser.add_argument("--out", required=True, type=output_file, metavar="FILE", help="ours")
     args = parse(parser)
     content = read_checkpoint(args.weights)
     weights = content.get("net", content)

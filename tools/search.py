@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from wrimnet.command_line import (
     add_model_options,
     add_several,
     make_parser,
+    output_file,
     parse,
     run_tool,
     setup_model_cfg,
@@ -40,8 +42,17 @@ from wrimnet.visualization.ranked_lists import (
 
 _SHARD_IMAGES = 20_000
 _SHEET_QUERIES, _SHEET_RESULTS = 20, 15
+_LABEL_SIGNS = 12  # that stand beside a row of the sheet
 _TABLES, _LINES = 3, 20  # queries printed with all their results, and with the first one
 _COLOUR = 4.0  # mean difference of an image's channels, of 255
+
+
+def picture_file(word: str) -> Path:
+    """Reads --sheet."""
+    path = output_file(word)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise argparse.ArgumentTypeError(f"{word!r} ends in {path.suffix!r}; give .png or .jpg")
+    return path
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,8 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     query.add_argument("--modality", help="default: the one that the index does not hold")
     query.add_argument("--index", required=True, metavar="DIR")
     query.add_argument("--top", type=int, default=10, help="results per query")
-    query.add_argument("--json", metavar="FILE", help="write the ranked lists")
-    query.add_argument("--sheet", metavar="FILE", help="draw the ranked lists, PNG or JPEG")
+    query.add_argument("--json", type=output_file, metavar="FILE", help="write the ranked lists")
+    query.add_argument("--sheet", type=picture_file, metavar="FILE", help="draw them, PNG or JPEG")
     query.add_argument("--backend", default="auto", help=", ".join(BACKENDS))
     benchmark = commands.add_parser("benchmark", help="measure with random embeddings")
     benchmark.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000])
@@ -177,7 +188,7 @@ def write_lists(
     if arguments.json:
         content = {"model": facts.name, "model_hash": facts.model_hash, "direction": direction}
         content = json.dumps({**content, "queries": lists}, indent=1, ensure_ascii=False)
-        Path(arguments.json).write_text(content + "\n", encoding="utf-8")
+        arguments.json.write_text(content + "\n", encoding="utf-8")
         print(f"ranked lists: {arguments.json}")
     if arguments.sheet:
         title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"
@@ -194,7 +205,8 @@ def sheet_row(entry: dict) -> RankedList:
         Tile(result["path"], UNKNOWN, f"{result['rank']}\n{result['similarity']:.3f}")
         for result in entry["results"][:_SHEET_RESULTS]
     ]
-    return RankedList("", Tile(entry["query"], QUERY, "query"), tiles)
+    name = textwrap.fill(Path(entry["query"]).stem[:60], _LABEL_SIGNS)
+    return RankedList(name, Tile(entry["query"], QUERY, "query"), tiles)
 
 
 def benchmark(arguments: argparse.Namespace) -> int:

@@ -58,6 +58,8 @@ def main() -> int:
         return 0
     if not args.config_file:
         raise ValueError("--config-file is missing; for example configs/LLCM/wrim.yml")
+    if args.gpu and not args.dry_run:
+        raise ValueError("--gpu belongs to --dry-run; a run takes MODEL.DEVICE, as in cuda:0")
     if args.dry_run:
         from dry_run.report import print_dry_run
 

@@ -13,7 +13,7 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
-from wrimnet.run_folder import FIGURES
+from wrimnet.run_folder import FIGURE_LIST, FIGURES
 from wrimnet.visualization.figures import build_subject, write_figures
 
 
@@ -25,8 +25,8 @@ def main() -> int:
     arguments = parse(parser)
     cfg = setup_model_cfg(arguments)
     folder = Path(arguments.out or Path(arguments.run or cfg.OUTPUT_DIR, FIGURES))
-    for figure in write_figures(build_subject(cfg), folder):
-        print(f"{folder / figure.name}.png  {figure.caption}")
+    figures = write_figures(build_subject(cfg), folder)
+    print(f"{len(figures)} figures, as PNG and SVG; what each shows: {folder / FIGURE_LIST}")
     return 0
 
 

@@ -87,6 +87,15 @@ def add_plugin_option(parser: Any) -> None:
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=plugin_help)
 
 
+def output_file(word: str) -> Path:
+    """Reads a flag that names a file to be written: refused where it cannot be one."""
+    path = Path(word)
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
+        raise argparse.ArgumentTypeError(f"{word!r} {problem}; give a file to be written")
+    return path
+
+
 def parse(parser: argparse.ArgumentParser, command: Sequence[str] | None = None) -> Any:
     """Reads a command line, that of this process by default.
 

@@ -48,7 +48,7 @@ def for_console(table: Table, width: int = 160) -> str:
     texts = []
     for block in blocks:
         header, *rows = zip(*(columns[index] for index in block), strict=True)
-        texts.append(markdown_rows(header, rows))
+        texts += [markdown_rows(header, rows)] if rows else []
     return "\n\n".join([table.title, *texts, *table.notes])
 
 

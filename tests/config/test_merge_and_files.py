@@ -124,6 +124,16 @@ def test_a_word_may_hold_key_and_value():
         merged("SOLVER.MAX_EPOCH=")
 
 
+@pytest.mark.parametrize("words", ["SEED = 4", "SEED= 4", "SEED =4", "SOLVER.OPT=Adam SEED= 4"])
+def test_spaces_around_the_sign_are_told(words):
+    with pytest.raises(ValueError, match="SEED: leave no space around '=', as in"):
+        merged(*words.split())
+
+
+def test_an_empty_value_may_stand_before_the_next_key():
+    assert merged("MODEL.WEIGHTS=", "SEED", "4").SEED == 4
+
+
 def test_a_later_word_counts():
     assert merged("SEED", "1", "SEED=2").SEED == 2
 

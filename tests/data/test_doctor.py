@@ -258,3 +258,9 @@ def test_the_tool_names_the_counts_it_compares_with(tmp_path, main, capsys):
     assert "compared with the published ones" in capsys.readouterr().out
     assert main([*common, "--skip-counts"]) == 0
     assert "Counts are not compared: --skip-counts." in capsys.readouterr().out
+
+
+def test_a_missing_folder_compares_no_counts(tmp_path, main, capsys):
+    assert main(["--dataset", "LLCM", "--root", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert "1 x missing folders or files" in out and "Counts" not in out

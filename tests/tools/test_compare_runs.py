@@ -43,6 +43,18 @@ def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+def test_one_run_and_equal_ones_have_no_table_of_differences(tmp_path, monkeypatch, capsys):
+    for name in ("a", "b"):
+        write_run(tmp_path / name)
+    compare(monkeypatch, tmp_path / "a")
+    assert "Keys in which" not in capsys.readouterr().out
+    compare(monkeypatch, tmp_path / "a", tmp_path / "b")
+    first, _, second = capsys.readouterr().out.splitlines()[:3]
+    assert (first, second) == (
+        "Keys in which the runs differ", "None: the runs have one configuration.",
+    )  # fmt: skip
+
+
 def test_what_is_no_run_is_told(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"is no folder of a run: it has no config\.yaml"):
         compare(monkeypatch, tmp_path)

@@ -154,6 +154,9 @@ WRONG = {
         ["MODEL.BACKBONE.PRETRAIN", "True", "MODEL.BACKBONE.PRETRAIN_PATH", "nowhere.pth"],
         "'nowhere.pth' does not exist",
     ),
+    "weights_are_a_folder": (["MODEL.WEIGHTS", "."], "'.' is a folder, expected a file"),
+    "gpu_without_dry_run": (["--gpu", "h100"], "--gpu belongs to --dry-run"),
+    "spaces": (["SEED", "=", "4"], "leave no space around '='"),
     "unread_key": (["MODEL.LOSSES.NAME", '("X",)'], "not read by WRIM-Net"),
     "protocol": (["TEST.PROTOCOLS", '("llcm_vis2vis",)'], "llcm_vis2vis"),
 }

@@ -117,10 +117,15 @@ class Layer(NamedTuple):
     content: dict[str, Any]
 
 
+def _is_value(left: Sequence[str]) -> bool:
+    """Whether the next word can be no key: those begin with a capital and have no space."""
+    return bool(left) and not left[0][:1].isupper()
+
+
 def layer_of_words(words: Sequence[str]) -> Layer:
     """Reads ``KEY VALUE`` and ``KEY=VALUE`` words of a command line; a later one counts.
 
-    Raises ValueError: a key without a value.
+    Raises ValueError: a key without a value, or spaces around "=".
     """
     content: dict[str, Any] = {}
     left = list(words)
@@ -132,6 +137,8 @@ def layer_of_words(words: Sequence[str]) -> Layer:
                 f"{list(words)}"
             )
         content[name] = value if is_pair else left.pop(0)
+        if str(content[name]).startswith("=") or (is_pair and not value and _is_value(left)):
+            raise ValueError(f"{name}: leave no space around '=', as in SOLVER.MAX_EPOCH=20")
     return Layer("the command line", content)
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def _graph_of(network: nn.Module, example: Tensor) -> bytes:
     options = {"input_names": [INPUT], "output_names": [OUTPUT], "opset_version": OPSET}
     if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters:
         options |= {"dynamic_shapes": {"images": {0: torch.export.Dim("batch")}}, "dynamo": True}
-        program = torch.onnx.export(network, (example,), verbose=False, **options)
+        with warnings.catch_warnings():  # PyTorch deprecates what its own exporter uses
+            warnings.simplefilter("ignore", FutureWarning)
+            program = torch.onnx.export(network, (example,), verbose=False, **options)
         return program.model_proto.SerializeToString()
     traced = io.BytesIO()  # torch 2.4
     axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,14 +51,20 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for files that are no checkpoints
-        reason = str(error).split("\n")[0]
         raise ValueError(
-            f"{path} is not a checkpoint that can be read safely (it is damaged, or holds "
-            f"objects that could run code): {type(error).__name__}: {reason}"
+            f"{path} is not a checkpoint that can be read safely: {_reason(error)}"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected a checkpoint")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a checkpoint, without PyTorch's advice to read it unsafely."""
+    refused = re.search(r"GLOBAL (\S{1,200})", str(error))
+    if refused:
+        return f"it refers to {refused[1]}, which could run code; only tensors and values are read"
+    return "it is cut short, damaged or of another program"
 
 
 def _is_archive(path: str | Path) -> bool:
@@ -177,7 +184,7 @@ def start_from_weights(model: nn.Module, path: str, *, strict: bool) -> None:
     for what, names in (("made anew", expected), ("left out", weights)):
         modules = list(dict.fromkeys(n.rpartition(".")[0] for n in names if n not in fitting))
         if modules:
-            _console.info("weights  %s: %s", what, ", ".join(_shortened(modules)))
+            _console.info("weights  %s: %s", what, ", ".join(_shortened(modules, 6)))
 
 
 def _named_as_backbone(
