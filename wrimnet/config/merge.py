@@ -137,7 +137,7 @@ def layer_of_words(words: Sequence[str]) -> Layer:
                 f"{list(words)}"
             )
         content[name] = value if is_pair else left.pop(0)
-        if str(content[name]).startswith("=") or (is_pair and not value and _is_value(left)):
+        if content[name].startswith("=") or (is_pair and not value and _is_value(left)):
             raise ValueError(f"{name}: leave no space around '=', as in SOLVER.MAX_EPOCH=20")
     return Layer("the command line", content)
 
