@@ -6,7 +6,6 @@ python tools/search.py benchmark --entries 10000 100000 --dim 512
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import textwrap
@@ -32,6 +31,7 @@ from wrimnet.command_line import (
 from wrimnet.data.images import read_rgb
 from wrimnet.inference.embedder import Embedder, build_embedder
 from wrimnet.modality import INFRARED, MODALITY_NAMES, find_modality
+from wrimnet.run_folder import write_json
 from wrimnet.visualization.ranked_lists import (
     QUERY,
     UNKNOWN,
@@ -187,8 +187,7 @@ def write_lists(
     facts = embedder.facts
     if arguments.json:
         content = {"model": facts.name, "model_hash": facts.model_hash, "direction": direction}
-        content = json.dumps({**content, "queries": lists}, indent=1, ensure_ascii=False)
-        arguments.json.write_text(content + "\n", encoding="utf-8")
+        write_json(arguments.json, {**content, "queries": lists})
         print(f"ranked lists: {arguments.json}")
     if arguments.sheet:
         title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"

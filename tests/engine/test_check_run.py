@@ -4,7 +4,7 @@ import pytest
 from tiny_runs import tiny_cfg
 
 from wrimnet.config import config_hash
-from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
+from wrimnet.engine.checkpointing import CONTENT, CheckpointStore, write_atomically
 from wrimnet.engine.run import check_run
 
 
@@ -12,6 +12,11 @@ from wrimnet.engine.run import check_run
 def make_cfg(tmp_path):
     """Configurations whose dataset does not exist: whoever reads data fails otherwise."""
     return lambda **keys: tiny_cfg(tmp_path / "no_data", tmp_path / "out", **keys)
+
+
+def save(store, iteration, **values):
+    """Saves a checkpoint that has all its parts, 0 where ``values`` say nothing."""
+    store.save(iteration, {**dict.fromkeys(CONTENT, 0), "iteration": iteration, **values})
 
 
 @pytest.mark.parametrize(
@@ -80,33 +85,28 @@ def test_run_whose_checkpoint_is_gone_is_not_started_again(make_cfg, tmp_path, t
 
 
 def test_missing_newest_checkpoint_is_told(tmp_path, caplog):
-    names = ("model", "config_hash", "optimizer", "scheduler", "progress", "best", "random")
     store = CheckpointStore(tmp_path)
     for iteration in (2, 4):
-        store.save(iteration, {**dict.fromkeys(names, 0), "iteration": iteration})
+        save(store, iteration)
     (tmp_path / "checkpoint_00000004.pth").unlink()
     assert store.load_newest()["iteration"] == 2
     assert "last_checkpoint names checkpoint_00000004.pth, which is missing" in caplog.text
 
 
 def test_fewer_epochs_than_are_trained_are_refused(make_cfg, tmp_path):
-    names = ("model", "optimizer", "scheduler", "progress", "best", "random")
     cfg = make_cfg(SOLVER__MAX_EPOCH="2")
     (tmp_path / "out").mkdir()
-    state = {**dict.fromkeys(names, 0), "config_hash": config_hash(cfg), "iters_per_epoch": 10}
     store = CheckpointStore(tmp_path / "out")
-    store.save(20, {**state, "iteration": 20})
+    save(store, 20, config_hash=config_hash(cfg), iters_per_epoch=10)
     check_run(cfg, resume=True)
-    store.save(25, {**state, "iteration": 25})
+    save(store, 25, config_hash=config_hash(cfg), iters_per_epoch=10)
     with pytest.raises(ValueError, match=r"SOLVER.MAX_EPOCH = 2: .* has trained 2\.5 epochs"):
         check_run(cfg, resume=True)
 
 
 def test_run_of_another_configuration_is_refused(make_cfg, tmp_path):
     (tmp_path / "out").mkdir()
-    names = ("model", "optimizer", "scheduler", "progress", "best", "random")
-    state = {**dict.fromkeys(names, 0), "iteration": 1, "config_hash": "abc"}
-    CheckpointStore(tmp_path / "out").save(1, state)
+    save(CheckpointStore(tmp_path / "out"), 1, config_hash="abc")
     with pytest.raises(ValueError, match="holds a run of another configuration"):
         check_run(make_cfg(), resume=True)
 
@@ -118,16 +118,15 @@ def test_file_in_place_of_the_folder_is_named(make_cfg, tmp_path):
 
 
 def test_damaged_newest_checkpoint_is_set_aside_and_not_counted(tmp_path, caplog):
-    names = ("model", "config_hash", "optimizer", "scheduler", "progress", "best", "random")
     store = CheckpointStore(tmp_path, keep=1)
     for iteration in (2, 4):
         store.keep = iteration
-        store.save(iteration, {**dict.fromkeys(names, 0), "iteration": iteration})
+        save(store, iteration)
     (tmp_path / "checkpoint_00000004.pth").write_bytes(b"broken")
     store.keep = 1
     assert store.load_newest()["iteration"] == 2
     assert (tmp_path / "last_checkpoint").read_text() == "checkpoint_00000002.pth"
-    store.save(3, {**dict.fromkeys(names, 0), "iteration": 3})
+    save(store, 3)
     assert store.load_newest()["iteration"] == 3
 
 

@@ -264,7 +264,7 @@ def test_shorter_run_is_refused_and_nothing_changes(data, trained):
     assert contents_of(trained) == before
 
 
-def test_stopped_run_names_the_iteration_of_its_checkpoint(data, tmp_path, monkeypatch, caplog):
+def test_stopped_run_names_the_iteration_of_its_checkpoint(data, tmp_path, monkeypatch):
     def stopping(trainer, batches):
         run_step(trainer, batches)
         if trainer.iter == 1:

@@ -118,7 +118,7 @@ class Layer(NamedTuple):
 
 
 def _is_value(left: Sequence[str]) -> bool:
-    """Whether the next word can be no key: those begin with a capital and have no space."""
+    """Whether the next word can be no key: those begin with a capital."""
     return bool(left) and not left[0][:1].isupper()
 
 

@@ -96,8 +96,7 @@ class WRIMTrainer(DefaultTrainer):
         )
         self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size())
         self.best = {"value": -1.0, "iteration": -1}
-        self.num_trained = 0  # iterations behind us
-        self._is_trained = False  # whether the step of the first iteration is behind us
+        self.num_trained = 0  # iterations whose steps an earlier process took
         self.last_report: EvaluationReport | None = None
         self._evaluator = None
         self._build_evaluator = partial(self.build_evaluator, cfg)
@@ -155,7 +154,7 @@ class WRIMTrainer(DefaultTrainer):
 
     def train(self) -> EvaluationReport | None:
         """Trains from ``start_iter`` to the end; returns the last evaluation's report."""
-        batches = self.data_loader.iterate(self.start_iter + self._is_trained)
+        batches = self.data_loader.iterate(self.num_trained)
         self.iter = self.start_iter
         with self.request.deferred(), EventStorage(self.start_iter) as self.storage:
             try:
@@ -178,9 +177,7 @@ class WRIMTrainer(DefaultTrainer):
         if position == 0 or self.iter == self.start_iter:
             self.before_epoch()
         self.before_step()
-        if self._is_trained:  # resumed from a checkpoint that was saved before the evaluation
-            self._is_trained = False
-        else:
+        if self.iter >= self.num_trained:  # else resumed from before this iteration's evaluation
             self.run_step(batches)
         self.after_step()
         if position == self.iters_per_epoch - 1:
@@ -318,9 +315,9 @@ class WRIMTrainer(DefaultTrainer):
             self._take_rates()
         self.progress.load_state_dict(state["progress"])
         self.best = state["best"]
-        self._is_trained = not state.get("evaluated", True)  # older checkpoints always were
         self.num_trained = state["iteration"]
-        self.start_iter = self.iter = self.num_trained - self._is_trained
+        evaluated = state.get("evaluated", True)  # older checkpoints always were
+        self.start_iter = self.iter = self.num_trained - (not evaluated)
         restore_random_state(state["random"])
 
     def _take_rates(self) -> None:

@@ -52,7 +52,7 @@ def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict
     items = [items[row] for row in rows]
     check_test_images(items, dataset)
     features = {name: part[rows] for name, part in features.items()}
-    check_not_zero(np.concatenate(list(features.values()), axis=1), items)
+    check_not_zero(list(features.values()), items)
     return items, features
 
 
@@ -210,14 +210,14 @@ def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
 
 def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
     """Scales features (N, D) to unit length; raises ValueError for one that has none."""
-    check_not_zero(features, items)
+    check_not_zero([features], items)
     return features / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
 
 
-def check_not_zero(features: np.ndarray, items: Sequence[ImageItem]) -> None:
-    """Raises ValueError for features (N, D) that are all zero: similar to everything alike."""
-    zero = np.flatnonzero(~features.any(axis=1))
-    if zero.size and features.size:
+def check_not_zero(parts: Sequence[np.ndarray], items: Sequence[ImageItem]) -> None:
+    """Raises ValueError for an image whose parts (N, D_k) are all zero: like everything alike."""
+    zero = np.flatnonzero(~np.any([part.any(axis=1) for part in parts], axis=0))
+    if zero.size and any(part.size for part in parts):
         raise ValueError(
             f"the features of {items[zero[0]].relpath} and {zero.size - 1} more of {len(items)} "
             "images are zero: they have no direction. Were they all extracted?"
