@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 
+from slots import choose_gpus, make_slots
 from wrimnet.command_line import add_config_options, add_several, called_as, seen_from_here
+from wrimnet.config import setup_cfg
+from wrimnet.config.merge import Layer, layer_of_words, read_overlay_file
 from wrimnet.data.build import build_dataset, build_dataset_folder
 from wrimnet.experiments.plans import ExperimentRun, Setting, is_done, setup_planned_cfg
 from wrimnet.experiments.run_queue import (
     AlikeFailuresError,
     Failure,
     Slot,
-    make_slots,
-    visible_gpus,
     work_through_queue,
 )
 from wrimnet.run_folder import COST, find_results
@@ -53,6 +54,7 @@ def make_setting(args: Any, place: str) -> Setting:
         configs = Path(args.config_file).parent
     elif not (configs / "wrim.yml").is_file():
         configs = _spelt_otherwise(configs)
+    _check_own_keys(args)
     return Setting(
         configs=seen_from_here(configs),
         ablations=seen_from_here(PROJECT / "configs" / "ablation"),
@@ -61,6 +63,16 @@ def make_setting(args: Any, place: str) -> Setting:
         overrides=(*args.overrides, *(("MODEL.DEVICE", "cpu") if args.gpus == [] else ())),
         command=called_as(),
     )
+
+
+def _check_own_keys(args: Any) -> None:
+    """Refuses keys that every run of an experiment has of its own."""
+    layers = [layer_of_words(args.overrides)]
+    layers += [Layer(file, read_overlay_file(file)) for file in args.overlay]
+    for layer in layers:
+        for key, flag in {"OUTPUT_DIR": "--out DIR", "SEED": "--seeds or --seed"}.items():
+            if key in layer.content:
+                raise ValueError(f"{key} in {layer.source}: every run has its own; give {flag}")
 
 
 def _spelt_otherwise(configs: Path) -> Path:
@@ -81,6 +93,11 @@ def draw_if_missing(setting: Setting) -> None:
     if setting.dataset != GENERATED:
         return
     folder = build_dataset_folder(setting.setup())
+    usual = build_dataset_folder(setup_cfg(str(setting.configs / "wrim.yml")))
+    if not folder.exists() and folder != usual:
+        raise FileNotFoundError(
+            f"there is no {folder}; without DATASETS.ROOT the data are drawn into {usual}"
+        )
     if not folder.exists():
         out, workers = str(folder.parent), str(os.cpu_count() or 1)
         words = ["--layout", "llcm", "--out", out, "--workers", workers]
@@ -93,7 +110,7 @@ def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> in
 
     Returns the exit code: 0, 1 if a run failed, 130 after an interruption.
     """
-    gpus = visible_gpus(torch.cuda.device_count()) if args.gpus is None else args.gpus
+    gpus = choose_gpus(args.gpus, torch.cuda.device_count())
     slots = make_slots(gpus, args.jobs, args.threads)
     train = (sys.executable, str(PROJECT / "tools" / "train_net.py"))
     _check_data(runs)
@@ -148,5 +165,6 @@ def _tell_failures(failures: Sequence[Failure]) -> int:
         names = ", ".join(failure.run.name for failure in alike)
         print(f"FAILED {names}: {reason}\n  log: {alike[0].log}", file=sys.stderr)
     if failures:
-        print(f"{len(failures)} runs failed; the same call tries them again", file=sys.stderr)
+        told = "1 run failed" if len(failures) == 1 else f"{len(failures)} runs failed"
+        print(f"{told}; once the reason is mended, the same call goes on", file=sys.stderr)
     return 1 if failures else 0

@@ -66,7 +66,8 @@ def main() -> int:
         return print_dry_run(args)
     cfg = setup_cfg(args.config_file, args.overlay, args.overrides)
     # heavy imports, not needed for errors and help
-    from wrimnet.engine.distributed import launch, setup_process_group, to_be_launched
+    from launch import launch, to_be_launched
+    from wrimnet.engine.distributed import setup_process_group
 
     if to_be_launched(args.num_gpus):
         return launch(args.num_gpus, sys.argv)
@@ -76,7 +77,8 @@ def main() -> int:
 
 def run(cfg: CfgNode, args: Any) -> int:
     """Evaluates, or trains and makes the report; one of several processes does its share."""
-    from wrimnet.engine.distributed import is_main_process
+    from fastreid.utils.comm import is_main_process
+
     from wrimnet.engine.head import build_next_line
     from wrimnet.engine.run import evaluate, train
 

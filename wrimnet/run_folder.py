@@ -24,7 +24,8 @@ CHANGES = "changes.json"  # what --resume changed, and when
 # written by the tools that run experiments
 RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
 
-TRACES = (METRICS, BEST, FINAL)  # what a run leaves before or without a checkpoint
+LOST = (LAST, FINAL, RESULTS, CHANGES)  # what no run leaves without a checkpoint
+TRACES = (METRICS, BEST, *LOST)  # what tells of an earlier run
 _CHECKPOINT = re.compile(r"checkpoint_\d{8,}\.pth")
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from launch import to_be_launched
 from wrimnet.config import check_batch, setup_cfg
 from wrimnet.data.augmentation import rows_of_rank
 from wrimnet.data.sampler import CrossModalitySampler
@@ -18,7 +19,6 @@ from wrimnet.engine.distributed import (
     read_place,
     setup_device_of_process,
     store_of_attempt,
-    to_be_launched,
 )
 from wrimnet.evaluation.extraction import rows_of_process
 

@@ -1,11 +1,14 @@
 """Rules of a run: one sentence each, and no data is read for them."""
 
+import re
+
 import pytest
 from tiny_runs import tiny_cfg
 
 from wrimnet.config import config_hash
 from wrimnet.engine.checkpointing import CONTENT, CheckpointStore, write_atomically
 from wrimnet.engine.run import check_run
+from wrimnet.run_folder import LOST, TRACES
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def test_sound_run_is_accepted_and_its_folder_made(make_cfg, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("trace", ["metrics.json", "model_best.pth", "model_final.pth"])
+@pytest.mark.parametrize("trace", TRACES)
 def test_folder_with_traces_of_a_run_needs_resume(make_cfg, tmp_path, trace):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / trace).write_bytes(b"")
@@ -68,19 +71,20 @@ def test_folder_with_traces_of_a_run_needs_resume(make_cfg, tmp_path, trace):
 
 
 @pytest.mark.parametrize("trace", ["metrics.json", "model_best.pth"])
-def test_run_that_ended_before_its_first_checkpoint_starts_again(make_cfg, tmp_path, trace):
+def test_run_without_a_checkpoint_yet_starts_again(make_cfg, tmp_path, trace, caplog):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / trace).write_bytes(b"")
     check_run(make_cfg(), resume=True)
+    assert "nothing to resume in" in caplog.text and "this run starts anew" in caplog.text
 
 
-@pytest.mark.parametrize("trace", ["last_checkpoint", "model_final.pth", "results.json"])
+@pytest.mark.parametrize("trace", LOST)
 def test_run_whose_checkpoint_is_gone_is_not_started_again(make_cfg, tmp_path, trace):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / trace).write_text("checkpoint_00000320.pth")
-    told = "'checkpoint_00000320.pth' is missing; put it back, or choose another OUTPUT_DIR"
-    told = told if trace == "last_checkpoint" else "its checkpoint '' is missing"
-    with pytest.raises(ValueError, match=rf"out holds {trace} of a run, but .*{told}"):
+    name = "checkpoint_00000320.pth" if trace == "last_checkpoint" else r"checkpoint_\*.pth"
+    told = f"not its checkpoint {name}; put it back, move the folder away, or choose another"
+    with pytest.raises(ValueError, match=f"out holds {trace} of a run, but {told}"):
         check_run(make_cfg(), resume=True)
 
 
@@ -109,6 +113,12 @@ def test_run_of_another_configuration_is_refused(make_cfg, tmp_path):
     save(CheckpointStore(tmp_path / "out"), 1, config_hash="abc")
     with pytest.raises(ValueError, match="holds a run of another configuration"):
         check_run(make_cfg(), resume=True)
+
+
+@pytest.mark.parametrize("word", ["", ".", "./"])
+def test_working_folder_is_no_folder_of_a_run(make_cfg, word):
+    with pytest.raises(ValueError, match=f"'{re.escape(word)}' is the working folder"):
+        check_run(make_cfg(OUTPUT_DIR=word), resume=False)
 
 
 def test_file_in_place_of_the_folder_is_named(make_cfg, tmp_path):

@@ -130,6 +130,7 @@ def test_written_configuration_is_the_one_of_the_run(trained, data):
     assert f"OUTPUT_DIR: {trained}" in text
     state = torch.load(trained / "model_final.pth", weights_only=True)
     assert state["config_hash"] == config_hash(cfg)
+    assert state["network"]["MODEL.WRIM.MIIM.SHARED_STAGES"] == [3, 4]
     assert state["trained_on"]["dataset"] == "LLCM"
 
 

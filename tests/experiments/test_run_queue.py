@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from fake_runs import PROJECT, write_fake_train
 
+from slots import choose_gpus, make_slots, visible_gpus
 from wrimnet.console import open_log
 from wrimnet.experiments.plans import ExperimentRun, is_done, read_record
 from wrimnet.experiments.run_queue import (
     AlikeFailuresError,
-    make_slots,
-    visible_gpus,
     work_through_queue,
 )
 
@@ -188,16 +187,26 @@ def test_gpus_are_shared_in_turn_and_cores_divided():
 
 @pytest.mark.parametrize(("jobs", "threads"), [(0, 1), (1, 0)])
 def test_no_room_for_a_run_is_refused(jobs, threads):
-    with pytest.raises(ValueError, match="expected at least 1 of each"):
+    with pytest.raises(ValueError, match=r"--(jobs|threads) 0: expected at least 1"):
         make_slots([], jobs, threads)
 
 
 def test_gpus_are_named_as_the_environment_names_them(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
-    assert visible_gpus(2) == ["2", "5"]
+    assert choose_gpus(None, 2) == visible_gpus(2) == ["2", "5"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert visible_gpus(2) == ["0", "1"]
     assert visible_gpus(0) == []
+
+
+def test_gpus_that_are_not_there_are_refused(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert choose_gpus(["1", "MIG-a"], 2) == ["1", "MIG-a"]
+    assert choose_gpus([], 0) == []
+    with pytest.raises(ValueError, match="--gpus 0 3: PyTorch sees 0, 1 here"):
+        choose_gpus(["0", "3"], 2)
+    with pytest.raises(ValueError, match="--gpus 3: PyTorch sees no GPU here"):
+        choose_gpus(["3"], 0)
 
 
 def test_what_happens_is_told_line_by_line(tmp_path, capsys):

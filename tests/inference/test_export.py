@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from wrimnet.config import setup_cfg
+from wrimnet.config import get_cfg, setup_cfg
 from wrimnet.inference import export as export_module
 from wrimnet.inference.export import build_model_card, build_safetensors, export_onnx
 from wrimnet.modality import INFRARED, VISIBLE
-from wrimnet.modeling.weights import read_checkpoint
+from wrimnet.modeling.weights import read_checkpoint, read_state_dict
 
 
 class TwoBranches(nn.Module):
@@ -79,14 +79,14 @@ def write_safetensors(folder, monkeypatch):
     monkeypatch.setattr(export_module, "build_model_card", lambda *_: "")
     model = nn.BatchNorm1d(40)
     nn.init.normal_(model.weight)
-    cfg, embedder = SimpleNamespace(dump=lambda: ""), SimpleNamespace(model=model)
-    return build_safetensors(cfg, embedder, folder), model.state_dict()
+    return build_safetensors(get_cfg(), SimpleNamespace(model=model), folder), model.state_dict()
 
 
 def test_flipped_bit_in_safetensors_is_refused(tmp_path, monkeypatch):
     torch_files = pytest.importorskip("safetensors.torch", reason="export is an optional extra")
     path, expected = write_safetensors(tmp_path, monkeypatch)
-    found = read_checkpoint(path)
+    found, network = read_state_dict(path), read_checkpoint(path)["network"]
+    assert network["MODEL.WRIM.MIIM.FUSION"] == "sigmoid"
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
     content = bytearray(path.read_bytes())
@@ -95,7 +95,7 @@ def test_flipped_bit_in_safetensors_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"wrimnet\.safetensors is damaged: its tensors do not"):
         read_checkpoint(path)
     torch_files.save_file(torch_files.load_file(path), path)  # as others write it: no digest
-    assert not torch.equal(read_checkpoint(path)["weight"], expected["weight"])
+    assert not torch.equal(read_state_dict(path)["weight"], expected["weight"])
 
 
 def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):

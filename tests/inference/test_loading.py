@@ -100,6 +100,25 @@ def test_missing_weights_are_named(finished_run):
         wrimnet.load(finished_run.run / "config.yaml", "absent.pth")
 
 
+def test_weights_of_another_network_are_refused_though_their_shapes_fit(finished_run, caplog):
+    def load(*words):
+        return wrimnet.load(run / "config.yaml", run / "model_final.pth", options=words)
+
+    run, other = finished_run.run, ("MODEL.WRIM.MIIM.FUSION", "add")
+    with pytest.raises(
+        ValueError, match=r"trained with MODEL\.WRIM\.MIIM\.FUSION 'sigmoid', here 'a"
+    ):
+        load(*other)
+    with pytest.raises(
+        ValueError, match=r"trained with MODEL\.WRIM\.MIIM\.NORM 'none', here 'gate'"
+    ):
+        load("MODEL.WRIM.MIIM.NORM", "gate")
+    load("INPUT.SIZE_TEST", "(64, 32)", "MODEL.WRIM.TRIPLET.SOFT_MARGIN", "True")
+    assert "trained with" not in caplog.text
+    load(*other, "MODEL.WEIGHTS_STRICT", "False")
+    assert "FUSION 'sigmoid', here 'add'; used nonetheless" in caplog.text
+
+
 def test_dumped_configuration_is_the_configuration(finished_run):
     path = str(finished_run.run / "config.yaml")
     cfg = setup_cfg(path)

@@ -127,6 +127,36 @@ def test_figure_s1_in_one_command(project, monkeypatch, capsys):
     assert "0.5 (WRIM-Net)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("OUTPUT_DIR=logs/mine",), r"OUTPUT_DIR in the command line: .* give --out DIR"),
+        (("SEED", "3"), r"SEED in the command line: .* give --seeds"),
+        (("--overlay", "configs/own.yml"), r"OUTPUT_DIR in configs/own.yml: .* give --out DIR"),
+        (("--gpus", "9"), r"--gpus 9: PyTorch sees"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(project, monkeypatch, words, message):
+    (project / "configs" / "own.yml").write_text("OUTPUT_DIR: logs/mine\n")
+    with pytest.raises(ValueError, match=message):
+        call("run_ablations", project, monkeypatch, "--dataset", "LLCM", "--table", "S3", *words)
+    assert count_calls(project) == 0
+
+
+def test_seeds_are_no_key_to_sweep(project, monkeypatch):
+    pytest.importorskip("matplotlib")
+    words = ("--dataset", "LLCM", "--key", "SEED", "--values", "0", "1", *DEVICE)
+    with pytest.raises(ValueError, match="--key SEED: every run has its own; --seeds"):
+        call("sweep", project, monkeypatch, *words)
+
+
+def test_generated_data_are_drawn_nowhere_else(project, monkeypatch):
+    words = ("--dataset", "Synthetic", "--table", "S3", "DATASETS.ROOT", "mistyped", *DEVICE)
+    with pytest.raises(FileNotFoundError, match=r"no mistyped.LLCM; without DATASETS.ROOT"):
+        call("run_ablations", project, monkeypatch, *words)
+    assert not (project / "mistyped").exists()
+
+
 def test_sweep_without_matplotlib_is_told_before_any_run(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ValueError, match=r"figures need matplotlib: pip install"):

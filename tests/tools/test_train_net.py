@@ -221,7 +221,12 @@ def test_int_for_a_float_key_is_accepted_and_a_finished_run_resumes_to_nothing(r
     arguments = ["--config-file", CONFIG_FILE, "--no-report"]
     overrides = words(data, tmp_path / "out", SOLVER__WEIGHT_DECAY="0", SOLVER__MAX_EPOCH="1")
     assert run(*arguments, *overrides)[0] == 0
-    assert run(*arguments, "--resume", *overrides)[0] == 0
+    results = tmp_path / "out" / "results.json"
+    found = json.loads(results.read_text())["results"]
+    results.unlink()  # lost: made again
+    for _ in range(2):
+        assert run(*arguments, "--resume", *overrides)[0] == 0
+        assert json.loads(results.read_text())["results"] == found
     code, stderr, _ = run(*arguments, *overrides)
     assert code == 2
     assert "add --resume" in sentence_of(stderr)

@@ -147,6 +147,47 @@ def _is_hashed(key: Key | None, value: object) -> bool:
     return key.hashed == IF_SET and value != key.default
 
 
+# what a network computes with given weights; beside MIIM's keys and the younger ones
+NETWORK_KEYS = (
+    "MODEL.META_ARCHITECTURE",
+    "MODEL.BACKBONE.NAME",
+    "MODEL.BACKBONE.DEPTH",
+    "MODEL.BACKBONE.LAST_STRIDE",
+    "MODEL.BACKBONE.MAX_POOL",
+    "MODEL.HEADS.NAME",
+    "MODEL.PIXEL_MEAN",
+    "MODEL.PIXEL_STD",
+    "MODEL.WRIM.MAIN.STRIPES",
+    "MODEL.WRIM.AUXILIARY.ENABLED",
+    "MODEL.WRIM.AUXILIARY.STRIPES",
+)
+
+
+def network_settings(cfg: CfgNode) -> dict[str, Any]:
+    """Returns the keys that shape what a network computes with given weights, by name.
+
+    Younger keys and those of plugins, of which one cannot know it, stand there if they are set.
+    """
+    rows = {key.name: key for key in all_keys(cfg)}
+    own = {key.name for key in plugin_keys(get_key(cfg, "PLUGINS"))}
+    miim = sorted(name for name in rows if name.startswith("MODEL.WRIM.MIIM."))
+    set_ones = [
+        key.name
+        for key in rows.values()
+        if (key.hashed == IF_SET or key.name in own)
+        and key.name.startswith("MODEL.")
+        and not key.name.startswith("MODEL.WRIM.TRIPLET.")
+        and get_key(cfg, key.name) != key.default
+    ]
+    names = dict.fromkeys((*NETWORK_KEYS, *miim, *set_ones))
+    return {name: plain(get_key(cfg, name)) for name in names}
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as it is read back from a file: tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
 def changed_keys(cfg: CfgNode) -> list[tuple[str, Any, Any]]:
     """Lists name, value and default of the keys that shape a result and stand at another value."""
     rows = [(key, get_key(cfg, key.name)) for key in sorted(all_keys(cfg)) if key.hashed != NEVER]

@@ -10,7 +10,7 @@ import torch
 
 from wrimnet import atomic_files
 from wrimnet.modeling.weights import read_checkpoint
-from wrimnet.run_folder import FINAL, LAST, RESULTS, checkpoint_path, checkpoints
+from wrimnet.run_folder import LAST, LOST, checkpoint_path, checkpoints
 
 
 def seed_everything(seed: int) -> None:
@@ -95,11 +95,12 @@ class CheckpointStore:
 
     def check_not_lost(self) -> None:
         """Raises ValueError without a checkpoint where one was: a restart would write over it."""
-        left = [name for name in (LAST, FINAL, RESULTS) if (self.folder / name).exists()]
+        left = [name for name in LOST if (self.folder / name).exists()]
         if left:
             raise ValueError(
-                f"{self.folder} holds {', '.join(left)} of a run, but its checkpoint "
-                f"{self._missing()!r} is missing; put it back, or choose another OUTPUT_DIR"
+                f"{self.folder} holds {', '.join(left)} of a run, but not its checkpoint "
+                f"{self._missing() or 'checkpoint_*.pth'}; put it back, move the folder away, or "
+                "choose another OUTPUT_DIR"
             )
 
     def _missing(self) -> str:

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple
@@ -15,9 +15,7 @@ import torch
 import torch.distributed as dist
 from fastreid.config import CfgNode
 from fastreid.utils import comm
-from fastreid.utils.comm import is_main_process
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
-from torch.distributed.run import main as torchrun
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 
 class Agreement:
@@ -146,48 +144,6 @@ def _by_connection(error: Exception) -> bool:
     text = str(error).lower()
     words = ("connection", "timed out", "timeout", "peer", "socket", "nccl", "gloo")
     return isinstance(error, RuntimeError) and any(word in text for word in words)
-
-
-def to_be_launched(num_processes: int, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process only starts the others.
-
-    Raises ValueError: fewer than one process, or another number than torchrun has started.
-    """
-    if num_processes < 1:
-        raise ValueError(f"--num-gpus {num_processes}: expected at least 1")
-    if "TORCHELASTIC_RUN_ID" not in environ:
-        return num_processes > 1
-    started = int(environ["LOCAL_WORLD_SIZE"])
-    if num_processes not in (1, started):
-        raise ValueError(
-            f"--num-gpus {num_processes} under torchrun with {started} processes; leave it out"
-        )
-    return False
-
-
-def launch(num_processes: int, command: Sequence[str]) -> int:
-    """Runs a program in several processes of this machine, one for each GPU.
-
-    Returns 0, or the exit code of the first process that failed; 1 if a signal ended it.
-    """
-    try:
-        torchrun(["--standalone", f"--nproc-per-node={num_processes}", *command])
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        print(error)
-        return max(failure.exitcode, 1)
-    return 0
-
-
-__all__ = [
-    "Place",
-    "is_main_process",
-    "main_process_first",
-    "mean_over_ranks",
-    "read_place",
-    "setup_process_group",
-    "was_restarted",
-]
 
 
 class Place(NamedTuple):

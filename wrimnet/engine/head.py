@@ -16,7 +16,7 @@ import torch
 from fastreid.config import CfgNode
 from torch import nn
 
-from wrimnet.config.setup import changed_keys, config_hash, hashed_values, setup_cfg
+from wrimnet.config.setup import changed_keys, config_hash, hashed_values, plain, setup_cfg
 from wrimnet.data.build import build_dataset_folder
 from wrimnet.data.datasets.base import is_synthetic
 from wrimnet.evaluation.provenance import describe_code
@@ -136,9 +136,5 @@ def build_changes(cfg: CfgNode) -> dict[str, tuple[Any, Any]]:
     old = hashed_values(setup_cfg(str(file), options=["MODEL.DEVICE", cfg.MODEL.DEVICE]))
     new = hashed_values(cfg)
     names = sorted(old.keys() | new.keys())
-    pairs = {name: (_plain(old.get(name)), _plain(new.get(name))) for name in names}
+    pairs = {name: (plain(old.get(name)), plain(new.get(name))) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -49,7 +49,7 @@ from wrimnet.evaluation.results import (
 )
 from wrimnet.modeling.weights import build_trained_model, build_without_pretrained, read_checkpoint
 from wrimnet.registries import only_dataset
-from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, LOG, TRACES, read_results
+from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, LOG, TRACES, find_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -92,7 +92,7 @@ def check_start(cfg: CfgNode) -> None:
 
 def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
     """Refuses a folder that holds another run (ValueError) or cannot be written (OSError)."""
-    folder = Path(cfg.OUTPUT_DIR)
+    folder = build_output_dir(cfg)
     check_writable(folder)
     store = CheckpointStore(folder)
     traces = [name for name in TRACES if (folder / name).exists()]
@@ -107,6 +107,8 @@ def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
         setup_changes(cfg, state["config_hash"], state["iteration"])
     else:
         store.check_not_lost()
+        if resume:
+            _logger.warning("nothing to resume in %s; this run starts anew", cfg.OUTPUT_DIR)
 
 
 def check_epochs(cfg: CfgNode, state: Mapping[str, Any]) -> None:
@@ -155,7 +157,10 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
         report = trainer.train()
         if report is None:
             _console.info("nothing left to train")
-            return check_metrics(cfg, mean_metrics(read_results(build_output_dir(cfg))))
+            results = find_results(build_output_dir(cfg))
+            if results:
+                return check_metrics(cfg, mean_metrics(results))
+            report = trainer.evaluate_again()
         tell_end(time.monotonic() - began, trainer.best)
         return check_results(cfg, report)
 
@@ -215,14 +220,19 @@ def build_evaluation_cfg(cfg: CfgNode) -> CfgNode:
     identity = f"{file_sha256(weights)} {config_hash(cfg)}".encode()
     words.append(hashlib.sha256(identity).hexdigest()[:8])
     cfg.defrost()
-    cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR, EVALUATIONS, "-".join(words)))
+    cfg.OUTPUT_DIR = str(build_output_dir(cfg) / EVALUATIONS / "-".join(words))
     cfg.freeze()
     return cfg
 
 
 def build_output_dir(cfg: CfgNode) -> Path:
-    """Returns the folder of the run; nothing is made."""
-    return Path(cfg.OUTPUT_DIR)
+    """Returns the folder of the run; nothing is made. ValueError for the working folder."""
+    folder = Path(cfg.OUTPUT_DIR)
+    if folder == Path():
+        raise ValueError(
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} is the working folder; name one of the run's own"
+        )
+    return folder
 
 
 def build_trainer(cfg: CfgNode, *, resume: bool, request: StopRequest | None = None) -> WRIMTrainer:

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
 from wrimnet.config import changed_keys, check_num_classes, config_hash
+from wrimnet.config.setup import network_settings
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import CheckpointStore, random_state, restore_random_state
@@ -38,7 +39,7 @@ from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.results import EvaluationReport
-from wrimnet.modeling.weights import build_model, start_from_weights
+from wrimnet.modeling.weights import NETWORK, build_model, start_from_weights
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CHANGES, FINAL, METRICS, read_json, read_metrics, write_metrics
 
@@ -100,7 +101,11 @@ class WRIMTrainer(DefaultTrainer):
         self.last_report: EvaluationReport | None = None
         self._evaluator = None
         self._build_evaluator = partial(self.build_evaluator, cfg)
-        self._origin = {"config_hash": config_hash(cfg), "trained_on": build_origin(cfg)}
+        self._origin = {
+            "config_hash": config_hash(cfg),
+            "trained_on": build_origin(cfg),
+            NETWORK: network_settings(cfg),
+        }
         self._compared = {name: value for name, value, _ in changed_keys(cfg)}
         self._compared |= {"SEED": cfg.SEED, "SOLVER.BASE_LR": cfg.SOLVER.BASE_LR}
         self._initial_weights, self._strict = cfg.MODEL.WEIGHTS, cfg.MODEL.WEIGHTS_STRICT
@@ -239,6 +244,12 @@ class WRIMTrainer(DefaultTrainer):
         self._keep_best(report)
         self.progress.start_clock()
         return report
+
+    def evaluate_again(self) -> EvaluationReport:
+        """Evaluates a run that has ended, and writes the results that it has lost."""
+        self.iter, self.epoch = self.max_iter - 1, self.max_epoch - 1
+        with EventStorage(self.start_iter) as self.storage:
+            return self.evaluate(final=True)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode) -> Any:

@@ -170,8 +170,10 @@ def plan_sweep(
     """Returns the runs of a key's values; at its value in WRIM-Net that row's run stands in.
 
     Raises:
-        ValueError: a value stands twice.
+        ValueError: a value stands twice, or every run has its own value of the key.
     """
+    if key in ("SEED", "OUTPUT_DIR"):
+        raise ValueError(f"--key {key}: every run has its own; --seeds repeats each value")
     if len(set(values)) < len(values):
         raise ValueError(f"--values {' '.join(values)}: a value stands twice")
     return [_sweep_run(setting, key, value, seed) for seed in seeds for value in values]

@@ -19,10 +19,9 @@ from tqdm import tqdm
 
 from wrimnet.atomic_files import try_lock
 from wrimnet.experiments.plans import ExperimentRun, is_done, read_record, write_record
-from wrimnet.run_folder import CONSOLE, checkpoints
+from wrimnet.run_folder import CONSOLE, TRACES, checkpoints
 
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Slot(NamedTuple):
@@ -30,35 +29,6 @@ class Slot(NamedTuple):
 
     name: str
     environment: Mapping[str, str]
-
-
-def make_slots(
-    gpus: Sequence[str], jobs: int | None, threads: int | None, *, cores: int | None = None
-) -> list[Slot]:
-    """Returns one slot per run that may run at once; more jobs than GPUs share them in turn.
-
-    ``gpus`` are named as CUDA_VISIBLE_DEVICES takes them, empty for the CPU; ``jobs`` None is one
-    per GPU, or one on the CPU; ``threads`` None divides the cores evenly.
-
-    Raises:
-        ValueError: a number below 1.
-    """
-    jobs = max(1, len(gpus)) if jobs is None else jobs
-    threads = max(1, (cores or os.cpu_count() or 1) // max(1, jobs)) if threads is None else threads
-    if jobs < 1 or threads < 1:
-        raise ValueError(f"--jobs {jobs} --threads {threads}: expected at least 1 of each")
-    environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
-    if not gpus:
-        return [Slot(f"cpu:{number}", environment) for number in range(jobs)]
-    chosen = [gpus[number % len(gpus)] for number in range(jobs)]
-    return [Slot(f"gpu:{gpu}", {**environment, "CUDA_VISIBLE_DEVICES": gpu}) for gpu in chosen]
-
-
-def visible_gpus(num_devices: int) -> list[str]:
-    """Names the GPUs that this process sees, as a child's CUDA_VISIBLE_DEVICES takes them."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = [name.strip() for name in listed.split(",") if name.strip()]
-    return (names or [str(number) for number in range(num_devices)])[:num_devices]
 
 
 _LOCK_FILE = ".attempt.lock"  # the run itself locks its folder by another one
@@ -157,7 +127,7 @@ def _run_process(
     run: ExperimentRun, slot: Slot, command: tuple[str, ...], lock: int, stopping: Event
 ) -> str | None:
     earlier, began = read_record(run.folder).get("attempts", []), time.monotonic()
-    resume = ["--resume"] if checkpoints(run.folder) else []
+    resume = ["--resume"] if any((run.folder / name).exists() for name in TRACES) else []
     with (run.folder / CONSOLE).open("ab") as log:
         offset = log.tell()
         process = subprocess.Popen(

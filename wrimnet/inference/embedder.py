@@ -16,8 +16,7 @@ from PIL import Image
 from torch import nn
 
 from wrimnet.config import config_hash, setup_cfg
-from wrimnet.config.keys import IF_SET
-from wrimnet.config.setup import all_keys, plugin_keys
+from wrimnet.config.setup import NETWORK_KEYS, network_settings
 from wrimnet.config.tree import get_key
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
@@ -25,19 +24,8 @@ from wrimnet.modality import find_modality
 from wrimnet.modeling.weights import build_trained_model, evaluation_weights
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
-# Beside the weights; the precision of the forward pass and the device are left out.
+# Beside the network's own; the precision of the forward pass and the device are left out.
 _SHAPING_KEYS = (
-    "MODEL.META_ARCHITECTURE",
-    "MODEL.BACKBONE.NAME",
-    "MODEL.BACKBONE.DEPTH",
-    "MODEL.BACKBONE.LAST_STRIDE",
-    "MODEL.BACKBONE.MAX_POOL",
-    "MODEL.HEADS.NAME",
-    "MODEL.PIXEL_MEAN",
-    "MODEL.PIXEL_STD",
-    "MODEL.WRIM.MAIN.STRIPES",
-    "MODEL.WRIM.AUXILIARY.ENABLED",
-    "MODEL.WRIM.AUXILIARY.STRIPES",
     "MODEL.WRIM.EMBEDDING_PARTS",
     "INPUT.SIZE_TEST",
     "INPUT.INTERPOLATION",
@@ -150,15 +138,10 @@ def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
 
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:
     """Returns 64 hex digits over the weights that evaluation uses and the keys that shape it."""
-    keys = all_keys(cfg)
-    names = sorted(key.name for key in keys if key.name.startswith("MODEL.WRIM.MIIM."))
-    settings = [[name, get_key(cfg, name)] for name in (*_SHAPING_KEYS, *names)]
-    younger = [key for key in keys if key.hashed == IF_SET] + plugin_keys(cfg.PLUGINS)
-    settings += [
-        [key.name, get_key(cfg, key.name)]
-        for key in younger
-        if key.name.startswith("MODEL.") and get_key(cfg, key.name) != key.default
-    ]
+    network = network_settings(cfg)
+    rest = [name for name in network if name not in NETWORK_KEYS]
+    names = (*NETWORK_KEYS, *_SHAPING_KEYS, *rest)  # the order that hashes have had from the start
+    settings = [[name, get_key(cfg, name)] for name in names]
     digest = hashlib.sha256(json.dumps(settings, default=list).encode())
     for name, tensor in sorted(evaluation_weights(model).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

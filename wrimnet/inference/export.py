@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +16,14 @@ from fastreid.config import CfgNode
 from jinja2 import Environment, PackageLoader
 from torch import Tensor, nn
 
+from wrimnet.config.setup import network_settings
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.provenance import describe_code, file_sha256
 from wrimnet.evaluation.results import result_tables
 from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.modeling.embedding import join_parts
-from wrimnet.modeling.weights import DIGEST, evaluation_weights, tensors_sha256
+from wrimnet.modeling.weights import DIGEST, NETWORK, evaluation_weights, tensors_sha256
 from wrimnet.run_folder import CONFIG, find_results
 from wrimnet.tables import markdown_rows
 
@@ -186,7 +188,9 @@ def build_safetensors(
     folder.mkdir(parents=True, exist_ok=True)
     facts, path = build_facts(cfg, embedder), folder / "wrimnet.safetensors"
     tensors = evaluation_weights(embedder.model)
-    save_file(tensors, path, metadata={**facts, DIGEST: tensors_sha256(tensors)})
+    network = json.dumps(network_settings(cfg))
+    metadata = {**facts, DIGEST: tensors_sha256(tensors), NETWORK: network}
+    save_file(tensors, path, metadata=metadata)
     (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
     (folder / "README.md").write_text(build_model_card(cfg, facts, run), encoding="utf-8")
     return path

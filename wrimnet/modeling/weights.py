@@ -1,6 +1,7 @@
 """Files of weights: read without running code, checked against their checksums, loaded strictly."""
 
 import hashlib
+import json
 import logging
 import re
 import zipfile
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from wrimnet.atomic_files import require_file
+from wrimnet.config.setup import all_keys, network_settings, plain
+from wrimnet.config.tree import get_key
 
 _IMAGENET = {
     "18x": models.ResNet18_Weights.IMAGENET1K_V1,
@@ -26,6 +29,7 @@ _IMAGENET = {
     "101x": models.ResNet101_Weights.IMAGENET1K_V1,
 }
 DIGEST = "tensors_sha256"  # of the metadata of an exported safetensors file
+NETWORK = "network"  # what the network of these weights is, in every file that training writes
 _WRAPPERS = ("model", "state_dict")
 _COUNTER = "num_batches_tracked"
 
@@ -96,12 +100,13 @@ def _read_safetensors(path: str | Path) -> dict:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            expected = (file.metadata() or {}).get(DIGEST)  # files of others have none
+            facts = file.metadata() or {}  # files of others have none
+            network = json.loads(facts.get(NETWORK, "null"))
     except Exception as error:  # the library has an exception type of its own for broken files
         raise ValueError(f"{path} is no whole safetensors file: {error}") from error
-    if expected and tensors_sha256(tensors) != expected:
+    if facts.get(DIGEST, "") not in ("", tensors_sha256(tensors)):
         raise ValueError(f"{path} is damaged: its tensors do not match its {DIGEST}; export again")
-    return tensors
+    return {"model": tensors, NETWORK: network}
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -115,7 +120,10 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Reads a state dict, flat or under "model" or "state_dict", of DataParallel as well."""
-    content: Any = read_checkpoint(path)
+    return _state_dict_of(read_checkpoint(path), path)
+
+
+def _state_dict_of(content: Any, path: str | Path) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -128,17 +136,23 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return content
 
 
-def load_weights(model: nn.Module, path: str, *, for_evaluation: bool) -> None:
+def load_weights(
+    model: nn.Module, path: str, *, for_evaluation: bool, cfg: CfgNode | None = None
+) -> None:
     """Fills ``model`` with the weights in ``path``.
 
     ``for_evaluation`` leaves out what only training uses (``model.training_only``), such as
-    classifiers: they depend on the number of training identities.
+    classifiers: they depend on the number of training identities. With ``cfg``, which the model was
+    built of, weights that were trained in another network are refused though their shapes fit.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a file of weights, or of another architecture; lists the differences.
     """
-    weights, expected = read_state_dict(path), model.state_dict()
+    content = read_checkpoint(path)
+    if cfg is not None and content.get(NETWORK):
+        check_network(cfg, content[NETWORK])
+    weights, expected = _state_dict_of(content, path), model.state_dict()
     if for_evaluation:
         num_all = len(weights)
         weights, expected = (without_training_only(model, d) for d in (weights, expected))
@@ -150,6 +164,24 @@ def load_weights(model: nn.Module, path: str, *, for_evaluation: bool) -> None:
         raise ValueError(f"weights {path} are not of this model:\n" + "\n".join(differences))
     model.load_state_dict(weights, strict=not for_evaluation)
     _logger.info("loaded %d tensors from %s", len(weights), path)
+
+
+def check_network(cfg: CfgNode, trained: Mapping[str, Any]) -> None:
+    """Refuses to use weights in another network than they were ``trained`` in.
+
+    Keys of a plugin that ``cfg`` does not name are not compared: they may be a loss's. With
+    MODEL.WEIGHTS_STRICT off, what differs is a warning.
+    """
+    defaults = {key.name: plain(key.default) for key in all_keys(cfg)}
+    names = sorted(defaults.keys() & (trained.keys() | network_settings(cfg).keys()))
+    pairs = {n: (trained.get(n, defaults[n]), plain(get_key(cfg, n))) for n in names}
+    told = [f"{n} {then!r}, here {here!r}" for n, (then, here) in pairs.items() if then != here]
+    if not told:
+        return
+    text = f"the weights {cfg.MODEL.WEIGHTS} were trained with {'; '.join(told)}"
+    if cfg.MODEL.WEIGHTS_STRICT:
+        raise ValueError(f"{text}. Set it so; MODEL.WEIGHTS_STRICT False uses them nonetheless")
+    _logger.warning("%s; used nonetheless, as MODEL.WEIGHTS_STRICT is off", text)
 
 
 def start_from_weights(model: nn.Module, path: str, *, strict: bool) -> None:
@@ -304,7 +336,7 @@ def build_trained_model(cfg: CfgNode) -> nn.Module:
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("no weights: set MODEL.WEIGHTS, or name a run that holds model_final.pth")
     model = build_model(build_without_pretrained(cfg))
-    load_weights(model, cfg.MODEL.WEIGHTS, for_evaluation=True)
+    load_weights(model, cfg.MODEL.WEIGHTS, for_evaluation=True, cfg=cfg)
     return model.eval()
 
 
