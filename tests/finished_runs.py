@@ -9,7 +9,7 @@ import torch
 from tiny_runs import make_noise_tree, tiny_cfg
 
 from wrimnet.config import config_hash
-from wrimnet.config.setup import network_settings
+from wrimnet.config.setup import build_network_settings
 from wrimnet.data.build import build_dataset
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.evaluator import build_evaluator
@@ -32,7 +32,7 @@ def make_finished_run(workspace: Path) -> FinishedRun:
     (run / "config.yaml").write_text(cfg.dump())
     torch.manual_seed(1)  # not what SEED = 0 gives: else trained and untrained are alike
     model = WRIMTrainer.build_model(cfg)
-    state = {"model": model.state_dict(), "iteration": 4, "network": network_settings(cfg)}
+    state = {"model": model.state_dict(), "iteration": 4, "network": build_network_settings(cfg)}
     torch.save(state, run / "model_final.pth")
     dataset = build_dataset(cfg)
     evaluator = build_evaluator(cfg, dataset, config_hash(cfg))

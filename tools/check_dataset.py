@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
@@ -23,7 +24,7 @@ from wrimnet.command_line import (
     run_tool,
 )
 from wrimnet.data.build import default_root
-from wrimnet.data.datasets.base import Counts, CrossModalityDataset, check_counts
+from wrimnet.data.datasets.base import DRAWN, Counts, CrossModalityDataset, check_counts, stand_in
 from wrimnet.data.datasets.doctor import Examination, examine, published_counts
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.registries import find_dataset
@@ -111,8 +112,12 @@ def expected_counts(
     published = published_counts(dataset, arguments.root)
     if published is not None:
         return published, "Counts are compared with the published ones."
-    what = "drawn images" if dataset.expected_counts else dataset.title
-    return None, f"Counts are not compared: none are published of {what}. --counts FILE names some."
+    what = stand_in(str(Path(arguments.root, dataset.folder_name))) or dataset.title
+    what = "drawn images" if what == DRAWN else what
+    return (
+        None,
+        f"Counts are not compared: none are published of {what}.\n--counts FILE names some.",
+    )
 
 
 def main() -> int:
@@ -138,7 +143,9 @@ def main() -> int:
 
 def in_words(examination: Examination) -> str:
     """Returns the whole report as text."""
-    kind = " (drawn stand-in)" if examination.synthetic else ""
+    what = examination.stand_in
+    kind = "drawn stand-in" if what == DRAWN else what
+    kind = f" ({kind})" if kind else ""
     lines = [f"{examination.dataset}{kind} in {examination.folder}", ""]
     if examination.counts:
         lines += [_table(examination.counts), ""]
@@ -161,7 +168,8 @@ def as_json(examination: Examination) -> dict[str, Any]:
     return {
         "dataset": examination.dataset,
         "folder": examination.folder,
-        "synthetic": examination.synthetic,
+        "synthetic": bool(examination.stand_in),
+        "stand_in": examination.stand_in,
         "sound": not examination.findings,
         "findings": [finding._asdict() for finding in examination.findings],
         "num_images_opened": examination.num_images_opened,

@@ -15,6 +15,7 @@ saved at the end of the iteration: go on with --resume. A second signal ends the
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -22,8 +23,8 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
-from wrimnet.config import describe_keys, setup_cfg
-from wrimnet.config.setup import all_keys
+from wrimnet.config import Key, all_keys, setup_cfg
+from wrimnet.config.keys import NEVER
 
 
 def parse_arguments() -> Any:
@@ -73,6 +74,19 @@ def main() -> int:
         return launch(args.num_gpus, sys.argv)
     with setup_process_group(cfg) as cfg_of_process:
         return run(cfg_of_process, args)
+
+
+def describe_keys(keys: Sequence[Key]) -> str:
+    """Returns two lines per key: name, default, meaning, what it may be; for ``--help-config``."""
+    lines = []
+    for key in keys:
+        allowed = (
+            f" [{' | '.join(map(str, key.allowed))}]" if isinstance(key.allowed, tuple) else ""
+        )
+        allowed = f"; {key.allowed}" if isinstance(key.allowed, str) else allowed
+        outside = "; not in the hash" if key.hashed == NEVER else ""
+        lines.append(f"{key.name} = {key.default!r}\n    {key.meaning}{allowed}{outside}")
+    return "\n".join(lines)
 
 
 def run(cfg: CfgNode, args: Any) -> int:

@@ -3,7 +3,8 @@
 import pytest
 from source_tree import ROOT
 
-from wrimnet.config import config_hash, describe_keys, get_cfg, setup_cfg
+from train_net import describe_keys
+from wrimnet.config import config_hash, get_cfg, setup_cfg
 from wrimnet.config.keys import IF_SET, KEYS, NEVER
 from wrimnet.config.tree import available_devices, get_key, leaf_names, set_key
 
@@ -106,7 +107,7 @@ def test_keys_younger_than_the_first_hashes_leave_them_as_they_were():
 
 
 def test_printed_list_holds_every_key_with_default_meaning_and_choices():
-    text = describe_keys()
+    text = describe_keys(KEYS)
     for key in KEYS:
         assert f"{key.name} = {key.default!r}\n    {key.meaning}" in text
         assert all(str(choice) in text for choice in key.allowed or ())

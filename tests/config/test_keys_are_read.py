@@ -12,14 +12,16 @@ from key_reads import keys_read
 from source_tree import layer_of, read_modules
 
 import wrimnet.plugin  # noqa: F401  registers the datasets
+from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.losses.total import TERMS
 from wrimnet.peers import add_config
 from wrimnet.registries import datasets
 
 ALL_KEYS = (*KEYS, *add_config())
-# Read by FastReID's own functions, which ours call with the configuration.
-BY_FASTREID = {
+# Read by FastReID's own functions, which ours call with the configuration, or to set it up.
+READ_IN = {
+    "PLUGINS": setup_cfg,
     "MODEL.META_ARCHITECTURE": build_model,
     "MODEL.BACKBONE.NAME": build_backbone,
 }
@@ -39,8 +41,8 @@ READS = BY_NAME | {
 
 @pytest.mark.parametrize("name", [key.name for key in ALL_KEYS])
 def test_key_is_read(name):
-    if name in BY_FASTREID:
-        assert f"cfg.{name}" in inspect.getsource(BY_FASTREID[name])
+    if name in READ_IN:
+        assert f"cfg.{name}" in inspect.getsource(READ_IN[name])
     else:
         assert name in READS
 

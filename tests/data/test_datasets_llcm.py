@@ -265,15 +265,18 @@ def test_an_empty_infrared_camera_3_is_as_distributed(folder):
 
 def test_counts_other_than_published_are_one_warning_unless_drawn(folder, caplog):
     with caplog.at_level(logging.WARNING):
-        assert not LLCM(str(folder.parent)).is_synthetic
+        assert LLCM(str(folder.parent)).stand_in == ""
     assert len(caplog.records) == 1
     assert "train, identities: found 5, expected 713" in caplog.text
     assert "test, images: found 36, expected 15846" in caplog.text
     caplog.clear()
     (folder / "synthetic.json").write_text("{}")
     with caplog.at_level(logging.WARNING):
-        assert LLCM(str(folder.parent)).is_synthetic
+        assert LLCM(str(folder.parent)).stand_in == "synthetic"
     assert not caplog.records
+    (folder / "synthetic.json").write_text("half")
+    with pytest.raises(ValueError, match=r"synthetic\.json is damaged; make the dataset anew"):
+        LLCM(str(folder.parent))
 
 
 def test_summaries_are_logged(folder, caplog):

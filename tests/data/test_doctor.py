@@ -217,7 +217,7 @@ def test_the_tool_prints_writes_json_and_exits(tmp_path, main, capsys):
     common = ["--dataset", "SYSU_MM01", "--root", str(tmp_path), "--workers", "0"]
     done = run_python(str(TOOL), *common, "--json", str(out), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "not compared: none are published of drawn images. --counts FILE" in done.stdout
+    assert "not compared: none are published of drawn images.\n--counts FILE" in done.stdout
     assert "138 images opened." in done.stdout and done.stderr == ""
     report = json.loads(out.read_text())
     assert report["sound"] and report["synthetic"] and report["num_images_opened"] == 138

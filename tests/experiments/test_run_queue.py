@@ -99,7 +99,10 @@ def wait_for(condition, seconds=300.0):
 
 def start_queue(root: Path, command) -> subprocess.Popen:
     """A process that works through the runs a and b, one at a time."""
-    folders = [str(PROJECT), str(PROJECT / "tests"), str(Path(__file__).parent)]
+    folders = [
+        str(PROJECT),
+        *(str(PROJECT / name) for name in ("tests", "tools", "tests/experiments")),
+    ]
     script = (
         "import sys\n"
         f"sys.path[:0] = {folders!r}\n"

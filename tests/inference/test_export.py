@@ -112,6 +112,10 @@ def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
     content["description"]["synthetic"] = False
     (tmp_path / "results.json").write_text(json.dumps(content))
     assert "show real persons" in build_model_card(cfg, facts, str(tmp_path))
+    content["description"] |= {"synthetic": True, "stand_in": "places of photographs"}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    card = build_model_card(cfg, facts, str(tmp_path))
+    assert "trained on LLCM (places of photographs)" in card and "no real person" not in card
     unmeasured = build_model_card(cfg, facts, None)
     assert "Not measured" in unmeasured and "show no real person" in unmeasured
 

@@ -112,13 +112,13 @@ def test_dataset_class_and_doctor_accept_it_with_its_counts(made):
     folder, manifest = made
     root = str(folder.parent)
     dataset = LLCM(root=root)
-    assert dataset.is_synthetic
+    assert dataset.stand_in == "places of photographs, not identities of LLCM"
     assert (len(dataset.train), len(dataset.test)) == (12 * 2 * 4, 4 * 2 * 4)
     assert {item.modality for item in dataset.train} == {VISIBLE, INFRARED}
     counts = json.loads((folder / "counts.json").read_text())
     assert counts == manifest["counts"]
     found = examine(LLCM, root, expected=counts, open_images=True, workers=0)
-    assert (found.findings, found.synthetic) == ([], True)
+    assert (found.findings, found.stand_in) == ([], dataset.stand_in)
     assert {read_rgb(item.path).size for item in dataset.train} == {(12, 32)}
 
 

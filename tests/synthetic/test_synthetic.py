@@ -197,7 +197,7 @@ def test_images_can_be_read_and_have_the_size_asked_for(trees, layout):
 )
 def test_dataset_classes_read_the_tree(trees, layout, dataset_class):
     dataset = dataset_class(root=str(trees[layout].parent))
-    assert dataset.is_synthetic
+    assert dataset.stand_in == "synthetic"
     assert (len(dataset.train), len(dataset.test)) == (2 * 5 * 4, 2 * 3 * 4)
     assert {item.modality for item in dataset.train} == {VISIBLE, INFRARED}
 

@@ -8,13 +8,24 @@ from wrimnet.config.check import (
     check_plausible,
 )
 from wrimnet.config.keys import KEYS, Key
-from wrimnet.config.setup import changed_keys, config_hash, describe_keys, setup_cfg
-from wrimnet.config.tree import add_wrim_config, get_cfg
+from wrimnet.config.setup import (
+    NETWORK_KEYS,
+    all_keys,
+    build_network_settings,
+    changed_keys,
+    config_hash,
+    plain,
+    setup_cfg,
+)
+from wrimnet.config.tree import add_wrim_config, get_cfg, get_key
 
 __all__ = [
     "KEYS",
+    "NETWORK_KEYS",
     "Key",
     "add_wrim_config",
+    "all_keys",
+    "build_network_settings",
     "changed_keys",
     "check_batch",
     "check_config",
@@ -22,7 +33,8 @@ __all__ = [
     "check_num_classes",
     "check_plausible",
     "config_hash",
-    "describe_keys",
     "get_cfg",
+    "get_key",
+    "plain",
     "setup_cfg",
 ]

@@ -163,13 +163,13 @@ NETWORK_KEYS = (
 )
 
 
-def network_settings(cfg: CfgNode) -> dict[str, Any]:
+def build_network_settings(cfg: CfgNode) -> dict[str, Any]:
     """Returns the keys that shape what a network computes with given weights, by name.
 
     Younger keys and those of plugins, of which one cannot know it, stand there if they are set.
     """
     rows = {key.name: key for key in all_keys(cfg)}
-    own = {key.name for key in plugin_keys(get_key(cfg, "PLUGINS"))}
+    own = {key.name for key in plugin_keys(cfg.PLUGINS)}
     miim = sorted(name for name in rows if name.startswith("MODEL.WRIM.MIIM."))
     set_ones = [
         key.name
@@ -196,16 +196,3 @@ def changed_keys(cfg: CfgNode) -> list[tuple[str, Any, Any]]:
         for key, value in rows
         if json.dumps(value, default=list) != json.dumps(key.default, default=list)
     ]
-
-
-def describe_keys(keys: Sequence[Key] = KEYS) -> str:
-    """Returns two lines per key: name, default, meaning, what it may be; for ``--help-config``."""
-    lines = []
-    for key in keys:
-        allowed = (
-            f" [{' | '.join(map(str, key.allowed))}]" if isinstance(key.allowed, tuple) else ""
-        )
-        allowed = f"; {key.allowed}" if isinstance(key.allowed, str) else allowed
-        outside = "; not in the hash" if key.hashed == NEVER else ""
-        lines.append(f"{key.name} = {key.default!r}\n    {key.meaning}{allowed}{outside}")
-    return "\n".join(lines)

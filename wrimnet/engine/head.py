@@ -18,7 +18,7 @@ from torch import nn
 
 from wrimnet.config.setup import changed_keys, config_hash, hashed_values, plain, setup_cfg
 from wrimnet.data.build import build_dataset_folder
-from wrimnet.data.datasets.base import is_synthetic
+from wrimnet.data.datasets.base import stand_in
 from wrimnet.evaluation.provenance import describe_code
 from wrimnet.run_folder import CHANGES, CONFIG, FINAL, LOG, read_json, write_json
 
@@ -40,10 +40,11 @@ def build_first_line(cfg: CfgNode) -> str:
 def build_data_line(cfg: CfgNode, items: Sequence[Any], use: str) -> str:
     """Says which images are used, and for what."""
     folder, identities = build_dataset_folder(cfg), len({item.pid for item in items})
-    drawn = ", generated" if is_synthetic(str(folder)) else ""
+    what = stand_in(str(folder))
+    described = f"{cfg.DATASETS.NAMES[0]} in {folder}{what and ', '}{what}"
     return (
-        f"data     {cfg.DATASETS.NAMES[0]} in {folder}{drawn}: {len(items)} "
-        f"images of {identities} identities to {use} (split {cfg.DATASETS.SPLIT})"
+        f"data     {described}: {len(items)} images of {identities} identities to {use} (split "
+        f"{cfg.DATASETS.SPLIT})"
     )
 
 

@@ -19,8 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
-from wrimnet.config import changed_keys, check_num_classes, config_hash
-from wrimnet.config.setup import network_settings
+from wrimnet.config import build_network_settings, changed_keys, check_num_classes, config_hash
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
 from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import CheckpointStore, random_state, restore_random_state
@@ -104,7 +103,7 @@ class WRIMTrainer(DefaultTrainer):
         self._origin = {
             "config_hash": config_hash(cfg),
             "trained_on": build_origin(cfg),
-            NETWORK: network_settings(cfg),
+            NETWORK: build_network_settings(cfg),
         }
         self._compared = {name: value for name, value, _ in changed_keys(cfg)}
         self._compared |= {"SEED": cfg.SEED, "SOLVER.BASE_LR": cfg.SOLVER.BASE_LR}

@@ -11,6 +11,7 @@ import numpy as np
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 
+from wrimnet.data.datasets.base import DRAWN
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol, dataset_protocols
 from wrimnet.evaluation.extraction import (
@@ -184,9 +185,11 @@ def _build_scoring(cfg: CfgNode) -> Scoring:
 def _build_description(
     cfg: CfgNode, dataset: Any, scoring: Scoring, config_hash: str | None
 ) -> dict[str, Any]:
+    what = dataset.stand_in
     description = {
         "dataset": dataset.name,
-        "synthetic": bool(dataset.is_synthetic),
+        "synthetic": bool(what),
+        **({} if what in ("", DRAWN) else {"stand_in": what}),
         "split": cfg.DATASETS.SPLIT,
         "flip": cfg.TEST.FLIP.ENABLED,
         **scoring.describe(),

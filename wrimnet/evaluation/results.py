@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tabulate import tabulate
 
+from wrimnet.data.datasets.base import DRAWN
 from wrimnet.data.protocols import Protocol, all_protocols
 from wrimnet.metrics.ranking import RankingMetrics
 from wrimnet.run_folder import RESULTS, RESULTS_TABLE, write_json
@@ -298,3 +299,8 @@ def check_entry(entry: Sequence[Any], protocols: Collection[str]) -> tuple[str, 
     if not (0 <= value <= 1 and 0 <= tolerance <= 1):
         raise ValueError(f"TEST.EXPECTED_RESULTS entry {list(entry)}: expected {form}, in [0, 1]")
     return protocol, metric, value, tolerance
+
+
+def describe_stand_in(description: Mapping[str, Any]) -> str:
+    """Says what a result was measured on instead of the dataset's own images, "" for them."""
+    return description.get("stand_in") or (DRAWN if description["synthetic"] else "")

@@ -127,11 +127,11 @@ def _run_process(
     run: ExperimentRun, slot: Slot, command: tuple[str, ...], lock: int, stopping: Event
 ) -> str | None:
     earlier, began = read_record(run.folder).get("attempts", []), time.monotonic()
-    resume = ["--resume"] if any((run.folder / name).exists() for name in TRACES) else []
+    begun = checkpoints(run.folder) or any((run.folder / name).exists() for name in TRACES)
     with (run.folder / CONSOLE).open("ab") as log:
         offset = log.tell()
         process = subprocess.Popen(
-            [*command, *resume, *run.arguments],
+            [*command, *(["--resume"] if begun else []), *run.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -15,9 +15,7 @@ from fastreid.config import CfgNode
 from PIL import Image
 from torch import nn
 
-from wrimnet.config import config_hash, setup_cfg
-from wrimnet.config.setup import NETWORK_KEYS, network_settings
-from wrimnet.config.tree import get_key
+from wrimnet.config import NETWORK_KEYS, build_network_settings, config_hash, get_key, setup_cfg
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
 from wrimnet.modality import find_modality
@@ -138,7 +136,7 @@ def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
 
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:
     """Returns 64 hex digits over the weights that evaluation uses and the keys that shape it."""
-    network = network_settings(cfg)
+    network = build_network_settings(cfg)
     rest = [name for name in network if name not in NETWORK_KEYS]
     names = (*NETWORK_KEYS, *_SHAPING_KEYS, *rest)  # the order that hashes have had from the start
     settings = [[name, get_key(cfg, name)] for name in names]

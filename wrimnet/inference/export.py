@@ -16,10 +16,11 @@ from fastreid.config import CfgNode
 from jinja2 import Environment, PackageLoader
 from torch import Tensor, nn
 
-from wrimnet.config.setup import network_settings
+from wrimnet.config import build_network_settings
 from wrimnet.data.build import build_dataset
+from wrimnet.data.datasets.base import DRAWN
 from wrimnet.evaluation.provenance import describe_code, file_sha256
-from wrimnet.evaluation.results import result_tables
+from wrimnet.evaluation.results import describe_stand_in, result_tables
 from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.modeling.embedding import join_parts
@@ -188,7 +189,7 @@ def build_safetensors(
     folder.mkdir(parents=True, exist_ok=True)
     facts, path = build_facts(cfg, embedder), folder / "wrimnet.safetensors"
     tensors = evaluation_weights(embedder.model)
-    network = json.dumps(network_settings(cfg))
+    network = json.dumps(build_network_settings(cfg))
     metadata = {**facts, DIGEST: tensors_sha256(tensors), NETWORK: network}
     save_file(tensors, path, metadata=metadata)
     (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
@@ -200,13 +201,14 @@ def build_model_card(cfg: CfgNode, facts: Mapping[str, str], run: str | None) ->
     """Returns the card in Markdown: what a published model must say about itself."""
     content = find_results(run) if run else None
     if content is None:
-        synthetic, results = build_dataset(cfg).is_synthetic, []
+        stand_in, results = build_dataset(cfg).stand_in, []
     else:
-        synthetic, results = content["description"]["synthetic"], result_tables(content)
+        stand_in, results = describe_stand_in(content["description"]), result_tables(content)
     environment = Environment(loader=PackageLoader("wrimnet.inference", ""))  # Markdown, no HTML
     return environment.get_template("model_card.md.j2").render(
-        dataset=f"{cfg.DATASETS.NAMES[0]}{' (synthetic)' if synthetic else ''}",
-        synthetic=synthetic,
+        dataset=f"{cfg.DATASETS.NAMES[0]}{f' ({stand_in})' if stand_in else ''}",
+        stand_in=stand_in,
+        drawn=stand_in == DRAWN,
         facts=facts,
         tables=[markdown_rows(table.header, table.rows, num_words=3) for table in results],
         lines=[line for table in results for line in table.lines],

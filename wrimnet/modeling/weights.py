@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from wrimnet.atomic_files import require_file
-from wrimnet.config.setup import all_keys, network_settings, plain
-from wrimnet.config.tree import get_key
+from wrimnet.config import all_keys, build_network_settings, get_key, plain
 
 _IMAGENET = {
     "18x": models.ResNet18_Weights.IMAGENET1K_V1,
@@ -173,7 +172,7 @@ def check_network(cfg: CfgNode, trained: Mapping[str, Any]) -> None:
     MODEL.WEIGHTS_STRICT off, what differs is a warning.
     """
     defaults = {key.name: plain(key.default) for key in all_keys(cfg)}
-    names = sorted(defaults.keys() & (trained.keys() | network_settings(cfg).keys()))
+    names = sorted(defaults.keys() & (trained.keys() | build_network_settings(cfg).keys()))
     pairs = {n: (trained.get(n, defaults[n]), plain(get_key(cfg, n))) for n in names}
     told = [f"{n} {then!r}, here {here!r}" for n, (then, here) in pairs.items() if then != here]
     if not told:

@@ -112,7 +112,7 @@ def build_subject(cfg: CfgNode) -> Subject:
         untrained=build_embedder_of(cfg, untrained, "untrained"),
         items=dataset.test,
         runs=build_evaluator(cfg, dataset).runs,
-        dataset=f"{dataset.name} (synthetic)" if dataset.is_synthetic else dataset.name,
+        dataset=f"{dataset.name} ({dataset.stand_in})" if dataset.stand_in else dataset.name,
         seed=cfg.SEED,
     )
 

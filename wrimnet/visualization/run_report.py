@@ -18,7 +18,7 @@ from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
 from wrimnet.evaluation.provenance import describe_environment
-from wrimnet.evaluation.results import METRIC_NAMES, ResultTable, result_tables
+from wrimnet.evaluation.results import METRIC_NAMES, ResultTable, describe_stand_in, result_tables
 from wrimnet.run_folder import (
     CONFIG,
     ENVIRONMENT,
@@ -94,10 +94,10 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     cfg = setup_cfg(str(run / CONFIG), options=words)
     figures, notes = read_figures(cfg, run)
     description = content["description"]
-    synthetic, code = " (synthetic)" if description["synthetic"] else "", description["code"]
+    what, code = describe_stand_in(description), description["code"]
     facts, lines = read_json(run / ENVIRONMENT) or code, read_metrics(run)
     page = ReportContent(
-        title=f"{run.resolve().name}: WRIM-Net on {description['dataset']}{synthetic}",
+        title=f"{run.resolve().name}: WRIM-Net on {description['dataset']}{what and f' ({what})'}",
         summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
         f"{description['split']}, input {description['input']}, {description['precision']}, "
         f"commit {code['commit']}.",

@@ -6,10 +6,12 @@ foreign features, the ablations and the report find everything they need on the 
 """
 
 import hashlib
+import json
 import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tabulate import tabulate
@@ -22,7 +24,7 @@ from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 Counts = dict[str, Any]
 
 SPLITS = ("trainval", "train")
-SYNTHETIC_MARK = "synthetic.json"  # written by the generator of drawn data, read by nobody else
+SYNTHETIC_MARK, DRAWN = "synthetic.json", "synthetic"  # beside images that stand in for others
 HELD_OUT_SEED = 0
 KNOWN_COUNTS = ("train", "test", *MODALITY_NAMES, "cameras", "images", "identities")
 
@@ -146,9 +148,9 @@ class CrossModalityDataset(ABC):
         return len({item.pid for item in self.train})
 
     @property
-    def is_synthetic(self) -> bool:
-        """True for a drawn stand-in in the dataset's layout, not the dataset itself."""
-        return is_synthetic(self.folder)
+    def stand_in(self) -> str:
+        """What images in the dataset's layout are instead of the dataset's own, "" for its own."""
+        return stand_in(self.folder)
 
     def show_train(self) -> None:
         """Logs a table of the training images."""
@@ -177,7 +179,7 @@ class CrossModalityDataset(ABC):
     def _warn_of_unpublished_counts(self) -> None:
         found = {"train": count_items(self.train), "test": count_items(self.test)}
         differences = count_differences(found, self.expected_counts or {})
-        if differences and not self.is_synthetic:
+        if differences and not self.stand_in:
             logger.warning(
                 "%s differs from the published dataset (%s); run tools/check_dataset.py",
                 self.folder,
@@ -185,9 +187,17 @@ class CrossModalityDataset(ABC):
             )
 
 
-def is_synthetic(folder: str) -> bool:
-    """Says whether a dataset folder holds drawn stand-ins."""
-    return os.path.isfile(os.path.join(folder, SYNTHETIC_MARK))
+def stand_in(folder: str) -> str:
+    """Says what stands in a dataset's folder for its own images: "synthetic", or what is noted.
+
+    Raises ValueError: the file that notes it is damaged.
+    """
+    path = Path(folder, SYNTHETIC_MARK)
+    try:
+        noted = json.loads(path.read_bytes()) if path.is_file() else None
+        return "" if noted is None else noted.get("what", DRAWN)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged; make the dataset anew") from error
 
 
 def held_out_tenth(pids: set[int]) -> set[int]:

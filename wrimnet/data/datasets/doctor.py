@@ -19,7 +19,7 @@ from wrimnet.data.datasets.base import (
     CrossModalityDataset,
     count_differences,
     count_items,
-    is_synthetic,
+    stand_in,
 )
 from wrimnet.data.datasets.layout import OnProblem, require_folder
 from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb
@@ -50,7 +50,7 @@ class Examination:
 
     dataset: str
     folder: str
-    synthetic: bool  # a drawn stand-in
+    stand_in: str  # what its images are instead of the dataset's own, or ""
     findings: list[Finding] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)  # of both splits, by division
     num_images_opened: int = 0
@@ -69,7 +69,7 @@ def examine(
     ``expected`` counts None compares nothing; ``workers`` 0 opens the images in this process.
     """
     folder = os.path.join(root, dataset.folder_name)
-    examination = Examination(dataset.name, folder, is_synthetic(folder))
+    examination = Examination(dataset.name, folder, stand_in(folder))
     divisions = _read(dataset, examination)
     for division in divisions:
         _check_division(division, dataset, expected, examination)
@@ -79,9 +79,9 @@ def examine(
 
 
 def published_counts(dataset: type[CrossModalityDataset], root: str) -> Counts | None:
-    """Returns the counts published for a dataset, None for a drawn stand-in of it."""
+    """Returns the counts published for a dataset, None for a stand-in of it."""
     folder = os.path.join(root, dataset.folder_name)
-    return None if is_synthetic(folder) else dataset.expected_counts
+    return None if stand_in(folder) else dataset.expected_counts
 
 
 def _read(dataset: type[CrossModalityDataset], examination: Examination) -> list[Division]:
