@@ -4,13 +4,14 @@ import argparse
 
 import pytest
 
+from flag_values import at_least_one, output_file, picture_file
 from wrimnet.command_line import (
     add_config_options,
     add_model_options,
     add_several,
     make_parser,
-    output_file,
     parse,
+    run_tool,
     setup_model_cfg,
 )
 
@@ -105,3 +106,29 @@ def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):
     assert cfg.MODEL.WEIGHTS == "other.pth"
     with pytest.raises(ValueError, match="which model"):
         setup_model_cfg(read("--config-file", f"{run}/config.yaml"))
+
+
+def test_a_picture_has_an_ending_and_a_count_is_a_number(tmp_path):
+    assert picture_file(".png")(str(tmp_path / "a.PNG")) == tmp_path / "a.PNG"
+    with pytest.raises(argparse.ArgumentTypeError, match=r"a\.gif' ends in '\.gif'; give \.png or"):
+        picture_file(".png", ".pdf")(str(tmp_path / "a.gif"))
+    assert at_least_one("3") == 3
+    for word in ("0", "-1", "1.5", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="give a whole number from 1"):
+            at_least_one(word)
+
+
+def test_long_mistakes_are_wrapped_and_an_interruption_is_a_word(monkeypatch, capsys):
+    def fail():
+        raise ValueError("word " * 60 + "/a/path/of/one/piece")
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    for main, code in ((fail, 2), (interrupt, 130)):
+        with pytest.raises(SystemExit) as ended:
+            run_tool(main)
+        assert ended.value.code == code
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 160 and len(lines) == 3 and last == "interrupted"
+    assert lines[2].strip() == "/a/path/of/one/piece"

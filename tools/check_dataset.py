@@ -15,11 +15,12 @@ from typing import Any
 
 from tabulate import tabulate
 
+from flag_values import output_file
+from wrimnet.atomic_files import require_file
 from wrimnet.command_line import (
     add_plugin_option,
     load_plugins,
     make_parser,
-    output_file,
     parse,
     run_tool,
 )
@@ -28,6 +29,7 @@ from wrimnet.data.datasets.base import DRAWN, Counts, CrossModalityDataset, chec
 from wrimnet.data.datasets.doctor import Examination, examine, published_counts
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.registries import find_dataset
+from wrimnet.tables import counted
 
 # Kind of finding -> what it means, and what to do about it. In the order they are best mended.
 ADVICE = {
@@ -60,10 +62,10 @@ ADVICE = {
 def counts_file(path: str) -> Counts:
     """Reads the JSON file of --counts."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return check_counts(json.load(file))
+        require_file(path, "the file")
+        return check_counts(json.loads(Path(path).read_bytes()))
     except (OSError, ValueError) as problem:
-        raise argparse.ArgumentTypeError(f"{path}: {problem}") from problem
+        raise argparse.ArgumentTypeError(f"{path!r}: {problem}") from problem
 
 
 def number_of_processes(text: str) -> int:
@@ -150,7 +152,7 @@ def in_words(examination: Examination) -> str:
     if examination.counts:
         lines += [_table(examination.counts), ""]
     if examination.num_images_opened:
-        lines.append(f"{examination.num_images_opened} images opened.")
+        lines.append(f"{counted(examination.num_images_opened, 'image')} opened.")
     order = list(ADVICE)
     ordered = sorted(examination.findings, key=lambda finding: order.index(finding.kind))
     for kind, findings in groupby(ordered, key=lambda finding: finding.kind):
@@ -158,7 +160,9 @@ def in_words(examination: Examination) -> str:
         texts = [f"  - {finding.text}" for finding in findings]
         lines += ["", f"{len(texts)} x {title}:", *texts, f"  What to do: {advice}"]
     if examination.findings:
-        return "\n".join([*lines, "", f"NOT SOUND: {len(examination.findings)} findings."])
+        return "\n".join(
+            [*lines, "", f"NOT SOUND: {counted(len(examination.findings), 'finding')}."]
+        )
     return "\n".join([*lines, "", "SOUND: all that was checked holds."])
 
 

@@ -9,13 +9,15 @@ Reads files only. A run that is not finished has dashes for results.
 from pathlib import Path
 from typing import Any
 
-from wrimnet.command_line import make_parser, output_file, parse, run_tool
+from flag_values import picture_file
+from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
 from wrimnet.evaluation.results import mean_metrics
 from wrimnet.run_folder import CONFIG, check_run_folder, find_results, read_metrics
 from wrimnet.tables import METRICS, MISSING, Table, for_console
 
+LAYOUT, STYLES = "constrained", ("-", "--", "-.", ":")
 DEFAULT = "(default)"  # of a younger key, which a run leaves out
 
 
@@ -23,7 +25,8 @@ def main() -> int:
     """Prints two tables, draws if asked to; returns 0."""
     parser = make_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
-    parser.add_argument("--figure", type=output_file, metavar="FILE", help="draws loss and mAP")
+    figure_file = picture_file(".png", ".pdf", ".svg", ".jpg")
+    parser.add_argument("--figure", type=figure_file, metavar="FILE", help="draws loss and mAP")
     args = parse(parser)
     for run in args.runs:
         check_run_folder(run)
@@ -70,21 +73,27 @@ def progress_of(lines: list[dict[str, Any]]) -> tuple[str, str]:
 
 
 def draw_curves(runs: list[Path], file: Path) -> None:
-    """Draws the loss and each protocol's mAP over the iterations, a line per run."""
+    """Draws the loss and each protocol's mAP in percent over the iterations, a line per run.
+
+    Each line is thinner than those before it and dashed in its own way: equal ones are all seen.
+    """
     from wrimnet.visualization.drawing import add_axes, new_figure
 
     logged = {str(run): read_metrics(run) for run in runs}
     names = dict.fromkeys(name for lines in logged.values() for line in lines for name in line)
     shown = ["total_loss", *(name for name in names if name.endswith("/mAP"))]
-    figure = new_figure(5 * len(shown), 4, "Runs side by side", layout="constrained")
+    figure = new_figure(5 * len(shown), 4 + 0.2 * len(runs), "Runs side by side", layout=LAYOUT)
     for panel, name in zip(add_axes(figure, 1, len(shown))[0], shown, strict=True):
-        for run, lines in logged.items():
-            points = [(line["iteration"], line[name]) for line in lines if name in line]
-            if points:
-                panel.plot(*zip(*points, strict=True), label=run)
-        panel.set_title(name)
+        percent = 100 if name.endswith("/mAP") else 1
+        for number, (run, lines) in enumerate(logged.items()):
+            points = [(line["iteration"], percent * line[name]) for line in lines if name in line]
+            x, y = zip(*points, strict=True) if points else ((), ())
+            width, dashes = 1 + 3 / (1 + number), STYLES[number % len(STYLES)]
+            panel.plot(x, y, label=run, linewidth=width, linestyle=dashes, marker=".")
+        panel.set_title(f"{name}, percent" if percent == 100 else name)
         panel.set_xlabel("iteration")
-    figure.axes[0].legend(fontsize="small")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize="small")
     figure.savefig(file)
 
 

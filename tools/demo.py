@@ -18,6 +18,7 @@ from fastreid.config import CfgNode
 from torch import nn
 
 from chance_level import chance_level
+from metric_table import metric_table
 from synthetic.generate import generate
 from synthetic.plan import Request
 from wrimnet.command_line import make_parser, parse, run_tool
@@ -30,7 +31,7 @@ from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
 from wrimnet.modeling.weights import build_model, build_without_pretrained, load_weights
 from wrimnet.run_folder import FINAL, read_metrics
-from wrimnet.tables import markdown, metric_table
+from wrimnet.tables import markdown
 from wrimnet.visualization.drawing import add_to_tensorboard
 from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed
 from wrimnet.visualization.run_report import report_training

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from wrimnet.command_line import add_plugin_option, load_plugins, make_parser, parse, run_tool
+from wrimnet.console import wrapped
 from wrimnet.data.protocols import Protocol, find_protocol
 from wrimnet.evaluation.features import (
     evaluate_distances,
@@ -26,9 +27,10 @@ from wrimnet.evaluation.features import (
 )
 from wrimnet.evaluation.galleries import DRAWS, OfficialPermutations
 from wrimnet.evaluation.provenance import describe_code, file_sha256
-from wrimnet.evaluation.results import EvaluationReport, ProtocolResult
+from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, result_tables
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 from wrimnet.run_folder import write_json
+from wrimnet.tables import Table, for_console
 
 
 def parse_arguments() -> Any:
@@ -51,7 +53,7 @@ def parse_arguments() -> Any:
     )
     parser.add_argument("--aqe", nargs=3, metavar=("K", "ALPHA", "ROUNDS"), help="expansion")
     parser.add_argument("--memory-gb", type=float, default=4.0, help="largest similarity block")
-    parser.add_argument("--out", required=True, metavar="results.json")
+    parser.add_argument("--out", required=True, type=Path, metavar="results.json")
     add_plugin_option(parser)
     return parse(parser)
 
@@ -138,6 +140,8 @@ def read_sets(arguments: Any, protocol: Protocol) -> tuple[list[str], list, list
 def main() -> int:
     """Evaluates, prints the table and the result lines, writes the result file."""
     arguments = parse_arguments()
+    if arguments.out.is_dir():
+        raise ValueError(f"--out {arguments.out} is a folder; give a file to be written")
     load_plugins(arguments.plugin)
     scoring = asked_scoring(arguments)
     whole, *alone = results = evaluate(arguments, scoring)
@@ -154,10 +158,16 @@ def main() -> int:
     content = {**whole.numbers(), "description": {**whole.describe(), **description}}
     if alone:
         content["parts"] = {"+".join(result.parts): result.numbers() for result in alone}
-    Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
-    write_json(Path(arguments.out), content)
-    report = EvaluationReport(description, results)
-    print(report.markdown(), *report.lines(), sep="\n")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.out, content)
+    for table in result_tables(EvaluationReport(description, results).content()):
+        shown = Table(table.heading or "percent", table.header, tuple(table.rows))
+        print(
+            "\n".join(
+                [for_console(shown), *(part for line in table.lines for part in wrapped(line))]
+            )
+        )
+    print(f"written: {arguments.out}")
     return 0
 
 

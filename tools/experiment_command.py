@@ -10,7 +10,13 @@ from typing import Any
 import torch
 
 from slots import choose_gpus, make_slots
-from wrimnet.command_line import add_config_options, add_several, called_as, seen_from_here
+from wrimnet.command_line import (
+    INTERRUPTED,
+    add_config_options,
+    add_several,
+    called_as,
+    seen_from_here,
+)
 from wrimnet.config import setup_cfg
 from wrimnet.config.merge import Layer, layer_of_words, read_overlay_file
 from wrimnet.data.build import build_dataset, build_dataset_folder
@@ -22,8 +28,8 @@ from wrimnet.experiments.run_queue import (
     work_through_queue,
 )
 from wrimnet.run_folder import COST, find_results
+from wrimnet.tables import counted
 
-INTERRUPTED = 130
 PROJECT = Path(__file__).resolve().parents[1]
 GENERATED = "Synthetic"  # the dataset that is drawn where it is missing
 
@@ -165,6 +171,6 @@ def _tell_failures(failures: Sequence[Failure]) -> int:
         names = ", ".join(failure.run.name for failure in alike)
         print(f"FAILED {names}: {reason}\n  log: {alike[0].log}", file=sys.stderr)
     if failures:
-        told = "1 run failed" if len(failures) == 1 else f"{len(failures)} runs failed"
-        print(f"{told}; once the reason is mended, the same call goes on", file=sys.stderr)
+        number = counted(len(failures), "run")
+        print(f"{number} failed; once the reason is mended, the same call goes on", file=sys.stderr)
     return 1 if failures else 0

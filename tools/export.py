@@ -14,17 +14,23 @@ from wrimnet.command_line import (
     setup_model_cfg,
 )
 from wrimnet.inference.embedder import build_embedder
-from wrimnet.inference.export import build_onnx_files, build_safetensors
+from wrimnet.inference.export import FILES, build_onnx_files, build_safetensors
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
     parser = make_parser(__doc__)
-    parser.add_argument("format", choices=("onnx", "safetensors"))
+    parser.add_argument("format", choices=(*FILES,))
     add_model_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace what an export left there")
     arguments = parse(parser)
     cfg, folder = setup_model_cfg(arguments), Path(arguments.out)
+    there = [name for name in FILES[arguments.format] if (folder / name).exists()]
+    if there and not arguments.force:
+        raise ValueError(
+            f"{folder / there[0]} is there already; give another --out, or --force to replace it"
+        )
     embedder = build_embedder(cfg)
     if arguments.format == "safetensors":
         weights = build_safetensors(cfg, embedder, folder, arguments.run)

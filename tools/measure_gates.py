@@ -8,6 +8,7 @@ with each image's gates replaced by their mean over the positions, and with fixe
 """
 
 from gate_study import GateStudy, study_gates
+from metric_table import metric_table
 from wrimnet.command_line import (
     add_model_options,
     make_parser,
@@ -18,7 +19,7 @@ from wrimnet.command_line import (
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.modeling.weights import build_trained_model
-from wrimnet.tables import Table, markdown, metric_table
+from wrimnet.tables import Table, markdown
 
 
 def spread_table(study: GateStudy) -> Table:

@@ -8,6 +8,7 @@ there are dashes; runs that must not share a column are an error.
 
 from pathlib import Path
 
+from wrimnet.atomic_files import require_file
 from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
 from wrimnet.experiments.plans import TABLES
 from wrimnet.experiments.report import report_folders
@@ -19,12 +20,17 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="folders")
     add_several(parser, "--table", default=[], help=f"only these of {', '.join(TABLES)}")
     parser.add_argument(
-        "--out", type=Path, metavar="STEM", help="write STEM.md, STEM.tex, STEM.csv"
+        "--out",
+        type=Path,
+        metavar="STEM",
+        help="write STEM.md, .tex and .csv; default: RUNS/report",
     )
     parser.add_argument(
         "--notes", type=Path, metavar="FILE", help="Markdown to stand above the tables"
     )
     args = parse(parser)
+    if args.notes:
+        require_file(args.notes, "--notes")
     notes = args.notes.read_text(encoding="utf-8") if args.notes else ""
     report = report_folders(args.runs, tables=args.table, command=called_as(), notes=notes)
     print(report.for_console())

@@ -3,6 +3,8 @@
 python tools/report_html.py logs/LLCM/wrim
 """
 
+import sys
+
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.visualization.run_report import write_report
 
@@ -10,10 +12,13 @@ from wrimnet.visualization.run_report import write_report
 def main() -> int:
     """Runs the command; returns the exit code."""
     parser = make_parser(__doc__)
-    parser.add_argument("--run", metavar="DIR", help="folder of a finished run")
+    parser.add_argument(
+        "--run", metavar="DIR", help="a finished run's; the bare folder means the same"
+    )
     arguments = parse(parser)
     if not arguments.run:
         raise ValueError("which run? give its folder, as in tools/report_html.py logs/LLCM/wrim")
+    print(f"report of {arguments.run}: figures and tables, some seconds", file=sys.stderr)
     print(write_report(arguments.run, arguments.overrides))
     return 0
 

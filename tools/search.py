@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flag_values import at_least_one, output_file, picture_file
 from image_search.approximate import BACKENDS, open_searcher
 from image_search.image_folder import list_images
 from image_search.index import DTYPES, INDEX_FILE, EmbeddingIndex, IndexFacts
@@ -23,7 +24,6 @@ from wrimnet.command_line import (
     add_model_options,
     add_several,
     make_parser,
-    output_file,
     parse,
     run_tool,
     setup_model_cfg,
@@ -32,6 +32,7 @@ from wrimnet.data.images import read_rgb
 from wrimnet.inference.embedder import Embedder, build_embedder
 from wrimnet.modality import INFRARED, MODALITY_NAMES, find_modality
 from wrimnet.run_folder import write_json
+from wrimnet.tables import counted
 from wrimnet.visualization.ranked_lists import (
     QUERY,
     UNKNOWN,
@@ -45,14 +46,6 @@ _SHEET_QUERIES, _SHEET_RESULTS = 20, 15
 _LABEL_SIGNS = 12  # that stand beside a row of the sheet
 _TABLES, _LINES = 3, 20  # queries printed with all their results, and with the first one
 _COLOUR = 4.0  # mean difference of an image's channels, of 255
-
-
-def picture_file(word: str) -> Path:
-    """Reads --sheet."""
-    path = output_file(word)
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise argparse.ArgumentTypeError(f"{word!r} ends in {path.suffix!r}; give .png or .jpg")
-    return path
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,17 +63,18 @@ def build_parser() -> argparse.ArgumentParser:
     add_several(query, "--images", required=True, help="folders or files")
     query.add_argument("--modality", help="default: the one that the index does not hold")
     query.add_argument("--index", required=True, metavar="DIR")
-    query.add_argument("--top", type=int, default=10, help="results per query")
+    query.add_argument("--top", type=at_least_one, default=10, help="results per query")
+    sheet_file = picture_file(".png", ".jpg", ".jpeg")
     query.add_argument("--json", type=output_file, metavar="FILE", help="write the ranked lists")
-    query.add_argument("--sheet", type=picture_file, metavar="FILE", help="draw them, PNG or JPEG")
+    query.add_argument("--sheet", type=sheet_file, metavar="FILE", help="draw them, PNG or JPEG")
     query.add_argument("--backend", default="auto", help=", ".join(BACKENDS))
     benchmark = commands.add_parser("benchmark", help="measure with random embeddings")
-    benchmark.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000])
-    benchmark.add_argument("--dim", type=int, default=512)
+    benchmark.add_argument("--entries", type=at_least_one, nargs="+", default=[10_000, 100_000])
+    benchmark.add_argument("--dim", type=at_least_one, default=512)
     benchmark.add_argument("--dtype", default="float32", choices=DTYPES)
     benchmark.add_argument("--backend", default="exact", help=", ".join(BACKENDS))
-    benchmark.add_argument("--queries", type=int, default=64, help="searched together")
-    benchmark.add_argument("--top", type=int, default=20)
+    benchmark.add_argument("--queries", type=at_least_one, default=64, help="searched together")
+    benchmark.add_argument("--top", type=at_least_one, default=20)
     return parser
 
 
@@ -108,7 +102,7 @@ def index_images(arguments: argparse.Namespace) -> int:
     new = [path for path in dict.fromkeys(paths) if path not in known]
     seconds = append_images(index, embedder, new)
     print(
-        f"{len(new)} {modality} images indexed in {seconds:.1f} s "
+        f"{counted(len(new), f'{modality} image')} indexed in {seconds:.1f} s "
         f"({len(new) / max(seconds, 1e-9):.1f} per second, {embedder.device}), "
         f"{len(paths) - len(new)} were there already; {arguments.index} holds {len(index)}"
     )
@@ -159,7 +153,8 @@ def query_index(arguments: argparse.Namespace) -> int:
     ]
     direction = f"{MODALITY_NAMES[modality]} to {index.facts.modality}"
     print_lists(lists, direction)
-    print(f"{len(queries)} queries among {len(index)} images in {seconds:.2f} s")
+    asked, images = counted(len(queries), "query", "queries"), counted(len(index), "image")
+    print(f"{asked} among {images} in {seconds:.2f} s")
     write_lists(lists, direction, embedder, arguments)
     return 0
 
@@ -194,7 +189,8 @@ def write_lists(
         rows = [sheet_row(entry) for entry in lists[:_SHEET_QUERIES]]
         draw_ranked_lists(title, rows).save(arguments.sheet)
         most = max(len(row.ranked) for row in rows)
-        shown = f"{len(rows)} of {len(lists)} queries, {most} results of each"
+        queries = counted(len(lists), "query", "queries")
+        shown = f"{len(rows)} of {queries}, {counted(most, 'result')} of each"
         print(f"contact sheet: {arguments.sheet}, {shown}")
 
 

@@ -16,6 +16,7 @@ saved at the end of the iteration: go on with --resume. A second signal ends the
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -25,6 +26,7 @@ from fastreid.config import CfgNode
 from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
 from wrimnet.config import Key, all_keys, setup_cfg
 from wrimnet.config.keys import NEVER
+from wrimnet.run_folder import REPORT
 
 
 def parse_arguments() -> Any:
@@ -104,6 +106,8 @@ def run(cfg: CfgNode, args: Any) -> int:
             from wrimnet.visualization.run_report import report_training
 
             report_training(cfg)
+        elif (old := Path(cfg.OUTPUT_DIR, REPORT)).is_file():
+            print(f"{old} is of before; tools/report_html.py {cfg.OUTPUT_DIR} writes it anew")
         print(build_next_line(cfg))
     return code
 

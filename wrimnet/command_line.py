@@ -20,10 +20,12 @@ from fastreid.config import CfgNode
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.setup import load_plugin
-from wrimnet.console import open_log
+from wrimnet.console import open_log, wrapped
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h; 1 says that results are not the expected ones
+INTERRUPTED = 130  # as shells have it after Ctrl-C
+_RUN_HELP = f"a run's folder: its {CONFIG} and {FINAL}; the bare folder means the same"
 _TOP_KEYS = {key.name for key in KEYS if "." not in key.name}
 _OVERRIDE = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*(=.*)?", re.DOTALL)
 
@@ -76,7 +78,7 @@ def add_config_options(parser: Any) -> None:
 
 def add_model_options(parser: Any) -> None:
     """Adds the choice of a trained model: a run's folder, or a configuration and weights."""
-    parser.add_argument("--run", metavar="DIR", help=f"a run's folder: its {CONFIG} and {FINAL}")
+    parser.add_argument("--run", metavar="DIR", help=_RUN_HELP)
     add_config_options(parser)
     parser.add_argument("--weights", metavar="FILE", help=f"instead of the run's {FINAL}")
 
@@ -85,15 +87,6 @@ def add_plugin_option(parser: Any) -> None:
     """Adds ``--plugin`` to a tool without a configuration, whose PLUGINS would name the modules."""
     plugin_help = "module of your own that registers datasets; may be given several times"
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=plugin_help)
-
-
-def output_file(word: str) -> Path:
-    """Reads a flag that names a file to be written: refused where it cannot be one."""
-    path = Path(word)
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
-        raise argparse.ArgumentTypeError(f"{word!r} {problem}; give a file to be written")
-    return path
 
 
 def parse(parser: argparse.ArgumentParser, command: Sequence[str] | None = None) -> Any:
@@ -131,7 +124,7 @@ def _ends_values(word: str) -> bool:
 def load_plugins(names: Sequence[str]) -> None:
     """Registers what WRIM-Net and modules of one's own offer, for a tool without configuration."""
     for name in ("wrimnet.plugin", *names):
-        load_plugin(name)
+        load_plugin(name, "--plugin")
 
 
 def setup_model_cfg(arguments: Any) -> CfgNode:
@@ -172,8 +165,11 @@ def run_tool(main: Callable[[], int]) -> None:
         if "--traceback" in sys.argv:
             traceback.print_exc()
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"error: {message}", file=sys.stderr)
+        print("\n".join(wrapped(f"error: {message}")), file=sys.stderr)
         code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = INTERRUPTED
     except Exception:
         traceback.print_exc()
         print(

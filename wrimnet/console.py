@@ -62,13 +62,16 @@ class _Console(logging.Handler):
             text = f"{record.levelname.lower()}: {text}"
         if self._rank:
             text = f"[rank {self._rank}] {text}"
-        lines = [part for line in text.splitlines() for part in _wrapped(line)]
-        tqdm.write("\n".join(lines), file=sys.stdout)
+        tqdm.write("\n".join(wrapped(text)), file=sys.stdout)
         sys.stdout.flush()
 
 
-def _wrapped(line: str) -> list[str]:
-    """Splits what is too long between its words; a path longer than a line stays whole."""
-    if len(line) <= WIDTH:
-        return [line]
-    return textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False)
+def wrapped(text: str) -> list[str]:
+    """Splits lines that are too long between their words; a longer path stays whole."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        short = len(line) <= WIDTH
+        options = {"subsequent_indent": "    ", "break_long_words": False}
+        options["break_on_hyphens"] = False
+        lines += [line] if short else textwrap.wrap(line, WIDTH, **options)
+    return lines

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tabulate import LATEX_ESCAPE_RULES, tabulate
@@ -19,6 +19,11 @@ class Table(NamedTuple):
     header: tuple[str, ...]  # one word per column
     rows: tuple[tuple[str, ...], ...]  # as long as the header each
     notes: tuple[str, ...] = ()  # sentences below it
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Writes "1 run" and "2 runs"."""
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def markdown(table: Table) -> str:
@@ -69,22 +74,6 @@ def comma_separated(table: Table) -> str:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
     return file.getvalue()
-
-
-def metric_table(
-    title: str, corner: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]]
-) -> Table:
-    """Writes one row per evaluation, one column per protocol and metric, in percent.
-
-    ``rows`` are, by name, the metrics of each protocol in [0, 1]; the same protocols in each.
-    """
-    columns = [(name, metric) for name in next(iter(rows.values())) for metric in METRICS]
-    header = (corner, *(f"{protocol} {metric}" for protocol, metric in columns))
-    cells = tuple(
-        (name, *(f"{100 * metrics[protocol][metric]:.2f}" for protocol, metric in columns))
-        for name, metrics in rows.items()
-    )
-    return Table(title, header, cells)
 
 
 def _escaped(text: str) -> str:

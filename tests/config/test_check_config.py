@@ -234,3 +234,24 @@ def test_stripes_fit_exactly_when_the_maps_have_the_rows(max_pool, size):
     cfg.MODEL.WRIM.MAIN.STRIPES = rows + 1
     with pytest.raises(ValueError, match=f"{rows + 1} stripes do not fit into the {rows} rows"):
         check_feature_rows(cfg)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def broken(:", r"its import fails: SyntaxError: .*own_broken\.py, line 1"),
+        ("import no_such_thing", "its import fails: ModuleNotFoundError: No module named 'no_such"),
+        ("1 / 0", "its import fails: ZeroDivisionError"),
+    ],
+)
+def test_mistake_in_a_plugin_is_a_sentence(tmp_path, monkeypatch, text, reason):
+    (tmp_path / "own_broken.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"PLUGINS names 'own_broken', but {reason}"):
+        setup("PLUGINS", "('own_broken',)")
+
+
+def test_beginning_of_a_key_names_it():
+    with pytest.raises(KeyError, match=r"nearest known key is 'MODEL\.WRIM\.CMKIC\.TEMPERATURE'"):
+        setup("MODEL.WRIM.CMKIC.TEMP", "1")

@@ -54,7 +54,7 @@ def test_int_is_accepted_in_yaml_and_in_a_sequence_of_floats():
     ],
 )
 def test_value_of_another_type_names_key_value_and_source(name, text):
-    with pytest.raises(ValueError, match=rf"{name} = .* in the command line: expected a"):
+    with pytest.raises(ValueError, match=rf"{name} = .* in the overrides: expected a"):
         merged(name, text)
 
 
@@ -103,7 +103,7 @@ def test_unknown_key_in_a_file_names_the_file(tmp_path):
 
 
 def test_a_group_of_keys_cannot_be_set():
-    with pytest.raises(KeyError, match=r"'MODEL.WRIM' in the command line is a group of keys"):
+    with pytest.raises(KeyError, match=r"'MODEL.WRIM' in the overrides is a group of keys"):
         merged("MODEL.WRIM", "1")
 
 
@@ -120,7 +120,7 @@ def test_odd_number_of_words_is_a_sentence():
 def test_a_word_may_hold_key_and_value():
     pairs, words = ["SEED=4", "OUTPUT_DIR=a=b"], ["SEED", "4", "OUTPUT_DIR", "a=b"]
     assert merged(*pairs) == merged(*words) == merged(words[0], words[1], pairs[1])
-    with pytest.raises(ValueError, match=r"SOLVER.MAX_EPOCH = '' in the command line: expected a"):
+    with pytest.raises(ValueError, match=r"SOLVER.MAX_EPOCH = '' in the overrides: expected a"):
         merged("SOLVER.MAX_EPOCH=")
 
 

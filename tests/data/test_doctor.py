@@ -241,7 +241,7 @@ def test_wrong_arguments_exit_with_2(tmp_path, main, capsys):
         with pytest.raises(SystemExit) as caught:
             main(["--dataset", "LLCM", "--counts", str(tmp_path / "counts.json")])
         assert caught.value.code == 2
-        assert "counts.json: " in capsys.readouterr().err
+        assert "counts.json': " in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         main(["--dataset", "LLCM", "--workers", "-1"])
     assert caught.value.code == 2

@@ -96,7 +96,7 @@ def dying_worker(drill: FaultDrill) -> list[Outcome]:
 
 def _named(run: Run, code: int | None, seconds: float, images: list[Path]) -> list[str]:
     """What is wrong with how a fault of these images was told."""
-    last_line = run.text().strip().splitlines()[-1]
+    last_line = run.text().rpartition("error: ")[2]  # it may be wrapped
     problems = [] if code == 2 else [f"exit code {code}: {run.text()[-300:]}"]
     if not any(path.name in last_line for path in images):
         problems.append(f"no file is named: {last_line[-300:]}")

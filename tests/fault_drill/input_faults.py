@@ -88,7 +88,7 @@ def exploding_loss(drill: FaultDrill) -> list[Outcome]:
     output = drill.folder / "exploding"
     keys = {"SOLVER.OPT": "SGD", "SOLVER.BASE_LR": "1e6", "SOLVER.WEIGHT_DECAY": "1e6"}
     code, text = drill.starter.finish(output, keys=keys)
-    last_line = text.strip().splitlines()[-1]
+    last_line = text.rpartition("error: ")[2]  # it may be wrapped
     problems = (
         [] if code == 2 and "at iteration" in last_line else [f"exit code {code}: {last_line}"]
     )

@@ -53,6 +53,10 @@ def test_embeddings_are_those_of_the_evaluation(embedder, finished_run):
 
 def test_folder_of_a_run_is_its_configuration_and_its_weights(embedder, finished_run):
     assert wrimnet.load(finished_run.run, device="cpu").facts == embedder.facts
+    weights = finished_run.run / "model_final.pth"
+    assert wrimnet.load(finished_run.run, weights, device="cpu").facts == embedder.facts
+    with pytest.raises(ValueError, match=r"options is a list of words, such as \['A=b', 'C=d'\]"):
+        wrimnet.load(finished_run.run, options="A=b C=d")
 
 
 def test_paths_pictures_and_arrays_give_the_same(embedder, paths):

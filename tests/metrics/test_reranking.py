@@ -49,7 +49,7 @@ def test_barred_gallery_bounds_k1_by_the_queries():
     dist = torch.from_numpy(squared_distances(10))
     options = {"k1": 6, "k2": 2, "original_weight": 0.3}
     rerank(dist, 6, **options)
-    with pytest.raises(ValueError, match="k1 is 6, expected 1 to 5"):
+    with pytest.raises(ValueError, match="K1 of re-ranking is 6, expected 1 to 5"):
         rerank(dist, 6, **options, gallery_neighbors=False)
 
 
@@ -96,11 +96,11 @@ def test_nearest_neighbors_are_those_of_a_stable_sort(levels):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"k1": 10}, "k1 is 10, expected 1 to 9"),
-        ({"k1": 0}, "k1 is 0, expected 1 to 9"),
-        ({"k2": 0}, "k2 is 0, expected 1 to k1"),
-        ({"k2": 6}, "k2 is 6, expected 1 to k1 [+] 1 = 5"),
-        ({"original_weight": 1.5}, "lambda is 1.5, expected 0 to 1"),
+        ({"k1": 10}, "K1 of re-ranking is 10, expected 1 to 9"),
+        ({"k1": 0}, "K1 of re-ranking is 0, expected 1 to 9"),
+        ({"k2": 0}, "K2 of re-ranking is 0, expected 1 to K1"),
+        ({"k2": 6}, "K2 of re-ranking is 6, expected 1 to K1 [+] 1 = 5"),
+        ({"original_weight": 1.5}, "LAMBDA of re-ranking is 1.5, expected 0 to 1"),
     ],
 )
 def test_options_out_of_range_are_named(change, message):

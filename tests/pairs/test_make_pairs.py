@@ -264,10 +264,18 @@ def test_folders_that_hold_no_pair_are_refused(tmp_path):
     for side in ("visible", "infrared"):
         (tmp_path / side).mkdir()
         (tmp_path / side / "README.md").write_text("no image")
-    with pytest.raises(
-        ValueError, match=r"no pair: neither .*visible nor .*infrared holds an image"
-    ):
+    with pytest.raises(ValueError, match=r"no pair: .*visible holds no image"):
         make(tmp_path, tmp_path)
+
+
+def test_one_folder_for_both_and_exchanged_folders_are_refused(tmp_path):
+    write_scenes(tmp_path, 3)
+    (tmp_path / "both").symlink_to(tmp_path / "visible")
+    options = {"out": tmp_path / "out", "options": Options()}
+    with pytest.raises(ValueError, match="--visible and --infrared are one folder"):
+        generate(visible=tmp_path / "visible", infrared=tmp_path / "both", **options)
+    with pytest.raises(ValueError, match="seem to be exchanged"):
+        generate(visible=tmp_path / "infrared", infrared=tmp_path / "visible", **options)
 
 
 def test_two_files_of_one_stem_are_refused(tmp_path):

@@ -300,7 +300,10 @@ def test_weights_with_a_flipped_bit_or_of_another_dtype_are_not_evaluated(tmp_pa
 @pytest.mark.parametrize(("k1", "k2"), [(50, 6), (20, 30)])
 def test_reranking_is_compared_with_the_gallery_before_training(k1, k2):
     scoring = Scoring(reranking=Reranking(k1=k1, k2=k2, original_weight=0.3))
-    with pytest.raises(ValueError, match=r"k1 is 50, expected 1 to 39|k2 is 30, expected 1 to"):
+    with pytest.raises(
+        ValueError,
+        match=r"K1 of re-ranking is 50, expected 1 to 39|K2 of re-ranking is 30, expected 1 to",
+    ):
         scoring.check(num_queries=10, num_gallery=30)
     Scoring(reranking=Reranking(k1=20, k2=6, original_weight=0.3)).check(10, 30)
 

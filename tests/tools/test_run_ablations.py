@@ -130,8 +130,8 @@ def test_figure_s1_in_one_command(project, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("OUTPUT_DIR=logs/mine",), r"OUTPUT_DIR in the command line: .* give --out DIR"),
-        (("SEED", "3"), r"SEED in the command line: .* give --seeds"),
+        (("OUTPUT_DIR=logs/mine",), r"OUTPUT_DIR in the overrides: .* give --out DIR"),
+        (("SEED", "3"), r"SEED in the overrides: .* give --seeds"),
         (("--overlay", "configs/own.yml"), r"OUTPUT_DIR in configs/own.yml: .* give --out DIR"),
         (("--gpus", "9"), r"--gpus 9: PyTorch sees"),
     ],

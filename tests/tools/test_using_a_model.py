@@ -185,6 +185,13 @@ def test_safetensors_and_model_card(workspace, run):
                  "## Protocol and results", "## Licence", "## Intended use", "## Limits",
                  original.facts.model_hash):  # fmt: skip
         assert text in card
+    assert (folder / "wrimnet.safetensors").stat().st_mode & 0o044  # others may read it
+    code, _, err = run(f"{command} {folder}")
+    assert code == 2 and "wrimnet.safetensors is there already; give another --out" in err
+    code, _, err = run(f"{command} {folder} --force")
+    assert code == 0, err
+    code, _, err = run(f"{command} {run_folder}")
+    assert code == 2 and "config.yaml is there already" in err
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A dry run as text: what was counted, and what it means on known cards."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ _SHOWN_OPERATORS = 8
 def print_dry_run(arguments: Any) -> int:
     """Runs the command; returns 1 if there are faults, else 0."""
     cards = find_cards(arguments.gpu or ["rtx3090", "a100", "h100"])
+    print("counting a step, some seconds; nothing is trained", file=sys.stderr, flush=True)
     run = dry_run(arguments.config_file, arguments.overlay, arguments.overrides)
     print(describe(run, cards))
     return 1 if run.faults else 0

@@ -90,6 +90,7 @@ def generate(
         require_same(folder, SYNTHETIC_MARK, expected, "this set of these photographs")
         print(f"{folder} already holds this set", file=sys.stderr)
         return folder, json.loads((folder / MANIFEST).read_text())
+    print(f"comparing and cutting {len(pairs)} pairs of photographs", file=sys.stderr)
     with whole_tree(folder) as partial, processes(workers) as run:
         manifest = _fill(partial, sought, _shown(run))
     return folder, manifest

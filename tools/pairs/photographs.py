@@ -34,12 +34,15 @@ def list_pairs(visible: Path, infrared: Path) -> list[Pair]:
 
     Raises:
         FileNotFoundError: a folder is not there, or a photograph has no partner.
-        ValueError: two files of one stem, or no image at all.
+        ValueError: two files of one stem, one folder for both, or no image in one of them.
     """
+    if visible.resolve() == infrared.resolve():
+        raise ValueError(f"--visible and --infrared are one folder, {visible}; give one of each")
     sides = _images_by_stem(visible), _images_by_stem(infrared)
-    if not sides[0] and not sides[1]:
-        known = " ".join(sorted(IMAGE_EXTENSIONS))
-        raise ValueError(f"no pair: neither {visible} nor {infrared} holds an image ({known})")
+    for folder, found in zip((visible, infrared), sides, strict=True):
+        if not found:
+            known = " ".join(sorted(IMAGE_EXTENSIONS))
+            raise ValueError(f"no pair: {folder} holds no image ({known})")
     missing = [
         f"{path} has no partner in {other}"
         for mine, theirs, other in ((*sides, infrared), (*sides[::-1], visible))
@@ -83,7 +86,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         UnreadableImageError: a file cannot be read.
-        ValueError: the two have different sizes, so they are not aligned.
+        ValueError: the two have different sizes, so they are not aligned, or are exchanged.
     """
     visible, infrared = read_rgb(str(pair.visible)), read_rgb(str(pair.infrared))
     if visible.size != infrared.size:
@@ -92,7 +95,18 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
             f"{infrared.width}x{infrared.height}; aligned pairs have one size: bring both to the "
             "same grid first"
         )
-    return np.asarray(visible), grey(np.asarray(infrared))
+    pixels = np.asarray(visible), np.asarray(infrared)
+    if not has_colours(pixels[0]) and has_colours(pixels[1]):
+        raise ValueError(
+            f"{pair.infrared} has colours and {pair.visible} has none; --visible and --infrared "
+            "seem to be exchanged"
+        )
+    return pixels[0], grey(pixels[1])
+
+
+def has_colours(image: np.ndarray) -> bool:
+    """Say whether the channels of an RGB image (H, W, 3) differ anywhere."""
+    return bool((image != image[..., :1]).any())
 
 
 def grey(colour: np.ndarray) -> np.ndarray:

@@ -139,7 +139,7 @@ def layer_of_words(words: Sequence[str]) -> Layer:
         content[name] = value if is_pair else left.pop(0)
         if content[name].startswith("=") or (is_pair and not value and _is_value(left)):
             raise ValueError(f"{name}: leave no space around '=', as in SOLVER.MAX_EPOCH=20")
-    return Layer("the command line", content)
+    return Layer("the overrides", content)
 
 
 def merge_layer(cfg: CfgNode, layer: Layer) -> None:
@@ -180,6 +180,9 @@ def _check_known(cfg: CfgNode, name: str, source: str) -> None:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
+    longer = [leaf for leaf in known if leaf.startswith(name)]
+    if longer:
+        return f"the nearest known key is {longer[0]!r}"
     by_upper = {leaf.upper(): leaf for leaf in known}
     matches = difflib.get_close_matches(name.upper(), by_upper, n=1, cutoff=0.4)
     if matches:
@@ -230,8 +233,8 @@ def _type_message(name: str, value: Any, default: Any, source: str) -> str:
     if isinstance(default, (tuple, list)) and not isinstance(value, (tuple, list)):
         hint = f"; a sequence of one is written ({value!r},)"
     return (
-        f"{name} = {reprlib.repr(value)} in {source}: expected {_kind(default)} such as "
-        f"{default!r}, got {_kind(value)}{hint}"
+        f"{name} = {reprlib.repr(value)} in {source}: expected {_kind(default)}"
+        f"{'' if default in ((), []) else f' such as {default!r}'}, got {_kind(value)}{hint}"
     )
 
 

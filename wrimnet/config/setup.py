@@ -78,23 +78,24 @@ def plugin_keys(names: Sequence[str]) -> list[Key]:
     return [key for module in modules for key in getattr(module, "add_config", tuple)()]
 
 
-def load_plugin(name: str) -> ModuleType:
+def load_plugin(name: str, by: str = "PLUGINS") -> ModuleType:
     """Imports a module whose import registers something; the working folder is looked in, too.
 
-    Raises ValueError: there is no such module.
+    Raises ValueError: there is no such module, or its import fails.
     """
     if not isinstance(name, str) or not all(word.isidentifier() for word in name.split(".")):
-        raise ValueError(f"PLUGINS names {name!r}: expected the dotted name of a module")
+        raise ValueError(f"{by} names {name!r}: expected the dotted name of a module")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"PLUGINS names {name!r}, but there is no module {error.name!r}; it is looked for in "
-            "the working folder and where Python finds packages (PYTHONPATH)"
-        ) from error
+    except Exception as error:  # whatever a module of the user's does when it is imported
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            reason = f"there is no module {error.name!r} in the working folder or on PYTHONPATH"
+        else:
+            reason = f"its import fails: {type(error).__name__}: {error} (--traceback shows where)"
+        raise ValueError(f"{by} names {name!r}, but {reason}") from error
 
 
 def setup_dataset_name(cfg: CfgNode) -> None:

@@ -90,7 +90,8 @@ class ImageReader:
                 return
             except UnreadableImageError as problem:
                 if self.on_bad_image == "error":
-                    raise
+                    advice = "DATALOADER.ON_BAD_IMAGE skip puts another in its place"
+                    raise UnreadableImageError(path, f"{problem.reason}; {advice}") from problem
                 self._report(problem)
         raise ValueError(self._none_left(index))
 

@@ -119,9 +119,9 @@ class CheckpointStore:
             raise FileNotFoundError(f"no checkpoint in {self.folder}; start without --resume")
         for path in candidates:
             try:
-                return path, _complete(read_checkpoint(path))
+                return path, _complete(read_checkpoint(path), path)
             except ValueError as error:
-                _logger().warning("checkpoint %s is damaged: %s", path, error)
+                _logger().warning("this checkpoint is not used: %s", error)
         raise ValueError(
             f"every checkpoint in {self.folder} is damaged: "
             f"{', '.join(path.name for path in candidates)}; start anew in another OUTPUT_DIR"
@@ -158,10 +158,10 @@ class CheckpointStore:
         return checkpoints(self.folder)
 
 
-def _complete(state: dict[str, Any]) -> dict[str, Any]:
+def _complete(state: dict[str, Any], path: Path) -> dict[str, Any]:
     missing = [name for name in CONTENT if name not in state]
     if missing:
-        raise ValueError(f"it holds no {', '.join(missing)}; expected the checkpoint of a run")
+        raise ValueError(f"{path} holds no {', '.join(missing)}; expected the checkpoint of a run")
     return state
 
 

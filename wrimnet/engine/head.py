@@ -71,7 +71,8 @@ def build_recipe_line(cfg: CfgNode, args: Any, iters_per_epoch: int) -> str:
     solver = cfg.SOLVER
     files = " + ".join([args.config_file, *getattr(args, "overlay", [])])
     return (
-        f"recipe   {files}: {solver.MAX_EPOCH} epochs of {iters_per_epoch} iterations, "
+        f"recipe   {files}: {solver.MAX_EPOCH} epoch{'s' * (solver.MAX_EPOCH != 1)} of "
+        f"{iters_per_epoch} iterations, "
         f"{solver.IMS_PER_BATCH} images each, {solver.OPT}, rate {solver.BASE_LR:g}; "
         f"{len(changed_keys(cfg))} keys differ from the paper's for LLCM"
     )

@@ -205,7 +205,8 @@ class WRIMTrainer(DefaultTrainer):
         skipped = self.data_loader.skipped
         if skipped:
             reasons = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
-            _logger.warning("%d images were skipped, others stood in:\n%s", len(skipped), reasons)
+            _logger.info("images that were skipped:\n%s", reasons)
+            _logger.warning("%d images were skipped, others stood in", len(skipped))
 
     def check_evaluation(self) -> None:
         """Tries what an evaluation needs, its images and settings, before hours of training."""

@@ -110,9 +110,11 @@ def load_embedder(
     options: Sequence[str] = (),
 ) -> Embedder:
     """Loads a trained model; documented in :func:`wrimnet.load`."""
-    if weights is None:
+    if isinstance(options, str):
+        raise ValueError(f"options is a list of words, such as {options.split()}, not one text")
+    if weights is None or Path(config).is_dir():
         run = check_run_folder(config)
-        config, weights = run / CONFIG, run / FINAL
+        config, weights = run / CONFIG, weights or run / FINAL
     names = ["MODEL.WEIGHTS", str(weights), "MODEL.DEVICE", device]
     return build_embedder(setup_cfg(str(config), options=[*options, *names]))
 

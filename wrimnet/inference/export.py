@@ -32,6 +32,10 @@ OPSET = 18
 TOLERANCE = 1e-4
 INPUT, OUTPUT = "images", "embeddings"
 _CHECKED_BATCHES = (1, 3)
+FILES = {  # that an export writes
+    "onnx": tuple(f"wrimnet_{name}.onnx" for name in MODALITY_NAMES),
+    "safetensors": ("wrimnet.safetensors", CONFIG, "README.md"),
+}
 
 
 class SingleModalityEmbedder(nn.Module):
@@ -153,8 +157,8 @@ def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Pat
     """Writes one file per modality; returns each with its cosine distance to PyTorch."""
     embedder.model.cpu()
     try:
-        paths = {name: folder / f"wrimnet_{name}.onnx" for name in MODALITY_NAMES}
-        return {path: _write_onnx(cfg, embedder, name, path) for name, path in paths.items()}
+        paths = zip(MODALITY_NAMES, (folder / file for file in FILES["onnx"]), strict=True)
+        return {path: _write_onnx(cfg, embedder, name, path) for name, path in paths}
     finally:
         embedder.model.to(embedder.device)
 
@@ -183,17 +187,18 @@ def build_safetensors(
 ) -> Path:
     """Writes evaluation's weights, the configuration and the model card with a run's results."""
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ModuleNotFoundError as error:
         raise ValueError("export needs safetensors: pip install 'wrimnet[export]'") from error
     folder.mkdir(parents=True, exist_ok=True)
-    facts, path = build_facts(cfg, embedder), folder / "wrimnet.safetensors"
+    facts = build_facts(cfg, embedder)
+    path, config, card = (folder / file for file in FILES["safetensors"])
     tensors = evaluation_weights(embedder.model)
     network = json.dumps(build_network_settings(cfg))
     metadata = {**facts, DIGEST: tensors_sha256(tensors), NETWORK: network}
-    save_file(tensors, path, metadata=metadata)
-    (folder / CONFIG).write_text(cfg.dump(), encoding="utf-8")
-    (folder / "README.md").write_text(build_model_card(cfg, facts, run), encoding="utf-8")
+    path.write_bytes(save(tensors, metadata))  # save_file would hide it from others
+    config.write_text(cfg.dump(), encoding="utf-8")
+    card.write_text(build_model_card(cfg, facts, run), encoding="utf-8")
     return path
 
 

@@ -190,12 +190,13 @@ def check_reranking(k1: int, k2: int, original_weight: float, near: int) -> None
     """Raises ValueError unless 1 <= k1 < near, 1 <= k2 <= k1 + 1 and 0 <= lambda <= 1."""
     if not 1 <= k1 < near:
         raise ValueError(
-            f"k1 is {k1}, expected 1 to {near - 1} (images that may be neighbours, less one)"
+            f"K1 of re-ranking is {k1}, expected 1 to {near - 1} (images that may be neighbours, "
+            "less one)"
         )
     if not 1 <= k2 <= k1 + 1:
-        raise ValueError(f"k2 is {k2}, expected 1 to k1 + 1 = {k1 + 1}")
+        raise ValueError(f"K2 of re-ranking is {k2}, expected 1 to K1 + 1 = {k1 + 1}")
     if not 0 <= original_weight <= 1:
-        raise ValueError(f"lambda is {original_weight}, expected 0 to 1")
+        raise ValueError(f"LAMBDA of re-ranking is {original_weight}, expected 0 to 1")
 
 
 def _encode(
