@@ -89,7 +89,7 @@ def draw_curves(runs: list[Path], file: Path) -> None:
             points = [(line["iteration"], percent * line[name]) for line in lines if name in line]
             x, y = zip(*points, strict=True) if points else ((), ())
             width, dashes = 1 + 3 / (1 + number), STYLES[number % len(STYLES)]
-            panel.plot(x, y, label=run, linewidth=width, linestyle=dashes, marker=".")
+            panel.plot(x, y, label=run, linewidth=width, linestyle=dashes, marker=".", ms=3 * width)
         panel.set_title(f"{name}, percent" if percent == 100 else name)
         panel.set_xlabel("iteration")
     handles, labels = figure.axes[0].get_legend_handles_labels()

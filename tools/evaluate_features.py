@@ -11,6 +11,7 @@ are added with their weights, by similarity. D.npz: ``dist`` (Q, G), ``q_pids``,
         --features A.npz B.npz --weights 0.7 0.3 --rerank 20 6 0.3
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,20 +71,26 @@ def asked_protocol(arguments: Any) -> Protocol:
     return replace(protocol, shots=arguments.shots)
 
 
+def numbers(flag: str, words: Sequence[str], kinds: Sequence[type]) -> list[Any]:
+    """Reads the three values of a flag, two of them whole numbers."""
+    try:
+        return [kind(word) for kind, word in zip(kinds, words, strict=True)]
+    except ValueError:
+        raise ValueError(
+            f"{flag} {' '.join(words)}: expected two whole numbers and a number, as --help has them"
+        ) from None
+
+
 def asked_scoring(arguments: Any) -> Scoring:
     """Returns the options of the similarities."""
     expansion, reranking = None, None
     if arguments.aqe:
-        k, alpha, rounds = arguments.aqe
-        expansion = QueryExpansion(neighbors=int(k), alpha=float(alpha), rounds=int(rounds))
+        k, alpha, rounds = numbers("--aqe", arguments.aqe, (int, float, int))
+        expansion = QueryExpansion(neighbors=k, alpha=alpha, rounds=rounds)
     if arguments.rerank:
-        k1, k2, weight = arguments.rerank
-        reranking = Reranking(
-            k1=int(k1),
-            k2=int(k2),
-            original_weight=float(weight),
-            gallery_neighbors=not arguments.query_neighbors,
-        )
+        k1, k2, weight = numbers("--rerank", arguments.rerank, (int, int, float))
+        near = not arguments.query_neighbors
+        reranking = Reranking(k1=k1, k2=k2, original_weight=weight, gallery_neighbors=near)
     elif arguments.query_neighbors:
         raise ValueError("--query-neighbors concerns --rerank; give both or neither")
     return Scoring(memory_gb=arguments.memory_gb, expansion=expansion, reranking=reranking)

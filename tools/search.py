@@ -8,7 +8,6 @@ python tools/search.py benchmark --entries 10000 100000 --dim 512
 import argparse
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +42,7 @@ from wrimnet.visualization.ranked_lists import (
 
 _SHARD_IMAGES = 20_000
 _SHEET_QUERIES, _SHEET_RESULTS = 20, 15
-_LABEL_SIGNS = 12  # that stand beside a row of the sheet
+_LABEL_SIGNS, _TILE_SIGNS = 40, 13  # of names beside a row of the sheet and below a picture
 _TABLES, _LINES = 3, 20  # queries printed with all their results, and with the first one
 _COLOUR = 4.0  # mean difference of an image's channels, of 255
 
@@ -197,11 +196,21 @@ def write_lists(
 def sheet_row(entry: dict) -> RankedList:
     """One query and its results; whether they are right is not known, so the frames are grey."""
     tiles = [
-        Tile(result["path"], UNKNOWN, f"{result['rank']}\n{result['similarity']:.3f}")
+        Tile(
+            result["path"],
+            UNKNOWN,
+            f"{result['rank']}: {result['similarity']:.3f}\n{name_of(result)}",
+        )
         for result in entry["results"][:_SHEET_RESULTS]
     ]
-    name = textwrap.fill(Path(entry["query"]).stem[:60], _LABEL_SIGNS)
-    return RankedList(name, Tile(entry["query"], QUERY, "query"), tiles)
+    name = Path(entry["query"]).stem
+    return RankedList(name[:_LABEL_SIGNS], Tile(entry["query"], QUERY, "query"), tiles)
+
+
+def name_of(result: dict) -> str:
+    """The end of a result's name that fits below its picture."""
+    stem = Path(result["path"]).stem
+    return stem if len(stem) <= _TILE_SIGNS else f"…{stem[1 - _TILE_SIGNS :]}"
 
 
 def benchmark(arguments: argparse.Namespace) -> int:

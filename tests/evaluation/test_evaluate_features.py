@@ -220,7 +220,7 @@ def load_set(path):
     return items, parts["features"]
 
 
-def test_parts_and_modalities_may_stand_apart(tmp_path):
+def test_parts_and_modalities_may_stand_apart(tmp_path, capsys):
     file, paths, features = llcm_set(tmp_path)
     expected = run_tool(tmp_path, "llcm_ir2vis", "--features", file)
     visible = np.array([path.startswith("test_vis") for path in paths])
@@ -232,6 +232,9 @@ def test_parts_and_modalities_may_stand_apart(tmp_path):
     np.savez(tmp_path / "apart.npz", **arrays)
     found = run_tool(tmp_path, "llcm_ir2vis", "--features", tmp_path / "apart.npz")
     assert found["mean"] == expected["mean"]
+    printed = capsys.readouterr().out.splitlines()
+    assert max(map(len, printed)) <= 160 and sum("two (alone)" in line for line in printed) == 1
+    assert printed[-1] == f"written: {tmp_path / 'out/results.json'}"
     assert set(found["parts"]) == {"one", "two"}
     assert found["parts"]["one"]["mean"] != found["parts"]["two"]["mean"]
 
@@ -303,3 +306,19 @@ def test_missing_arrays_files_and_contradictions_are_named(tmp_path, capsys):
         files = [str(tmp_path / word) if word.endswith(".npz") else word for word in arguments]
         assert run_tool(tmp_path, protocol, *files) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_no_npz_file_and_no_number_is_named(tmp_path, capsys):
+    (tmp_path / "photo.npz").write_bytes(b"\xff\xd8 of a photograph")
+    for words, message in (
+        (("--features", tmp_path / "photo.npz"), "an npz file of plain arrays (it is none); write"),
+        (
+            ("--features", "f.npz", "--rerank", "a", "6", "0.3"),
+            "--rerank a 6 0.3: expected two",
+        ),
+        (("--features", "f.npz", "--aqe", "5", "3", "x"), "--aqe 5 3 x: expected"),
+    ):
+        assert run_tool(tmp_path, "llcm_ir2vis", *words) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert run_tool(tmp_path, "llcm_ir2vis", "--features", "f.npz", out=".") == 2
+    assert "is a folder; give a file to be written" in capsys.readouterr().err

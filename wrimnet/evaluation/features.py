@@ -230,7 +230,9 @@ def _load(path: str | Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file}
     except Exception as error:  # numpy and zipfile raise many types for damaged archives
-        reason = "it holds Python objects" if "allow_pickle" in str(error) else error
+        said = str(error)  # without numpy's advice to load it unsafely
+        reason = "it is none" if "allow_pickle" in said else said
+        reason = "it holds Python objects" if "Object arrays" in said else reason
         raise ValueError(
             f"{path} cannot be read as an npz file of plain arrays ({reason}); "
             "write it with numpy.savez"

@@ -168,8 +168,9 @@ def draw_ranked_lists(title: str, lists: Sequence[RankedList]) -> Image.Image:
     num_removed = max(len(row.removed) for row in lists)
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     heading = pen.multiline_textbbox((0, 0), title, _font(16))
-    columns = 1 + num_ranked + num_removed
-    width = max(_LABEL + columns * step_x + 2 * _GAP, int(heading[2])) + 2 * _MARGIN
+    words = [pen.multiline_textbbox((0, 0), row.label, _font(14))[2] for row in lists]
+    label, columns = max(_LABEL, int(max(words)) + _GAP), 1 + num_ranked + num_removed
+    width = max(label + columns * step_x + 2 * _GAP, int(heading[2])) + 2 * _MARGIN
     sheet = Image.new("RGB", (width, _TITLE + len(lists) * step_y + _LEGEND), "white")
     pen = ImageDraw.Draw(sheet)
     pen.multiline_text((_MARGIN, 8), title, "black", _font(16))
@@ -180,10 +181,10 @@ def draw_ranked_lists(title: str, lists: Sequence[RankedList]) -> Image.Image:
         places += [1 + num_ranked + i for i in range(len(row.removed))]
         for place, tile in zip(places, (row.query, *row.ranked, *row.removed), strict=True):
             shift = _GAP * ((place >= 1) + (place >= 1 + num_ranked))  # groups stand apart
-            _draw_tile(sheet, tile, _MARGIN + _LABEL + int(place * step_x) + shift, top)
+            _draw_tile(sheet, tile, _MARGIN + label + int(place * step_x) + shift, top)
     shown = {tile.status for row in lists for tile in (*row.ranked, *row.removed)}
-    words = ", ".join(words for status, words in _LEGEND_WORDS.items() if status in shown)
-    pen.text((_MARGIN, sheet.height - _LEGEND + 4), words, (70, 70, 70), _font(13))
+    legend = ", ".join(words for status, words in _LEGEND_WORDS.items() if status in shown)
+    pen.text((_MARGIN, sheet.height - _LEGEND + 4), legend, (70, 70, 70), _font(13))
     return sheet
 
 
