@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
+from called import called_as, seen_from_here
 from slots import choose_gpus, make_slots
 from wrimnet.command_line import (
     INTERRUPTED,
     add_config_options,
     add_several,
-    called_as,
-    seen_from_here,
 )
 from wrimnet.config import setup_cfg
 from wrimnet.config.merge import Layer, layer_of_words, read_overlay_file

@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.batches import batch_of
 from benchmarks.counting import SavedActivations
+from called import called_as
 from chance_level import chance_level
 from experiment_command import (
     INTERRUPTED,
@@ -23,7 +24,7 @@ from experiment_command import (
     make_setting,
     work_through,
 )
-from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
+from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.data.augmentation import build_augmentation
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator

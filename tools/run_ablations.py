@@ -7,6 +7,7 @@ A second call repeats no finished run and goes on with the others. Synthetic is 
 not there. Exit code 1 if a run failed.
 """
 
+from called import called_as
 from experiment_command import (
     INTERRUPTED,
     add_experiment_options,
@@ -14,7 +15,7 @@ from experiment_command import (
     make_setting,
     work_through,
 )
-from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
+from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.experiments.plans import TABLES, plan_rows, rows_of
 from wrimnet.experiments.report import report_folders
 

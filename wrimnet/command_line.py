@@ -6,7 +6,6 @@ One way everywhere: flags and ``KEY VALUE`` or ``KEY=VALUE`` overrides in any or
 
 import argparse
 import re
-import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -138,17 +137,6 @@ def setup_model_cfg(arguments: Any) -> CfgNode:
     # a run's file names the device of that run, which this machine may not have
     words = ["MODEL.DEVICE", "auto", *arguments.overrides, "MODEL.WEIGHTS", weights]
     return setup_cfg(config, arguments.overlay, words)
-
-
-def called_as() -> str:
-    """The command line of this process, as a user would write it."""
-    return shlex.join(["python", str(seen_from_here(Path(sys.argv[0]))), *sys.argv[1:]])
-
-
-def seen_from_here(path: Path) -> Path:
-    """The path relative to the working folder where it lies below it, so that records can move."""
-    resolved, here = path.resolve(), Path.cwd()
-    return resolved.relative_to(here) if resolved.is_relative_to(here) else path
 
 
 def run_tool(main: Callable[[], int]) -> None:

@@ -186,6 +186,16 @@ def test_evaluation_without_weights_is_a_sentence(run, data, tmp_path, option):
     assert "--eval-only needs MODEL.WEIGHTS" in sentence_of(stderr)
 
 
+def test_weights_of_another_network_leave_nothing(run, finished_run, tmp_path):
+    arguments = ["--config-file", str(finished_run.run / "config.yaml"), "--eval-only"]
+    weights = ["MODEL.WEIGHTS", str(finished_run.run / "model_final.pth")]
+    own = ["OUTPUT_DIR", str(tmp_path / "out"), "MODEL.WRIM.MIIM.FUSION", "add"]
+    code, stderr, _ = run(*arguments, *weights, *own)
+    assert code == 2
+    assert "FUSION 'sigmoid', here 'add'" in " ".join(stderr.split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_of_another_architecture_list_what_differs(run, data, tmp_path):
     path = tmp_path / "other.pth"
     torch.save({"model": {"backbone.conv1.weight": torch.zeros(3, 3)}}, path)

@@ -149,18 +149,13 @@ def _is_hashed(key: Key | None, value: object) -> bool:
 
 
 # what a network computes with given weights; beside MIIM's keys and the younger ones
-NETWORK_KEYS = (
-    "MODEL.META_ARCHITECTURE",
-    "MODEL.BACKBONE.NAME",
-    "MODEL.BACKBONE.DEPTH",
-    "MODEL.BACKBONE.LAST_STRIDE",
-    "MODEL.BACKBONE.MAX_POOL",
-    "MODEL.HEADS.NAME",
-    "MODEL.PIXEL_MEAN",
-    "MODEL.PIXEL_STD",
-    "MODEL.WRIM.MAIN.STRIPES",
-    "MODEL.WRIM.AUXILIARY.ENABLED",
-    "MODEL.WRIM.AUXILIARY.STRIPES",
+NETWORK_KEYS = tuple(
+    f"MODEL.{name}"
+    for name in (
+        *("META_ARCHITECTURE", "BACKBONE.NAME", "BACKBONE.DEPTH", "BACKBONE.LAST_STRIDE"),
+        *("BACKBONE.MAX_POOL", "HEADS.NAME", "PIXEL_MEAN", "PIXEL_STD", "WRIM.MAIN.STRIPES"),
+        *("WRIM.AUXILIARY.ENABLED", "WRIM.AUXILIARY.STRIPES"),
+    )
 )
 
 

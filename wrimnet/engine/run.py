@@ -47,7 +47,12 @@ from wrimnet.evaluation.results import (
     check_expected,
     mean_metrics,
 )
-from wrimnet.modeling.weights import build_trained_model, build_without_pretrained, read_checkpoint
+from wrimnet.modeling.weights import (
+    build_trained_model,
+    build_without_pretrained,
+    check_network,
+    read_checkpoint,
+)
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, LOG, TRACES, find_results
 
@@ -261,7 +266,9 @@ def check_weights(cfg: CfgNode) -> str:
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("--eval-only needs MODEL.WEIGHTS FILE on the command line or in the YAML")
     require_file(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS =")
-    check_trained_on(cfg, read_checkpoint(cfg.MODEL.WEIGHTS).get("trained_on"))
+    content = read_checkpoint(cfg.MODEL.WEIGHTS)
+    check_trained_on(cfg, content.get("trained_on"))
+    check_network(cfg, content)
     return cfg.MODEL.WEIGHTS
 
 

@@ -149,8 +149,8 @@ def load_weights(
         ValueError: not a file of weights, or of another architecture; lists the differences.
     """
     content = read_checkpoint(path)
-    if cfg is not None and content.get(NETWORK):
-        check_network(cfg, content[NETWORK])
+    if cfg is not None:
+        check_network(cfg, content)
     weights, expected = _state_dict_of(content, path), model.state_dict()
     if for_evaluation:
         num_all = len(weights)
@@ -165,14 +165,16 @@ def load_weights(
     _logger.info("loaded %d tensors from %s", len(weights), path)
 
 
-def check_network(cfg: CfgNode, trained: Mapping[str, Any]) -> None:
-    """Refuses to use weights in another network than they were ``trained`` in.
+def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
+    """Refuses to use a checkpoint's weights in another network than it says they were trained in.
 
     Keys of a plugin that ``cfg`` does not name are not compared: they may be a loss's. With
     MODEL.WEIGHTS_STRICT off, what differs is a warning.
     """
+    trained = content.get(NETWORK) or {}  # files of others and older ones do not say it
     defaults = {key.name: plain(key.default) for key in all_keys(cfg)}
-    names = sorted(defaults.keys() & (trained.keys() | build_network_settings(cfg).keys()))
+    here = build_network_settings(cfg) if trained else {}
+    names = sorted(defaults.keys() & (trained.keys() | here.keys()))
     pairs = {n: (trained.get(n, defaults[n]), plain(get_key(cfg, n))) for n in names}
     told = [f"{n} {then!r}, here {here!r}" for n, (then, here) in pairs.items() if then != here]
     if not told:
