@@ -13,9 +13,10 @@ import test_attacks as attacks
 import torch
 from fault_drill.input_faults import RunsCode
 from PIL import ImageFile
+from tiny_runs import tiny_cfg
 
 from wrimnet import atomic_files
-from wrimnet.config import check
+from wrimnet.config import build_network_settings, check
 from wrimnet.data import cache, images, jpeg_warnings
 from wrimnet.data.cache_file import CacheFile, CacheKey, Decoded, write_description
 from wrimnet.engine import checkpointing, hooks
@@ -83,6 +84,18 @@ def warned_image(place):
     guard.test_damage_in_the_middle_is_told(place.folder, guard.overwritten(guard.WHOLE))
 
 
+def another_network(place):
+    cfg, other = (
+        tiny_cfg(place.data, place.folder, MODEL__WRIM__MIIM__FUSION=fusion)
+        for fusion in ("sigmoid", "add")
+    )
+    model, path = torch.nn.Linear(1, 1), place.folder / "a.pth"
+    torch.save({"model": model.state_dict(), "network": build_network_settings(cfg)}, path)
+    weights.load_weights(model, str(path), for_evaluation=True, cfg=cfg)
+    with pytest.raises(ValueError, match="trained with MODEL.WRIM.MIIM.FUSION 'sigmoid'"):
+        weights.load_weights(model, str(path), for_evaluation=True, cfg=other)
+
+
 def damaged_cache(place):
     texts = dict.fromkeys(("interpolation", "images", "folders", "files", "code", "libraries"), "")
     key = CacheKey(dataset="A", count=1, height=1, width=2, on_bad_image="error", **texts)
@@ -133,6 +146,10 @@ def forget_best(planted):
 
 def compare_no_checksums(planted):
     planted.setattr(weights, "verify", lambda path: None)
+
+
+def compare_no_networks(planted):
+    planted.setattr(weights, "check_network", lambda *_: None)
 
 
 def name_last_first(planted):
@@ -216,6 +233,7 @@ MUTANTS = [
     ("On disk", checksums, compare_no_checksums),
     ("On disk", order_of_writing, name_last_first),
     ("On disk", order_of_writing, remove_old_first),
+    ("Right network", another_network, compare_no_networks),
     ("One owner", one_owner, take_no_lock),
     ("Signals", exit_code, end_with_another_code),
     ("Signals", exit_code, ignore_signals),
