@@ -92,7 +92,7 @@ def another_network(place):
     model, path = torch.nn.Linear(1, 1), place.folder / "a.pth"
     torch.save({"model": model.state_dict(), "network": build_network_settings(cfg)}, path)
     weights.load_weights(model, str(path), for_evaluation=True, cfg=cfg)
-    with pytest.raises(ValueError, match="trained with MODEL.WRIM.MIIM.FUSION 'sigmoid'"):
+    with pytest.raises(ValueError, match="FUSION 'sigmoid', here 'add'"):
         weights.load_weights(model, str(path), for_evaluation=True, cfg=other)
 
 
