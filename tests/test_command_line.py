@@ -1,6 +1,7 @@
 """How options are spelt: flags and overrides in any order, files and runs named one way."""
 
 import argparse
+import sys
 
 import pytest
 
@@ -108,6 +109,16 @@ def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):
         setup_model_cfg(read("--config-file", f"{run}/config.yaml"))
 
 
+def test_files_of_a_run_are_not_replaced(tmp_path):
+    (tmp_path / "run" / "figures").mkdir(parents=True)
+    for name in ("config.yaml", "results.json", "figures/a.png"):
+        (tmp_path / "run" / name).write_text("")
+    assert output_file(str(tmp_path / "run" / "new.json"))
+    for word in ("results.json", "figures/a.png"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is a file of a run; give another"):
+            output_file(str(tmp_path / "run" / word))
+
+
 def test_a_picture_has_an_ending_and_a_count_is_a_number(tmp_path):
     assert picture_file(".png")(str(tmp_path / "a.PNG")) == tmp_path / "a.PNG"
     with pytest.raises(argparse.ArgumentTypeError, match=r"a\.gif' ends in '\.gif'; give \.png or"):
@@ -125,10 +136,15 @@ def test_long_mistakes_are_wrapped_and_an_interruption_is_a_word(monkeypatch, ca
     def interrupt():
         raise KeyboardInterrupt
 
-    for main, code in ((fail, 2), (interrupt, 130)):
+    def told(main, code):
         with pytest.raises(SystemExit) as ended:
             run_tool(main)
         assert ended.value.code == code
-    *lines, last = capsys.readouterr().err.splitlines()
-    assert max(map(len, lines)) <= 160 and len(lines) == 3 and last == "interrupted"
+        return capsys.readouterr().err.splitlines()
+
+    assert told(interrupt, 130) == ["interrupted"]
+    assert len(told(fail, 2)) == 1  # a log keeps it in one line
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    lines = told(fail, 2)
+    assert max(map(len, lines)) <= 160 and len(lines) == 3
     assert lines[2].strip() == "/a/path/of/one/piece"

@@ -14,8 +14,9 @@ from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
 from wrimnet.evaluation.results import mean_metrics
-from wrimnet.run_folder import CONFIG, check_run_folder, find_results, read_metrics
+from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, find_results, read_metrics
 from wrimnet.tables import METRICS, MISSING, Table, for_console
+from wrimnet.visualization.run_report import check_scored
 
 LAYOUT, STYLES = "constrained", ("-", "--", "-.", ":")
 DEFAULT = "(default)"  # of a younger key, which a run leaves out
@@ -29,7 +30,9 @@ def main() -> int:
     parser.add_argument("--figure", type=figure_file, metavar="FILE", help="draws loss and mAP")
     args = parse(parser)
     for run in args.runs:
-        check_run_folder(run)
+        content = find_results(check_run_folder(run))
+        if content:
+            check_scored(content, run / FINAL)
     if len(args.runs) > 1:
         print(f"{for_console(keys_that_differ(args.runs))}\n")
     print(for_console(results_of(args.runs)))
@@ -86,12 +89,15 @@ def draw_curves(runs: list[Path], file: Path) -> None:
     for panel, name in zip(add_axes(figure, 1, len(shown))[0], shown, strict=True):
         percent = 100 if name.endswith("/mAP") else 1
         for number, (run, lines) in enumerate(logged.items()):
-            points = [(line["iteration"], percent * line[name]) for line in lines if name in line]
+            points = [
+                (line["iteration"] + 1, percent * line[name]) for line in lines if name in line
+            ]
             x, y = zip(*points, strict=True) if points else ((), ())
             width, dashes = 1 + 3 / (1 + number), STYLES[number % len(STYLES)]
             panel.plot(x, y, label=run, linewidth=width, linestyle=dashes, marker=".", ms=3 * width)
         panel.set_title(f"{name}, percent" if percent == 100 else name)
         panel.set_xlabel("iteration")
+        panel.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize="small")
     figure.savefig(file)

@@ -16,19 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from distances_file import evaluate_distances
+from flag_values import kept_out_of_runs
 from wrimnet.command_line import add_plugin_option, load_plugins, make_parser, parse, run_tool
 from wrimnet.console import wrapped
+from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol, find_protocol
 from wrimnet.evaluation.features import (
-    evaluate_distances,
     evaluate_features,
     load_features,
     unit_length,
-    weighted_sum,
 )
 from wrimnet.evaluation.galleries import DRAWS, OfficialPermutations
 from wrimnet.evaluation.provenance import describe_code, file_sha256
-from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, result_tables
+from wrimnet.evaluation.results import METRIC_NAMES, EvaluationReport, ProtocolResult
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 from wrimnet.run_folder import write_json
 from wrimnet.tables import Table, for_console
@@ -54,9 +57,19 @@ def parse_arguments() -> Any:
     )
     parser.add_argument("--aqe", nargs=3, metavar=("K", "ALPHA", "ROUNDS"), help="expansion")
     parser.add_argument("--memory-gb", type=float, default=4.0, help="largest similarity block")
-    parser.add_argument("--out", required=True, type=Path, metavar="results.json")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=result_file,
+        metavar="results.json",
+    )
     add_plugin_option(parser)
     return parse(parser)
+
+
+def result_file(word: str) -> Path:
+    """Reads --out, whose folder is made."""
+    return kept_out_of_runs(Path(word))
 
 
 def asked_protocol(arguments: Any) -> Protocol:
@@ -144,6 +157,37 @@ def read_sets(arguments: Any, protocol: Protocol) -> tuple[list[str], list, list
     return names, sets, weights
 
 
+def weighted_sum(
+    sets: Sequence[tuple[Sequence[ImageItem], np.ndarray]], weights: Sequence[float]
+) -> np.ndarray:
+    """Joins feature sets (N, D_k) of the same images to one, (N, sum of D_k) float64.
+
+    Its dot products are the weighted sums of the sets' own; rows are in the order of the first set.
+
+    Raises:
+        ValueError: a weight is not above 0, their number is another, or images differ.
+    """
+    if len(weights) != len(sets) or not all(weight > 0 for weight in weights):
+        raise ValueError(f"--weights {list(weights)}: expected {len(sets)} numbers above 0")
+    relpaths, joined = [item.relpath for item in sets[0][0]], []
+    for (items, features), weight in zip(sets, weights, strict=True):
+        row_of = {item.relpath: row for row, item in enumerate(items)}
+        if row_of.keys() != set(relpaths):
+            path = sorted(row_of.keys() ^ set(relpaths))[0]
+            raise ValueError(f"{path!r} is in one feature set and not in another; give the same")
+        joined.append(np.sqrt(weight) * features[[row_of[path] for path in relpaths]])
+    return np.concatenate(joined, axis=1, dtype=np.float64)
+
+
+def table_of_parts(alone: Sequence[ProtocolResult]) -> Table:
+    """Each part of the embedding by itself."""
+    rows = [
+        ("+".join(result.parts), *(f"{100 * value:.2f}" for value in result.mean().values()))
+        for result in alone
+    ]
+    return Table("parts alone, percent", ("part", *METRIC_NAMES), tuple(rows))
+
+
 def main() -> int:
     """Evaluates, prints the table and the result lines, writes the result file."""
     arguments = parse_arguments()
@@ -167,13 +211,10 @@ def main() -> int:
         content["parts"] = {"+".join(result.parts): result.numbers() for result in alone}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(arguments.out, content)
-    for table in result_tables(EvaluationReport(description, results).content()):
-        shown = Table(table.heading or "percent", table.header, tuple(table.rows))
-        print(
-            "\n".join(
-                [for_console(shown), *(part for line in table.lines for part in wrapped(line))]
-            )
-        )
+    report = EvaluationReport(description, results)
+    print("\n".join([report.summary(), *wrapped(report.measured())]))
+    if alone:
+        print(for_console(table_of_parts(alone)))
     print(f"written: {arguments.out}")
     return 0
 

@@ -19,6 +19,7 @@ from wrimnet.command_line import (
 from wrimnet.config import setup_cfg
 from wrimnet.config.merge import Layer, layer_of_words, read_overlay_file
 from wrimnet.data.build import build_dataset, build_dataset_folder
+from wrimnet.data.images import fingerprint
 from wrimnet.experiments.plans import ExperimentRun, Setting, is_done, setup_planned_cfg
 from wrimnet.experiments.run_queue import (
     AlikeFailuresError,
@@ -135,15 +136,22 @@ def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> in
 
 
 def _check_data(runs: Sequence[ExperimentRun]) -> None:
-    """Reads the dataset once, so that what is missing is told before anything starts.
+    """Reads the dataset, once per split, so that what is wrong is told before anything starts.
 
     Raises:
-        FileNotFoundError, ValueError: of the dataset.
+        FileNotFoundError, ValueError: of the dataset, or a run is done that had other images.
     """
-    waiting = [run.about for run in runs if not is_done(run)]
-    if waiting:
-        first = waiting[0]
-        build_dataset(setup_planned_cfg(first))
+    images: dict[Any, str] = {}
+    for run in runs:
+        done = (find_results(run.folder) if is_done(run) else None) or {"description": {}}
+        split, known = run.about.get("split"), done["description"].get("images")
+        if split not in images and (known or not is_done(run)):
+            images[split] = fingerprint(build_dataset(setup_planned_cfg(run.about)).test)
+        if known and known != images[split]:
+            raise ValueError(
+                f"{run.folder} holds results on other images than the dataset has now; name the "
+                "DATASETS.ROOT of before, or choose another --out"
+            )
 
 
 def _measure_costs(runs: Sequence[ExperimentRun], tool: Path, slot: Slot) -> None:

@@ -26,6 +26,8 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="replace what an export left there")
     arguments = parse(parser)
     cfg, folder = setup_model_cfg(arguments), Path(arguments.out)
+    if folder.is_file():
+        raise ValueError(f"--out {folder} is a file; give a folder")
     there = [name for name in FILES[arguments.format] if (folder / name).exists()]
     if there and not arguments.force:
         raise ValueError(

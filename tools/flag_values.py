@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from wrimnet.run_folder import CONFIG
+
 
 def output_file(word: str) -> Path:
     """Reads a flag that names a file to be written: refused where it cannot be one."""
@@ -11,6 +13,14 @@ def output_file(word: str) -> Path:
     if path.is_dir() or not path.parent.is_dir():
         problem = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
         raise argparse.ArgumentTypeError(f"{word!r} {problem}; give a file to be written")
+    return kept_out_of_runs(path)
+
+
+def kept_out_of_runs(path: Path) -> Path:
+    """Refuses to replace a file of a run, in its folder or below."""
+    runs = [folder for folder in path.resolve().parents[:3] if (folder / CONFIG).is_file()]
+    if path.exists() and runs:
+        raise argparse.ArgumentTypeError(f"{str(path)!r} is a file of a run; give another one")
     return path
 
 

@@ -153,7 +153,8 @@ def run_tool(main: Callable[[], int]) -> None:
         if "--traceback" in sys.argv:
             traceback.print_exc()
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print("\n".join(wrapped(f"error: {message}")), file=sys.stderr)
+        text = f"error: {message}"  # a log keeps it in one line
+        print("\n".join(wrapped(text)) if sys.stderr.isatty() else text, file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -25,12 +25,14 @@ CHANGES = "changes.json"  # what --resume changed, and when
 RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
 
 LOST = (LAST, FINAL, RESULTS, CHANGES)  # what no run leaves without a checkpoint
-TRACES = (METRICS, BEST, *LOST)  # what tells of an earlier run
+TRACES = (METRICS, BEST, RESULTS_TABLE, REPORT, *LOST)  # what tells of an earlier run
 _CHECKPOINT = re.compile(r"checkpoint_\d{8,}\.pth")
 
 
 def check_run_folder(folder: str | Path) -> Path:
     """Returns the folder of a run; FileNotFoundError where it is none, with the runs below it."""
+    if Path(folder).is_file():
+        raise FileNotFoundError(f"{folder} is a file; give the folder of a run")
     if not Path(folder, CONFIG).is_file():
         raise FileNotFoundError(
             f"{folder} is no folder of a run: it has no {CONFIG}{_runs_below(Path(folder))}"

@@ -3,9 +3,11 @@
 import re
 
 import pytest
-from tiny_runs import tiny_cfg
+from tiny_runs import make_noise_tree, tiny_cfg
 
 from wrimnet.config import config_hash
+from wrimnet.data.build import build_dataset
+from wrimnet.data.images import fingerprint
 from wrimnet.engine.checkpointing import CONTENT, CheckpointStore, write_atomically
 from wrimnet.engine.run import check_run
 from wrimnet.run_folder import LOST, TRACES
@@ -106,6 +108,21 @@ def test_fewer_epochs_than_are_trained_are_refused(make_cfg, tmp_path):
     save(store, 25, config_hash=config_hash(cfg), iters_per_epoch=10)
     with pytest.raises(ValueError, match=r"SOLVER.MAX_EPOCH = 2: .* has trained 2\.5 epochs"):
         check_run(cfg, resume=True)
+
+
+def test_other_images_are_refused_wherever_they_lie(tmp_path):
+    cfg = tiny_cfg(tmp_path / "data", tmp_path / "out")
+    folder = make_noise_tree(tmp_path / "data")
+    (tmp_path / "out").mkdir()
+    images = fingerprint(build_dataset(cfg).train)
+    save(CheckpointStore(tmp_path / "out"), 1, config_hash=config_hash(cfg), images=images)
+    check_run(cfg, resume=True)
+    folder.parent.rename(tmp_path / "moved")
+    moved = tiny_cfg(tmp_path / "moved", tmp_path / "out")
+    check_run(moved, resume=True)
+    next((tmp_path / "moved").rglob("vis/*/*.jpg")).write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"trained on other images than those in .*moved"):
+        check_run(moved, resume=True)
 
 
 def test_run_of_another_configuration_is_refused(make_cfg, tmp_path):

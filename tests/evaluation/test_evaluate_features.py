@@ -15,14 +15,13 @@ from wrimnet.evaluation.features import (
     load_features,
     parse_items,
     unit_length,
-    weighted_sum,
 )
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 sys.path.insert(0, str(ROOT / "tools"))
-from evaluate_features import asked_protocol, main  # noqa: E402
+from evaluate_features import asked_protocol, main, weighted_sum  # noqa: E402
 
 PIPELINE = {
     "sysu_all_single": ("sysu", "all"),
@@ -233,7 +232,7 @@ def test_parts_and_modalities_may_stand_apart(tmp_path, capsys):
     found = run_tool(tmp_path, "llcm_ir2vis", "--features", tmp_path / "apart.npz")
     assert found["mean"] == expected["mean"]
     printed = capsys.readouterr().out.splitlines()
-    assert max(map(len, printed)) <= 160 and sum("two (alone)" in line for line in printed) == 1
+    assert max(map(len, printed)) <= 160 and sum("| two " in line for line in printed) == 1
     assert printed[-1] == f"written: {tmp_path / 'out/results.json'}"
     assert set(found["parts"]) == {"one", "two"}
     assert found["parts"]["one"]["mean"] != found["parts"]["two"]["mean"]

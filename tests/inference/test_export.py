@@ -100,7 +100,9 @@ def test_flipped_bit_in_safetensors_is_refused(tmp_path, monkeypatch):
 
 def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
     cfg = setup_cfg(str(finished_run.run / "config.yaml"))
-    facts = {"model": "WRIMNet-50x", "embedding_size": "7168"}
+    content = json.loads((finished_run.run / "results.json").read_text())
+    weights = content["description"]["weights"]["sha256"]
+    facts = {"model": "WRIMNet-50x", "embedding_size": "7168", "weights_sha256": weights}
     card = build_model_card(cfg, facts, str(finished_run.run))
     for text in ("# WRIMNet-50x, trained on LLCM (synthetic)", "embedding_size | 7168",
                  "- llcm_ir2vis: infrared to visible, gallery draw agw", "2 trials",
@@ -108,7 +110,6 @@ def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
                  "show no real person", "Apache License 2.0"):  # fmt: skip
         assert text in card
     assert "Not measured" not in card
-    content = json.loads((finished_run.run / "results.json").read_text())
     content["description"]["synthetic"] = False
     (tmp_path / "results.json").write_text(json.dumps(content))
     assert "show real persons" in build_model_card(cfg, facts, str(tmp_path))
@@ -116,6 +117,10 @@ def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(content))
     card = build_model_card(cfg, facts, str(tmp_path))
     assert "trained on LLCM (places of photographs)" in card and "no real person" not in card
+    others = {**facts, "weights_sha256": "of other weights"}
+    assert "Not measured" in build_model_card(cfg, others, str(finished_run.run))
+    loose = setup_cfg(str(finished_run.run / "config.yaml"), (), ["MODEL.WEIGHTS_STRICT", "False"])
+    assert "Not measured" in build_model_card(loose, facts, str(finished_run.run))
     unmeasured = build_model_card(cfg, facts, None)
     assert "Not measured" in unmeasured and "show no real person" in unmeasured
 

@@ -117,8 +117,12 @@ def test_weights_of_another_network_are_refused_though_their_shapes_fit(finished
         ValueError, match=r"trained with MODEL\.WRIM\.MIIM\.NORM 'none', here 'gate'"
     ):
         load("MODEL.WRIM.MIIM.NORM", "gate")
-    load("INPUT.SIZE_TEST", "(64, 32)", "MODEL.WRIM.TRIPLET.SOFT_MARGIN", "True")
+    load("MODEL.WRIM.TRIPLET.SOFT_MARGIN", "True", "MODEL.WRIM.EMBEDDING_PARTS", "('global',)")
     assert "trained with" not in caplog.text
+    load("INPUT.SIZE_TEST", "(64, 32)")  # allowed, and told
+    assert "trained with INPUT.SIZE_TEST [32, 16], here [64, 32]; used" in caplog.text
+    with pytest.raises(FileNotFoundError, match=r"config.yaml is a file; give the folder of a run"):
+        wrimnet.load(run / "config.yaml")
     load(*other, "MODEL.WEIGHTS_STRICT", "False")
     assert "FUSION 'sigmoid', here 'add'; used nonetheless" in caplog.text
 

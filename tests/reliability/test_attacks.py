@@ -28,7 +28,7 @@ from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
 from wrimnet.engine.progress import NonFiniteError
 from wrimnet.engine.run import check_weights
 from wrimnet.engine.trainer import WRIMTrainer
-from wrimnet.evaluation.features import _load
+from wrimnet.evaluation.features import load_arrays
 from wrimnet.evaluation.galleries import OfficialPermutations
 from wrimnet.evaluation.scoring import Reranking, Scoring
 from wrimnet.modeling import weights
@@ -151,7 +151,7 @@ def flagged(content):
 def test_damaged_npz_is_named(tmp_path, damage):
     (tmp_path / "a.npz").write_bytes(damage(npz_bytes()))
     with pytest.raises(ValueError, match=r"a\.npz cannot be read as an npz file"):
-        _load(tmp_path / "a.npz")
+        load_arrays(tmp_path / "a.npz")
 
 
 def write_permutations(path, rows):

@@ -13,13 +13,14 @@ import test_attacks as attacks
 import torch
 from fault_drill.input_faults import RunsCode
 from PIL import ImageFile
-from tiny_runs import tiny_cfg
+from tiny_runs import make_noise_tree, tiny_cfg
 
 from wrimnet import atomic_files
 from wrimnet.config import build_network_settings, check
 from wrimnet.data import cache, images, jpeg_warnings
+from wrimnet.data.build import build_dataset
 from wrimnet.data.cache_file import CacheFile, CacheKey, Decoded, write_description
-from wrimnet.engine import checkpointing, hooks
+from wrimnet.engine import checkpointing, hooks, run
 from wrimnet.engine import trainer as training
 from wrimnet.engine.checkpointing import CheckpointStore
 from wrimnet.engine.hooks import StopRequest
@@ -96,6 +97,16 @@ def another_network(place):
         weights.load_weights(model, str(path), for_evaluation=True, cfg=other)
 
 
+def other_images(place):
+    folder = make_noise_tree(place.folder / "data")
+    cfg = tiny_cfg(folder.parent, place.folder)
+    state = {"images": images.fingerprint(build_dataset(cfg).train)}
+    run.check_images(cfg, state)
+    next(folder.rglob("vis/*/*.jpg")).write_bytes(b"another")
+    with pytest.raises(ValueError, match="trained on other images"):
+        run.check_images(cfg, state)
+
+
 def damaged_cache(place):
     texts = dict.fromkeys(("interpolation", "images", "folders", "files", "code", "libraries"), "")
     key = CacheKey(dataset="A", count=1, height=1, width=2, on_bad_image="error", **texts)
@@ -150,6 +161,10 @@ def compare_no_checksums(planted):
 
 def compare_no_networks(planted):
     planted.setattr(weights, "check_network", lambda *_: None)
+
+
+def look_at_no_sizes(planted):
+    planted.setattr(images.os.path, "getsize", lambda path: 0)
 
 
 def name_last_first(planted):
@@ -234,6 +249,7 @@ MUTANTS = [
     ("On disk", order_of_writing, name_last_first),
     ("On disk", order_of_writing, remove_old_first),
     ("Right network", another_network, compare_no_networks),
+    ("Right data", other_images, look_at_no_sizes),
     ("One owner", one_owner, take_no_lock),
     ("Signals", exit_code, end_with_another_code),
     ("Signals", exit_code, ignore_signals),

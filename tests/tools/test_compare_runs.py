@@ -55,6 +55,16 @@ def test_one_run_and_equal_ones_have_no_table_of_differences(tmp_path, monkeypat
     )  # fmt: skip
 
 
+def test_results_of_other_weights_are_refused(tmp_path, monkeypatch):
+    run = write_run(tmp_path / "a")
+    content = json.loads((run / "results.json").read_text())
+    (run / "model_final.pth").write_bytes(b"weights")
+    content["description"]["weights"] = {"path": "b/model_final.pth", "sha256": "0" * 64}
+    (run / "results.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"results\.json is of other weights \(b/model_final"):
+        compare(monkeypatch, run)
+
+
 def test_what_is_no_run_is_told(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"is no folder of a run: it has no config\.yaml"):
         compare(monkeypatch, tmp_path)

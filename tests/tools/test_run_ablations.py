@@ -116,6 +116,19 @@ def test_settings_changed_in_between_are_refused(project, monkeypatch):
         call("run_ablations", project, monkeypatch, *words, "SOLVER.MAX_EPOCH", "3")
 
 
+def test_runs_on_other_images_are_not_taken_as_done(project, monkeypatch):
+    words = ("--dataset", "LLCM", "--table", "S4", *DEVICE)
+    call("run_ablations", project, monkeypatch, *words)
+    folder = project / "logs/experiments/LLCM/s4_no_auxiliary/seed0"
+    content = json.loads((folder / "results.json").read_text())
+    content["description"]["images"] = "of another"
+    (folder / "results.json").write_text(json.dumps(content))
+    calls = count_calls(project)
+    with pytest.raises(ValueError, match="seed0 holds results on other images than"):
+        call("run_ablations", project, monkeypatch, *words, "--seeds", "0", "1")
+    assert count_calls(project) == calls
+
+
 def test_figure_s1_in_one_command(project, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     words = ("--dataset", "LLCM", "--figure", "S1", "--jobs", "2", *DEVICE)

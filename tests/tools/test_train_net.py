@@ -233,10 +233,11 @@ def test_int_for_a_float_key_is_accepted_and_a_finished_run_resumes_to_nothing(r
     assert run(*arguments, *overrides)[0] == 0
     results = tmp_path / "out" / "results.json"
     found = json.loads(results.read_text())["results"]
-    results.unlink()  # lost: made again
-    for _ in range(2):
+    for lost in ("results.json", "model_final.pth"):  # made again
+        (tmp_path / "out" / lost).unlink()
         assert run(*arguments, "--resume", *overrides)[0] == 0
         assert json.loads(results.read_text())["results"] == found
+        assert (tmp_path / "out" / "model_final.pth").is_file()
     code, stderr, _ = run(*arguments, *overrides)
     assert code == 2
     assert "add --resume" in sentence_of(stderr)

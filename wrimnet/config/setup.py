@@ -162,7 +162,8 @@ NETWORK_KEYS = tuple(
 def build_network_settings(cfg: CfgNode) -> dict[str, Any]:
     """Returns the keys that shape what a network computes with given weights, by name.
 
-    Younger keys and those of plugins, of which one cannot know it, stand there if they are set.
+    Younger keys and those of plugins, of which one cannot know it, stand there if they are set;
+    and the size of its input, which may be another.
     """
     rows = {key.name: key for key in all_keys(cfg)}
     own = {key.name for key in plugin_keys(cfg.PLUGINS)}
@@ -175,7 +176,7 @@ def build_network_settings(cfg: CfgNode) -> dict[str, Any]:
         and not key.name.startswith("MODEL.WRIM.TRIPLET.")
         and get_key(cfg, key.name) != key.default
     ]
-    names = dict.fromkeys((*NETWORK_KEYS, *miim, *set_ones))
+    names = dict.fromkeys((*NETWORK_KEYS, *miim, *set_ones, "INPUT.SIZE_TEST"))
     return {name: plain(get_key(cfg, name)) for name in names}
 
 

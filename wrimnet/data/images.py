@@ -12,6 +12,9 @@ The EXIF orientation tag is not applied: the benchmarks' crops are stored uprigh
 numbers were made without it. Of a file with several frames, the first is read.
 """
 
+import hashlib
+import os
+from collections.abc import Sequence
 from os import PathLike
 from typing import NamedTuple
 
@@ -45,6 +48,15 @@ class ImageItem(NamedTuple):
     camid: int  # camera as the dataset numbers it, from 1
     modality: int  # `wrimnet.modality.VISIBLE` or `INFRARED`
     relpath: str  # POSIX path inside the dataset's folder, the same on every machine
+
+
+def fingerprint(items: Sequence[ImageItem]) -> str:
+    """Returns 12 hex digits over names, labels and file sizes, wherever the dataset lies."""
+    digest = hashlib.sha256()
+    for item in items:
+        size = os.path.getsize(item.path) if os.path.exists(item.path) else -1
+        digest.update(f"{item.relpath} {item[1:4]} {size}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 class UnreadableImageError(ValueError):

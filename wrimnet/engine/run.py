@@ -21,8 +21,9 @@ from fastreid.utils import comm
 from wrimnet.atomic_files import require_file, sole_writer
 from wrimnet.config import check_batch, check_plausible, config_hash
 from wrimnet.console import open_log
-from wrimnet.data.build import build_dataset_folder, build_number
+from wrimnet.data.build import build_dataset, build_dataset_folder, build_number
 from wrimnet.data.datasets.layout import require_folder, stop
+from wrimnet.data.images import fingerprint
 from wrimnet.data.protocols import dataset_protocols
 from wrimnet.engine.checkpointing import CheckpointStore, seed_everything
 from wrimnet.engine.data_parallel import build_shared_model
@@ -54,7 +55,7 @@ from wrimnet.modeling.weights import (
     read_checkpoint,
 )
 from wrimnet.registries import only_dataset
-from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, LOG, TRACES, find_results
+from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, FINAL, LOG, TRACES, find_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -109,6 +110,7 @@ def check_output_dir(cfg: CfgNode, *, resume: bool) -> None:
     if store.has_checkpoint():
         state = store.find_newest()[1]
         check_epochs(cfg, state)
+        check_images(cfg, state)
         setup_changes(cfg, state["config_hash"], state["iteration"])
     else:
         store.check_not_lost()
@@ -123,6 +125,15 @@ def check_epochs(cfg: CfgNode, state: Mapping[str, Any]) -> None:
         raise ValueError(
             f"SOLVER.MAX_EPOCH = {cfg.SOLVER.MAX_EPOCH}: the run in {cfg.OUTPUT_DIR} has trained "
             f"{trained:g} epochs; give at least as many, or choose another OUTPUT_DIR"
+        )
+
+
+def check_images(cfg: CfgNode, state: Mapping[str, Any]) -> None:
+    """Refuses to go on with other training images; older checkpoints do not say which they had."""
+    if state.get("images") and state["images"] != fingerprint(build_dataset(cfg).train):
+        raise ValueError(
+            f"the run in {cfg.OUTPUT_DIR} was trained on other images than those in "
+            f"{build_dataset_folder(cfg)}; name its DATASETS.ROOT, or choose another OUTPUT_DIR"
         )
 
 
@@ -163,7 +174,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
         if report is None:
             _console.info("nothing left to train")
             results = find_results(build_output_dir(cfg))
-            if results:
+            if results and (build_output_dir(cfg) / FINAL).is_file():
                 return check_metrics(cfg, mean_metrics(results))
             report = trainer.evaluate_again()
         tell_end(time.monotonic() - began, trainer.best)
@@ -216,13 +227,14 @@ def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
 def build_evaluation_cfg(cfg: CfgNode) -> CfgNode:
     """Returns a copy whose OUTPUT_DIR is this evaluation's own, below the run's.
 
-    Its name says the weights, what is done to the features, and a hash of the weights and the
-    configuration: a run's results stay as training wrote them.
+    Its name says the weights, what is done to the features, and a hash of the weights, the
+    configuration and the dataset's folder: a run's results stay as training wrote them.
     """
     cfg, weights = cfg.clone(), Path(cfg.MODEL.WEIGHTS)
     ways = ("FLIP", "AQE", "RERANK")
     words = [weights.stem, *(way.lower() for way in ways if cfg.TEST[way].ENABLED)]
-    identity = f"{file_sha256(weights)} {config_hash(cfg)}".encode()
+    folder = build_dataset_folder(cfg).resolve()
+    identity = f"{file_sha256(weights)} {config_hash(cfg)} {folder}".encode()
     words.append(hashlib.sha256(identity).hexdigest()[:8])
     cfg.defrost()
     cfg.OUTPUT_DIR = str(build_output_dir(cfg) / EVALUATIONS / "-".join(words))

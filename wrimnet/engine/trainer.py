@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 import wrimnet.plugin  # noqa: F401  registers what the configuration names
 from wrimnet.config import build_network_settings, changed_keys, check_num_classes, config_hash
 from wrimnet.data.build import build_dataset, build_number, build_train_loader
+from wrimnet.data.images import fingerprint
 from wrimnet.data.loader import TrainLoader
 from wrimnet.engine.checkpointing import CheckpointStore, random_state, restore_random_state
 from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
@@ -104,6 +105,7 @@ class WRIMTrainer(DefaultTrainer):
             "config_hash": config_hash(cfg),
             "trained_on": build_origin(cfg),
             NETWORK: build_network_settings(cfg),
+            "images": fingerprint(self.data_loader.dataset.items),
         }
         self._compared = {name: value for name, value, _ in changed_keys(cfg)}
         self._compared |= {"SEED": cfg.SEED, "SOLVER.BASE_LR": cfg.SOLVER.BASE_LR}
@@ -307,7 +309,9 @@ class WRIMTrainer(DefaultTrainer):
                         f"run ({reason}); remove it to go on from the one before it"
                     ) from error
             elif self._initial_weights:
-                start_from_weights(self.model, self._initial_weights, strict=self._strict)
+                network = self._origin[NETWORK]
+                path, strict = self._initial_weights, self._strict
+                start_from_weights(self.model, path, strict=strict, network=network)
         if comm.is_main_process():
             self.drop_lines_to_come()
 

@@ -12,7 +12,7 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 
 from wrimnet.data.datasets.base import DRAWN
-from wrimnet.data.images import ImageItem
+from wrimnet.data.images import ImageItem, fingerprint
 from wrimnet.data.protocols import Protocol, dataset_protocols
 from wrimnet.evaluation.extraction import (
     Extraction,
@@ -190,6 +190,8 @@ def _build_description(
         "dataset": dataset.name,
         "synthetic": bool(what),
         **({} if what in ("", DRAWN) else {"stand_in": what}),
+        "images": fingerprint(dataset.test),
+        **({} if cfg.MODEL.WEIGHTS_STRICT else {"weights_strict": False}),
         "split": cfg.DATASETS.SPLIT,
         "flip": cfg.TEST.FLIP.ENABLED,
         **scoring.describe(),

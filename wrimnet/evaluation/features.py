@@ -1,4 +1,4 @@
-"""Any model's features or distances, from files, under a protocol of this project."""
+"""Any model's features, from files, under a protocol of this project."""
 
 import logging
 from collections import Counter
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from wrimnet.atomic_files import require_file
 from wrimnet.data.images import ImageItem
@@ -14,12 +13,9 @@ from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
 from wrimnet.evaluation.results import ProtocolResult
 from wrimnet.evaluation.scoring import Scoring, score_trials
-from wrimnet.metrics.exclusion import camera_rule
-from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
 from wrimnet.registries import find_dataset
 
 _logger = logging.getLogger("fastreid.wrimnet.evaluation")
-_DISTANCE_ARRAYS = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
 
 
 def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict[str, np.ndarray]]:
@@ -39,7 +35,7 @@ def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict
             twice or is no test image's, an identity of ``test_ids`` has no image, or all features
             of an image are zero.
     """
-    arrays = _load(path)
+    arrays = load_arrays(path)
     sides = [side for side in ("", "visible/", "infrared/") if f"{side}paths" in arrays] or [""]
     paths, parts = zip(*(_read_side(path, arrays, side) for side in sides), strict=True)
     if len({tuple((name, part.shape[1]) for name, part in of.items()) for of in parts}) > 1:
@@ -117,28 +113,6 @@ def check_test_images(items: Sequence[ImageItem], dataset: str) -> None:
         )
 
 
-def weighted_sum(
-    sets: Sequence[tuple[Sequence[ImageItem], np.ndarray]], weights: Sequence[float]
-) -> np.ndarray:
-    """Joins feature sets (N, D_k) of the same images to one, (N, sum of D_k) float64.
-
-    Its dot products are the weighted sums of the sets' own; rows are in the order of the first set.
-
-    Raises:
-        ValueError: a weight is not above 0, their number is another, or images differ.
-    """
-    if len(weights) != len(sets) or not all(weight > 0 for weight in weights):
-        raise ValueError(f"weights {list(weights)}: expected {len(sets)} numbers above 0")
-    relpaths, joined = [item.relpath for item in sets[0][0]], []
-    for (items, features), weight in zip(sets, weights, strict=True):
-        row_of = {item.relpath: row for row, item in enumerate(items)}
-        if row_of.keys() != set(relpaths):
-            path = sorted(row_of.keys() ^ set(relpaths))[0]
-            raise ValueError(f"{path!r} is in one feature set and not in another; give the same")
-        joined.append(np.sqrt(weight) * features[[row_of[path] for path in relpaths]])
-    return np.concatenate(joined, axis=1, dtype=np.float64)
-
-
 def parse_items(relpaths: Sequence[str], dataset: str) -> list[ImageItem]:
     """Reads identity, camera and modality out of paths in a dataset's layout.
 
@@ -175,39 +149,6 @@ def evaluate_features(
     return ProtocolResult(protocol, drawn, ("features",), True, metrics)
 
 
-def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
-    """Scores ``dist`` (Q, G) with ``q_pids, g_pids, q_cams, g_cams`` from an npz file.
-
-    One trial without a draw: the file's gallery is the gallery, under the protocol's camera rule.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        KeyError: an array is missing.
-        ValueError: an array has the wrong shape or dtype, or no query has a match.
-    """
-    arrays = _load(path)
-    missing = [name for name in _DISTANCE_ARRAYS if name not in arrays]
-    if missing:
-        raise KeyError(f"{path} lacks {missing}; it has {sorted(arrays)}")
-    arrays = {name: arrays[name] for name in _DISTANCE_ARRAYS}
-    for name in _DISTANCE_ARRAYS[1:]:
-        if arrays[name].dtype.kind not in "iu" or arrays[name].ndim != 1:
-            raise ValueError(
-                f"{path}: {name} is {arrays[name].dtype} {arrays[name].shape}, "
-                "expected integers (n,)"
-            )
-        arrays[name] = arrays[name].astype(np.int64)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    scores = rank_queries(
-        tensors["dist"],
-        Labels(tensors["q_pids"], tensors["q_cams"]),
-        Labels(tensors["g_pids"], tensors["g_cams"]),
-        rule=camera_rule(protocol.camera_rule),
-        unique_ids=protocol.unique_ids,
-    )
-    return ProtocolResult(protocol, "", ("distances",), True, [summarise_scores(scores)])
-
-
 def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
     """Scales features (N, D) to unit length; raises ValueError for one that has none."""
     check_not_zero([features], items)
@@ -224,7 +165,8 @@ def check_not_zero(parts: Sequence[np.ndarray], items: Sequence[ImageItem]) -> N
         )
 
 
-def _load(path: str | Path) -> dict[str, np.ndarray]:
+def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of an npz file, by name; ValueError: it is none, or holds objects."""
     require_file(path, "file")
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -170,14 +170,12 @@ def _ended(process: subprocess.Popen) -> int:
 
 
 def last_line(log: Path, offset: int = 0) -> str:
-    """Returns the last line of a log that says something, "" where there is none, unwrapped."""
+    """Returns the last line with words in it of a log, "" where there is none."""
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(offset, size - _TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
-    said = [line for line in lines if line.strip()]
-    first = next((i for i in reversed(range(len(said))) if not said[i].startswith("    ")), 0)
-    return " ".join(line.strip() for line in said[first:])
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 @contextmanager

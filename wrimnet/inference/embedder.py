@@ -139,7 +139,7 @@ def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:
     """Returns 64 hex digits over the weights that evaluation uses and the keys that shape it."""
     network = build_network_settings(cfg)
-    rest = [name for name in network if name not in NETWORK_KEYS]
+    rest = [name for name in network if name not in (*NETWORK_KEYS, *_SHAPING_KEYS)]
     names = (*NETWORK_KEYS, *_SHAPING_KEYS, *rest)  # the order that hashes have had from the start
     settings = [[name, get_key(cfg, name)] for name in names]
     digest = hashlib.sha256(json.dumps(settings, default=list).encode())

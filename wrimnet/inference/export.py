@@ -205,7 +205,9 @@ def build_safetensors(
 def build_model_card(cfg: CfgNode, facts: Mapping[str, str], run: str | None) -> str:
     """Returns the card in Markdown: what a published model must say about itself."""
     content = find_results(run) if run else None
-    if content is None:
+    scored = (content or {"description": {}})["description"].get("weights") or {}
+    of_these = scored.get("sha256") == facts.get("weights_sha256") and cfg.MODEL.WEIGHTS_STRICT
+    if not (content and of_these):  # else of other weights, or in another network
         stand_in, results = build_dataset(cfg).stand_in, []
     else:
         stand_in, results = describe_stand_in(content["description"]), result_tables(content)

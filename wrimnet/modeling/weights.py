@@ -180,13 +180,17 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     if not told:
         return
     text = f"the weights {cfg.MODEL.WEIGHTS} were trained with {'; '.join(told)}"
-    if cfg.MODEL.WEIGHTS_STRICT:
+    if cfg.MODEL.WEIGHTS_STRICT and any(line.startswith("MODEL.") for line in told):
         raise ValueError(f"{text}. Set it so; MODEL.WEIGHTS_STRICT False uses them nonetheless")
-    _logger.warning("%s; used nonetheless, as MODEL.WEIGHTS_STRICT is off", text)
+    _logger.warning("%s; used nonetheless", text)
 
 
-def start_from_weights(model: nn.Module, path: str, *, strict: bool) -> None:
+def start_from_weights(
+    model: nn.Module, path: str, *, strict: bool, network: Mapping[str, Any] | None = None
+) -> None:
     """Fills ``model`` for a training; classifiers of other identities are made anew, and named.
+
+    So is what the weights' ``network`` had otherwise, which is no mistake here.
 
     What only training uses (``model.training_only``) need not fit. A file of a backbone alone, such
     as torchvision's, fills the backbone. With ``strict`` off anything that does not fit is left.
@@ -196,7 +200,8 @@ def start_from_weights(model: nn.Module, path: str, *, strict: bool) -> None:
         ValueError: not a file of weights, or something else does not fit; lists the differences.
     """
     expected = model.state_dict()
-    weights = _named_as_backbone(read_state_dict(path), expected)
+    content = read_checkpoint(path)
+    weights = _named_as_backbone(_state_dict_of(content, path), expected)
     fitting = {
         name: tensor
         for name, tensor in weights.items()
@@ -214,6 +219,9 @@ def start_from_weights(model: nn.Module, path: str, *, strict: bool) -> None:
         raise ValueError(f"weights {path}: none of its {len(weights)} tensors fits this model")
     model.load_state_dict(fitting, strict=False)
     _console.info("weights  %d tensors from %s", len(fitting), path)
+    for name, then in (content.get(NETWORK) or {}).items():
+        if then != (network or {}).get(name, then):
+            _console.info("weights  trained with %s %r, here %r", name, then, network[name])
     for what, names in (("made anew", expected), ("left out", weights)):
         modules = list(dict.fromkeys(n.rpartition(".")[0] for n in names if n not in fitting))
         if modules:
