@@ -17,7 +17,7 @@ from wrimnet.data.datasets.base import DRAWN
 from wrimnet.data.protocols import Protocol, all_protocols
 from wrimnet.metrics.ranking import RankingMetrics
 from wrimnet.run_folder import RESULTS, RESULTS_TABLE, write_json
-from wrimnet.tables import markdown_rows
+from wrimnet.tables import counted, markdown_rows
 
 RANKS = (1, 5, 10, 20)
 METRIC_NAMES = (*(f"Rank-{rank}" for rank in RANKS), "mAP", "mINP")
@@ -197,7 +197,7 @@ def _way(result: Mapping[str, Any]) -> str:
     """How the trials were made."""
     draw = f"gallery draw {result['draw']}, {result['shots']} per identity and camera, "
     return (
-        f"{draw if result['draw'] else ''}{result['num_trials']} trials, camera rule "
+        f"{draw if result['draw'] else ''}{counted(result['num_trials'], 'trial')}, camera rule "
         f"{result['camera_rule']}, CMC counts {result['cmc']}"
     )
 

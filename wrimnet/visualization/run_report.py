@@ -123,6 +123,8 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
         keys=[(key.name, _plain(get_key(cfg, key.name))) for key in all_keys(cfg)],
         environment=[(name, str(value)) for name, value in facts.items()],
     )
+    for note in notes:
+        _console.info(f"report   {note}")
     (run / REPORT).write_text(render_report(page), encoding="utf-8")
     return run / REPORT
 
