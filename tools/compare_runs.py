@@ -13,10 +13,10 @@ from flag_values import picture_file
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
+from wrimnet.evaluation.provenance import check_scored
 from wrimnet.evaluation.results import mean_metrics
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, find_results, read_metrics
 from wrimnet.tables import METRICS, MISSING, Table, for_console
-from wrimnet.visualization.run_report import check_scored
 
 LAYOUT, STYLES = "constrained", ("-", "--", "-.", ":")
 DEFAULT = "(default)"  # of a younger key, which a run leaves out

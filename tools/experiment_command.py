@@ -27,7 +27,7 @@ from wrimnet.experiments.run_queue import (
     Slot,
     work_through_queue,
 )
-from wrimnet.run_folder import COST, find_results
+from wrimnet.run_folder import COST, find_results, read_results
 from wrimnet.tables import counted
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -99,16 +99,17 @@ def draw_if_missing(setting: Setting) -> None:
     if setting.dataset != GENERATED:
         return
     folder = build_dataset_folder(setting.setup())
+    if folder.exists():
+        return
     usual = build_dataset_folder(setup_cfg(str(setting.configs / "wrim.yml")))
-    if not folder.exists() and folder != usual:
+    if folder != usual:
         raise FileNotFoundError(
             f"there is no {folder}; without DATASETS.ROOT the data are drawn into {usual}"
         )
-    if not folder.exists():
-        out, workers = str(folder.parent), str(os.cpu_count() or 1)
-        words = ["--layout", "llcm", "--out", out, "--workers", workers]
-        tool = PROJECT / "tools" / "make_synthetic.py"
-        subprocess.run([sys.executable, str(tool), *words], check=True)
+    out, workers = str(folder.parent), str(os.cpu_count() or 1)
+    words = ["--layout", "llcm", "--out", out, "--workers", workers]
+    tool = PROJECT / "tools" / "make_synthetic.py"
+    subprocess.run([sys.executable, str(tool), *words], check=True)
 
 
 def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> int:
@@ -143,11 +144,14 @@ def _check_data(runs: Sequence[ExperimentRun]) -> None:
     """
     images: dict[Any, str] = {}
     for run in runs:
-        done = (find_results(run.folder) if is_done(run) else None) or {"description": {}}
-        split, known = run.about.get("split"), done["description"].get("images")
-        if split not in images and (known or not is_done(run)):
+        split, known = run.about.get("split"), None
+        if is_done(run):
+            known = read_results(run.folder)["description"].get("images")
+            if known is None:  # of before results said it
+                continue
+        if split not in images:
             images[split] = fingerprint(build_dataset(setup_planned_cfg(run.about)).test)
-        if known and known != images[split]:
+        if known not in (None, images[split]):
             raise ValueError(
                 f"{run.folder} holds results on other images than the dataset has now; name the "
                 "DATASETS.ROOT of before, or choose another --out"

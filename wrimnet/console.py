@@ -70,8 +70,10 @@ def wrapped(text: str) -> list[str]:
     """Splits lines that are too long between their words; a longer path stays whole."""
     lines: list[str] = []
     for line in text.splitlines():
-        short = len(line) <= WIDTH
-        options = {"subsequent_indent": "    ", "break_long_words": False}
-        options["break_on_hyphens"] = False
-        lines += [line] if short else textwrap.wrap(line, WIDTH, **options)
+        if len(line) <= WIDTH:
+            lines.append(line)
+            continue
+        lines += textwrap.wrap(
+            line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        )
     return lines

@@ -4,12 +4,15 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from wrimnet.atomic_files import require_file
+from wrimnet.run_folder import RESULTS
 from wrimnet.version import __version__
 
 
@@ -55,6 +58,22 @@ def file_sha256(path: str | Path) -> str:
 def describe_weights(path: str | None) -> dict[str, str] | None:
     """Returns path and sha256 of a weights file, or None for weights that are in memory only."""
     return None if path is None else {"path": str(path), "sha256": file_sha256(path)}
+
+
+def scored_sha256(content: Mapping[str, Any]) -> str | None:
+    """Returns the sha256 of the weights that results.json is of, None where it does not say."""
+    return (content["description"].get("weights") or {}).get("sha256")
+
+
+def check_scored(content: Mapping[str, Any], file: Path) -> None:
+    """Refuses results of other weights than those that lie beside them, where these are there."""
+    scored = scored_sha256(content)
+    if scored and file.is_file() and scored != file_sha256(file):
+        other = content["description"]["weights"]["path"]
+        raise ValueError(
+            f"{file.parent / RESULTS} is of other weights ({other}) than {file.name}; put the "
+            "right one back, or remove it and go on with --resume, which evaluates again"
+        )
 
 
 def _processor() -> str:

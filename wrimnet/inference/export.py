@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from wrimnet.config import build_network_settings
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets.base import DRAWN
-from wrimnet.evaluation.provenance import describe_code, file_sha256
+from wrimnet.evaluation.provenance import describe_code, file_sha256, scored_sha256
 from wrimnet.evaluation.results import describe_stand_in, result_tables
 from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
@@ -205,12 +205,11 @@ def build_safetensors(
 def build_model_card(cfg: CfgNode, facts: Mapping[str, str], run: str | None) -> str:
     """Returns the card in Markdown: what a published model must say about itself."""
     content = find_results(run) if run else None
-    scored = (content or {"description": {}})["description"].get("weights") or {}
-    of_these = scored.get("sha256") == facts.get("weights_sha256") and cfg.MODEL.WEIGHTS_STRICT
-    if not (content and of_these):  # else of other weights, or in another network
-        stand_in, results = build_dataset(cfg).stand_in, []
-    else:
+    same_weights = content is not None and scored_sha256(content) == facts["weights_sha256"]
+    if same_weights and cfg.MODEL.WEIGHTS_STRICT:  # in the network that they were trained in
         stand_in, results = describe_stand_in(content["description"]), result_tables(content)
+    else:
+        stand_in, results = build_dataset(cfg).stand_in, []
     environment = Environment(loader=PackageLoader("wrimnet.inference", ""))  # Markdown, no HTML
     return environment.get_template("model_card.md.j2").render(
         dataset=f"{cfg.DATASETS.NAMES[0]}{f' ({stand_in})' if stand_in else ''}",

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
-from wrimnet.evaluation.provenance import describe_environment, file_sha256
+from wrimnet.evaluation.provenance import check_scored, describe_environment
 from wrimnet.evaluation.results import METRIC_NAMES, ResultTable, describe_stand_in, result_tables
 from wrimnet.run_folder import (
     CONFIG,
@@ -26,7 +26,6 @@ from wrimnet.run_folder import (
     FIGURES,
     FINAL,
     REPORT,
-    RESULTS,
     kind_of,
     read_json,
     read_metrics,
@@ -61,16 +60,6 @@ class ReportContent(NamedTuple):
     changed_keys: Sequence[tuple[str, str, str]]  # name, value, default
     keys: Sequence[tuple[str, str]]
     environment: Sequence[tuple[str, str]]
-
-
-def check_scored(content: Mapping[str, Any], file: Path) -> None:
-    """Refuses results of other weights than those that lie beside them, where these are there."""
-    scored = content["description"].get("weights")
-    if scored and file.is_file() and scored["sha256"] != file_sha256(file):
-        raise ValueError(
-            f"{file.parent / RESULTS} is of other weights ({scored['path']}) than {file.name}; "
-            "put the right one back, or remove it and go on with --resume, which evaluates again"
-        )
 
 
 def report_training(cfg: CfgNode) -> None:
