@@ -20,7 +20,8 @@ import numpy as np
 
 from distances_file import evaluate_distances
 from flag_values import kept_out_of_runs
-from wrimnet.command_line import add_plugin_option, load_plugins, make_parser, parse, run_tool
+from plugin_option import add_plugin_option, load_plugins
+from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.console import wrapped
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol, find_protocol

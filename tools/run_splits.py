@@ -7,6 +7,8 @@ RegDB has ten, and its published numbers are means over them. A second call repe
 split. Exit code 1 if a run failed.
 """
 
+import csv
+import io
 from pathlib import Path
 
 from experiment_command import (
@@ -19,7 +21,7 @@ from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.experiments.plans import plan_splits
 from wrimnet.experiments.records import read_records
 from wrimnet.experiments.split_report import split_table
-from wrimnet.tables import comma_separated, for_console, latex, markdown
+from wrimnet.tables import Table, for_console, latex, markdown
 
 
 def main() -> int:
@@ -43,6 +45,13 @@ def main() -> int:
         path.write_text(write(table), encoding="utf-8")
         print(path)
     return code
+
+
+def comma_separated(table: Table) -> str:
+    """Writes a table as CSV."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
+    return file.getvalue()
 
 
 if __name__ == "__main__":

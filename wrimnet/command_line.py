@@ -18,7 +18,6 @@ from fastreid.config import CfgNode
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
-from wrimnet.config.setup import load_plugin
 from wrimnet.console import open_log, wrapped
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
@@ -82,12 +81,6 @@ def add_model_options(parser: Any) -> None:
     parser.add_argument("--weights", metavar="FILE", help=f"instead of the run's {FINAL}")
 
 
-def add_plugin_option(parser: Any) -> None:
-    """Adds ``--plugin`` to a tool without a configuration, whose PLUGINS would name the modules."""
-    plugin_help = "module of your own that registers datasets; may be given several times"
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=plugin_help)
-
-
 def parse(parser: argparse.ArgumentParser, command: Sequence[str] | None = None) -> Any:
     """Reads a command line, that of this process by default.
 
@@ -118,12 +111,6 @@ def _is_override(word: str) -> bool:
 def _ends_values(word: str) -> bool:
     """Whether overrides begin after the values of a flag: SGD and IMG_1.JPG may be values."""
     return _is_override(word) and ("." in word or "=" in word or word in _TOP_KEYS)
-
-
-def load_plugins(names: Sequence[str]) -> None:
-    """Registers what WRIM-Net and modules of one's own offer, for a tool without configuration."""
-    for name in ("wrimnet.plugin", *names):
-        load_plugin(name, "--plugin")
 
 
 def setup_model_cfg(arguments: Any) -> CfgNode:

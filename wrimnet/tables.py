@@ -1,7 +1,5 @@
 """A table and the forms in which it is written."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -67,13 +65,6 @@ def latex(table: Table) -> str:
     head = [r"\begin{table}", r"\centering", rf"\caption{{{_escaped(table.title)}}}"]
     text = "\n".join([*head, body, *notes, r"\end{table}", ""])
     return text.translate(_LATEX_SIGNS)
-
-
-def comma_separated(table: Table) -> str:
-    """Writes a table as CSV."""
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([table.header, *table.rows])
-    return file.getvalue()
 
 
 def _escaped(text: str) -> str:

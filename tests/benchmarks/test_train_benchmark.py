@@ -10,9 +10,29 @@ from benchmarks.stages import WAIT, build_stage_profile, train_in_stages
 from benchmarks.tables import scaling_table, stage_table, train_numbers, train_table
 from benchmarks.timing import StageClock
 from benchmarks.train import build_train_times, rates
-from benchmarks.variants import BASELINE, OURS, VARIANTS, build_batch, build_variant
+from benchmarks.variants import (
+    BASELINE,
+    OURS,
+    VARIANTS,
+    build_batch,
+    build_variant,
+    compiler_problem,
+)
 
 CPU = torch.device("cpu")
+
+
+def test_probe_of_the_compiler_finds_no_problem_where_there_is_none():
+    assert compiler_problem(CPU, backend="eager") is None
+
+
+def test_probe_of_the_compiler_says_what_is_wrong(monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("InvalidCxxCompiler: no working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    found = compiler_problem(CPU)
+    assert found == "RuntimeError: InvalidCxxCompiler: no working C++ compiler"
 
 
 def test_counter_by_hand():

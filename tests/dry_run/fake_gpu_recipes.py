@@ -62,6 +62,20 @@ def faults_of(name):
             return [f"{type(error).__name__}: {error}"[:2000]]
 
 
+def compiled(config, *options):
+    """What is counted of a recipe with the kernels that the compiler makes, and without."""
+    options = [*options, "SOLVER.COMPILE", "always"]
+    run = dry_run(str(ROOT / "configs" / f"{config}.yml"), (), options)
+    return {
+        "flops": (run.cost.flops, run.compiled.flops),
+        "bytes": (run.cost.num_bytes + run.read_twice, run.compiled.num_bytes),
+        "read_twice": run.read_twice,
+    }
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "compiled":
+        print(json.dumps(compiled(*sys.argv[2].split())))
+        sys.exit()
     for name in sys.argv[1:]:
         print(json.dumps({name: faults_of(name)}), flush=True)

@@ -13,10 +13,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from fake_gpu_recipes import PLANTS, ROOT, SMALL
 
 from benchmarks.counting import StepCost
 from dry_run.cards import CARDS, Card, find_cards
+from dry_run.compiled import check_version, has_tried_version
 from dry_run.fake_cuda import asks_for_driver
 from dry_run.recipe import DryRun
 from dry_run.report import describe
@@ -47,8 +49,8 @@ ERRORS = {
 }
 
 
-def run_recipes(names):
-    """The faults of each recipe."""
+def lines_of_recipes(*names):
+    """The lines of JSON that the program prints."""
     program = str(Path(__file__).with_name("fake_gpu_recipes.py"))
     done = subprocess.run(
         [sys.executable, program, *names],
@@ -59,8 +61,12 @@ def run_recipes(names):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {name: faults for one in found for name, faults in one.items()}
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def run_recipes(names):
+    """The faults of each recipe."""
+    return {name: faults for one in lines_of_recipes(*names) for name, faults in one.items()}
 
 
 @needs_compiler
@@ -72,6 +78,23 @@ def test_recipe_runs_on_one_device_and_planted_mistakes_are_found():
             name,
             found[name],
         )
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(not has_tried_version(), reason="planning kernels needs PyTorch 2.13")
+def test_compiled_step_has_the_same_products_and_moves_less():
+    (found,) = lines_of_recipes("compiled", SMALL)
+    assert found["flops"][0] == found["flops"][1]
+    uncompiled, kernels = found["bytes"]
+    assert 0 < found["read_twice"] < 0.2 * uncompiled
+    assert 0.5 * uncompiled < kernels < 0.9 * uncompiled
+
+
+def test_older_compilers_are_refused(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.11.0+cu130")
+    with pytest.raises(ValueError, match=r"PyTorch 2\.11\.0.* needs 2\.13 or newer"):
+        check_version()
 
 
 @needs_compiler
@@ -114,6 +137,8 @@ def test_table_of_counts_that_are_known():
     cfg.SOLVER.PRECISION = "bf16"
     run = DryRun(
         cfg=cfg,
+        read_twice=10**9,
+        compiled=StepCost([(10**11, 10**6), (0, 10**9), (0, 0)]),
         images=34_167,
         parameters=39_000_000,
         cost=StepCost([(10**11, 10**6), (0, 3 * 10**9)]),
@@ -124,12 +149,16 @@ def test_table_of_counts_that_are_known():
     cards = {"mine": Card(10, 10, 5, 100), "smaller": Card(9.9, 10, 5, 100)}
     text = describe(run, cards)
     for line in (
-        r"\| training images, iterations per epoch \| +34,167, 266 \|",
+        r"\| training images, iterations per epoch +\| +34,167, 266 \|",
         r"\| GFLOP per step, per image +\| +100, 0\.8 \|",
         r"\| together +\| +8\.00 \|",
         r"\| add +\| +3\.0 \|",
         rf"\| mine +\| +40\.0 \| +3,200 \| +{0.04 * 266 * 140 / 3600:.2f} \| +fits: 10\.0 of 10 GB",
-        r"\| smaller .* does not fit: 10\.0 of 9\.9 GB \|",
+        r"\| smaller .* does not fit: 10\.0 of 9\.9 GB +\|",
+        r"\| compiled: GB moved per step, by kernels +\| +1\.0 \|",
+        r"\| compiled: kernels that move memory per step +\| +2 \|",
+        r"\| of it, batch norm's second readings +\| +1\.0, above left out",
+        rf"\| mine .* \| +{128 / 0.02:,.0f} \|",
         r"- read within the step: aten\.item at x\.py:1",
     ):
         assert re.search(line, text), (line, text)

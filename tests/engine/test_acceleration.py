@@ -2,16 +2,24 @@
 
 import logging
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
-from step_batches import make_batch, make_step, step_cfg
+from step_batches import gradients_of, make_batch, make_step, step_cfg
+from torch._dynamo.exc import BackendCompilerFailed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wrimnet.engine import step
-from wrimnet.engine.step import CompiledTraining, compiler_problem, setup_pytorch
+from wrimnet.engine.step import (
+    CompiledStep,
+    CompiledTraining,
+    TrainingStep,
+    build_acceleration,
+    setup_pytorch,
+)
 
-CPU = torch.device("cpu")
+FRONT_END = partial(torch.compile, backend="eager")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +27,7 @@ def compiled():
     """A step whose backbone and losses went through the compiler's front end."""
     torch.compiler.reset()
     step = make_step()
-    step.acceleration = CompiledTraining(step.model, backend="eager")
+    step.acceleration = CompiledTraining(step.model, FRONT_END)
     return step
 
 
@@ -53,34 +61,108 @@ def test_labels_are_checked_before_compiled_code(compiled):
         compiled(batch)
 
 
-def test_missing_compiler_is_a_warning_and_no_error(monkeypatch, caplog):
-    def fail(*arguments, **options):
-        raise RuntimeError("InvalidCxxCompiler: no working C++ compiler")
+def fail_on_call(function, **options):
+    """A compiler that fails in the first forward pass."""
 
-    monkeypatch.setattr(torch, "compile", fail)
+    def compiled(*arguments):
+        raise BackendCompilerFailed("inductor", RuntimeError("no working C++ compiler"), None)
+
+    return compiled
+
+
+class FailingBackward(torch.autograd.Function):
+    """Passes values on; the backward pass finds that the compiler fails."""
+
+    @staticmethod
+    def forward(context, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise BackendCompilerFailed("inductor", RuntimeError("no working C++ compiler"), None)
+
+
+def fail_in_backward(function, **options):
+    """A compiler that fails once the running statistics have moved."""
+
+    def compiled(*arguments):
+        output = function(*arguments)
+        return {name: FailingBackward.apply(values) for name, values in output.items()}
+
+    return compiled
+
+
+@pytest.mark.parametrize("compiler", [fail_on_call, fail_in_backward])
+@pytest.mark.parametrize("parts", ["1", "2"])
+def test_failing_compiler_is_a_warning_and_changes_nothing(caplog, compiler, parts):
+    plain = make_step(SOLVER__ACCUMULATION_STEPS=parts)
+    tried = make_step(SOLVER__ACCUMULATION_STEPS=parts, SOLVER__COMPILE="always")
+    tried.acceleration = CompiledTraining(tried.model, compiler)
     logger = logging.getLogger("fastreid.wrimnet.acceleration")
     logger.addHandler(caplog.handler)  # FastReID's logger passes nothing on
     try:
-        step = make_step(SOLVER__COMPILE="True")
+        for iteration in range(2):
+            expected = plain(make_batch(iteration=iteration))
+            found = tried(make_batch(iteration=iteration))
+            assert {name: value.item() for name, value in found.items()} == {
+                name: value.item() for name, value in expected.items()
+            }
     finally:
         logger.removeHandler(caplog.handler)
-    assert isinstance(step.acceleration, nullcontext)
-    assert "training runs uncompiled" in caplog.text
-    assert "no working C++ compiler" in caplog.text
+    assert isinstance(tried.acceleration, nullcontext)
+    (warning,) = {record.message for record in caplog.records if record.levelname == "WARNING"}
+    assert "training runs uncompiled" in warning
+    assert warning.endswith("It said: RuntimeError: no working C++ compiler")
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(tried.model.state_dict()[name], value), name
+    assert gradients_of(tried.model).keys() == gradients_of(plain.model).keys()
 
 
-def test_working_compiler_is_used(monkeypatch):
-    monkeypatch.setattr(step, "compiler_problem", lambda device: None)
-    assert isinstance(make_step(SOLVER__COMPILE="True").acceleration, CompiledTraining)
+def test_error_that_is_not_the_compilers_is_not_hidden(monkeypatch):
+    tried = make_step(SOLVER__COMPILE="always")
+    tried.acceleration = nullcontext()
+    monkeypatch.setattr(tried.model, "losses", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tried(make_batch())
 
 
-def test_probe_of_the_compiler_finds_no_problem_where_there_is_none():
-    assert compiler_problem(CPU, backend="eager") is None
+@pytest.mark.parametrize(
+    ("device", "keys", "compiles"),
+    [
+        ("cuda", {}, True),
+        ("cpu", {}, False),
+        ("cuda", {"DETERMINISTIC": "True"}, False),
+        ("cuda", {"SOLVER__ACTIVATION_CHECKPOINTING": "True"}, False),
+        ("cuda", {"SOLVER__COMPILE": "never"}, False),
+        ("cpu", {"SOLVER__COMPILE": "always"}, True),
+        ("cuda", {"DETERMINISTIC": "True", "SOLVER__COMPILE": "always"}, True),
+    ],
+)
+def test_what_is_compiled_by_itself(device, keys, compiles):
+    cfg = step_cfg(**keys).clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = device
+    model = make_step().model
+    assert isinstance(build_acceleration(cfg, model), CompiledTraining) is compiles
+
+
+def test_several_processes_are_not_compiled_by_themselves(monkeypatch):
+    cfg = step_cfg().clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cuda"
+    model = make_step().model
+    monkeypatch.setattr(step.comm, "get_world_size", lambda: 2)
+    assert isinstance(build_acceleration(cfg, model), nullcontext)
+
+
+def test_compiled_recipe_gets_the_step_that_can_do_without():
+    assert type(make_step(SOLVER__COMPILE="always")) is CompiledStep
+    assert type(make_step()) is TrainingStep
 
 
 def test_compiling_and_recomputing_are_refused_together():
     with pytest.raises(ValueError, match="the compiler chooses by itself what to recompute"):
-        step_cfg(SOLVER__COMPILE="True", SOLVER__ACTIVATION_CHECKPOINTING="True")
+        step_cfg(SOLVER__COMPILE="always", SOLVER__ACTIVATION_CHECKPOINTING="True")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import re
 import pytest
 from fake_runs import COST, write_run
 
+from run_splits import comma_separated
 from wrimnet.experiments.plans import FULL
 from wrimnet.experiments.records import check_comparable, read_records
 from wrimnet.experiments.report import report_folders
@@ -17,7 +18,7 @@ from wrimnet.experiments.row_report import (
     result_table,
     tables_of,
 )
-from wrimnet.tables import MISSING, Table, comma_separated, latex, markdown
+from wrimnet.tables import MISSING, Table, latex, markdown
 
 
 def squeezed(text):

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 
 from benchmarks.batches import batch_of
 from wrimnet.engine.solver import build_optimizer
-from wrimnet.engine.step import TrainingStep, build_training_step, compiler_problem
+from wrimnet.engine.step import TrainingStep, build_training_step, compiler_said
 from wrimnet.engine.trainer import WRIMTrainer
 
 
@@ -64,6 +64,20 @@ def reason_to_skip(variant: Variant, device: torch.device) -> str | None:
     return f"not measured: torch.compile does not work here ({problem})" if problem else None
 
 
+def compiler_problem(device: torch.device, backend: str = "inductor") -> str | None:
+    """Compiles one operation; returns what the compiler complained about, None if it works."""
+    values = torch.ones(8, device=device, requires_grad=True)
+    try:
+        torch.compile(_square, dynamic=False, backend=backend)(values).sum().backward()
+    except (RuntimeError, ImportError, OSError) as error:
+        return compiler_said(error)
+    return None
+
+
+def _square(values: Tensor) -> Tensor:
+    return values * values
+
+
 def build_variant(cfg: CfgNode, variant: Variant) -> TrainingStep:
     """Builds the training step of a variant, with fresh weights."""
     cfg = cfg.clone()
@@ -71,7 +85,7 @@ def build_variant(cfg: CfgNode, variant: Variant) -> TrainingStep:
     cfg.MODEL.BACKBONE.PRETRAIN = False
     cfg.SOLVER.PRECISION = variant.precision if cfg.MODEL.DEVICE.startswith("cuda") else "fp32"
     cfg.SOLVER.CHANNELS_LAST = variant.channels_last
-    cfg.SOLVER.COMPILE = variant.compiled
+    cfg.SOLVER.COMPILE = "always" if variant.compiled else "never"
     model = WRIMTrainer.build_model(cfg).train()
     solver = cfg.SOLVER
     merged = build_optimizer(cfg, model) if variant.merged else None

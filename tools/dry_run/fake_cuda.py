@@ -91,13 +91,14 @@ class FakeCuda(TorchDispatchMode):
         mode: makes tensors without values.
 
     Attributes:
+        mode: makes tensors without values.
         reads: "operator at file:line" of each copy from the device to the host.
     """
 
     def __init__(self, record: Callable[..., None], mode: FakeTensorMode) -> None:
         super().__init__()
         self.reads: list[str] = []
-        self._record, self._mode = record, mode
+        self._record, self.mode = record, mode
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -119,7 +120,7 @@ class FakeCuda(TorchDispatchMode):
         return result
 
     def _without_values(self, value: Any) -> Any:
-        return self._mode.from_tensor(value) if isinstance(value, torch.Tensor) else value
+        return self.mode.from_tensor(value) if isinstance(value, torch.Tensor) else value
 
 
 def _project_line() -> str:

@@ -1,8 +1,9 @@
 """A recipe's step and evaluation on a GPU that is not there: what they cost and do wrong."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 
 from benchmarks.batches import batch_of
 from benchmarks.counting import StepCost, cost_of
-from dry_run.fake_cuda import fake_cuda
+from dry_run.compiled import PlannedFunction, check_version
+from dry_run.fake_cuda import FakeCuda, fake_cuda
 from dry_run.memory import LiveMemory
 from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_dataset, build_dataset_folder
 from wrimnet.engine.solver import build_optimizer
-from wrimnet.engine.step import TrainingStep, build_training_step, setup_pytorch
+from wrimnet.engine.step import CompiledTraining, TrainingStep, build_training_step, setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.embedding import embed_parts, join_parts
@@ -36,6 +38,8 @@ class DryRun:
     bytes_of: Counter[str]  # of that step, by operator
     peak: dict[str, int]  # bytes by kind at the step's peak
     faults: list[str]  # what a GPU would wait for, maps that are widened
+    read_twice: int = 0  # bytes that batch normalisation's kernels read again; not in the cost
+    compiled: StepCost | None = None  # of the step that SOLVER.COMPILE always makes
 
     @property
     def iterations(self) -> int:
@@ -44,23 +48,39 @@ class DryRun:
         return solver.ITERS_PER_EPOCH or self.images // solver.IMS_PER_BATCH
 
 
+_READ_TWICE = {"native_batch_norm": 1, "native_batch_norm_backward": 2}  # first arguments
+
+
 class Record:
     """Costs and memory of the operations of the device."""
 
     def __init__(self) -> None:
-        self.memory = LiveMemory()
+        self.memory, self._is_planned = LiveMemory(), False
         self.restart()
 
     def restart(self) -> None:
         """Forgets the costs, not what is alive."""
-        self.cost, self.bytes_of = StepCost([]), Counter[str]()
+        self.cost, self.bytes_of, self.read_twice = StepCost([]), Counter[str](), 0
 
     def __call__(self, function: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> None:
         """Notes an operation."""
+        if self._is_planned:
+            return
         self.memory.note(result)
         flops, num_bytes = cost_of(function, args, kwargs, result)
+        name = function.overloadpacket.__name__
         self.cost.operators.append((flops, num_bytes))
-        self.bytes_of[function.overloadpacket.__name__] += num_bytes
+        self.bytes_of[name] += num_bytes
+        self.read_twice += sum(one.nbytes for one in args[: _READ_TWICE.get(name, 0)])
+
+    def planned(self, run: Callable[[], Any], kernels: Sequence[tuple[int, int]]) -> Any:
+        """Runs operations whose kernels are noted in their place."""
+        self.cost.operators.extend(kernels)
+        self._is_planned = True
+        try:
+            return run()
+        finally:
+            self._is_planned = False
 
 
 def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -> DryRun:
@@ -73,6 +93,7 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
     with fake_cuda(record) as watch:
         cfg = setup_cfg(config_file, overlays, [*options, "MODEL.DEVICE", "cuda"])
         images, identities = training_size(cfg)
+        compiles = cfg.SOLVER.COMPILE == "always"
         cfg = build_countable(cfg, identities)
         setup_pytorch(cfg)
         model = WRIMTrainer.build_model(cfg).train()
@@ -90,16 +111,37 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             cost=record.cost,
             bytes_of=record.bytes_of,
+            read_twice=record.read_twice,
             peak=record.memory.peak(_kinds(step)),
             faults=[
                 *(f"read within the step: {read}" for read in watch.reads),
                 *_misplaced(model, losses),
             ],
         )
+        counted.compiled = count_compiled(step, batch, watch, record) if compiles else None
         record.restart()  # what follows is not counted
         embed(cfg, model)
         counted.faults += [f"map in float32 or not channels-last: {name}" for name in widened]
     return counted
+
+
+def count_compiled(
+    step: TrainingStep, batch: dict[str, Any], watch: FakeCuda, record: Record
+) -> StepCost:
+    """Counts the step with the kernels that the compiler would make.
+
+    Raises:
+        ValueError: a PyTorch whose compiler this was not tried with.
+    """
+    check_version()
+    planned = partial(PlannedFunction, mode=watch.mode, note=record.planned)
+    before, step.acceleration = step.acceleration, CompiledTraining(step.model, planned)
+    record.restart()  # its cost is the uncompiled step's
+    step(batch)  # plans
+    record.restart()
+    step(batch)
+    step.acceleration = before
+    return record.cost
 
 
 def training_size(cfg: CfgNode) -> tuple[int, int]:
@@ -116,7 +158,7 @@ def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
     """Returns a copy that loads no weights, compiles nothing and has its classes."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = cfg.SOLVER.COMPILE = False
+    cfg.MODEL.BACKBONE.PRETRAIN, cfg.SOLVER.COMPILE = False, "never"
     cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or identities
     cfg.freeze()
     return cfg

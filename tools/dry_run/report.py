@@ -49,6 +49,19 @@ def step_rows(run: DryRun) -> list[tuple[str, str]]:
         ("GFLOP per step, per image", f"{flops / GIGA:,.0f}, {flops / batch / GIGA:.1f}"),
         ("GB moved per step, per image", f"{num_bytes / GIGA:.1f}, {num_bytes / batch / GIGA:.3f}"),
         ("operators that move memory per step", f"{working:,}"),
+        *compiled_rows(run),
+    ]
+
+
+def compiled_rows(run: DryRun) -> list[tuple[str, str]]:
+    """The step with the kernels that the compiler would make of it."""
+    if run.compiled is None:
+        return []
+    moving = sum(num_bytes > 0 for _, num_bytes in run.compiled.operators)
+    return [
+        ("compiled: GB moved per step, by kernels", f"{run.compiled.num_bytes / GIGA:.1f}"),
+        ("compiled: kernels that move memory per step", f"{moving:,}"),
+        ("of it, batch norm's second readings", f"{run.read_twice / GIGA:.1f}, above left out"),
     ]
 
 
@@ -71,8 +84,10 @@ def traffic_rows(run: DryRun) -> list[tuple[str, str]]:
 
 
 def cards_table(run: DryRun, cards: Mapping[str, Card]) -> str:
-    """What no eager step can go beyond on each card: each operator at the slower of its speeds."""
-    header = ("card", "roof, ms/step", "roof, img/s", "training at the roof, hours", "memory")
+    """What no step can go beyond on each card: each operator at the slower of its speeds."""
+    header = ["card", "roof, ms/step", "roof, img/s", "training at the roof, hours", "memory"]
+    if run.compiled:
+        header.append("compiled: roof, img/s")
     return markdown_rows(header, [card_row(run, name, card) for name, card in cards.items()])
 
 
@@ -80,7 +95,9 @@ def card_row(run: DryRun, name: str, card: Card) -> tuple[str, ...]:
     """One card's roof, hours and whether the step fits."""
     solver = run.cfg.SOLVER
     speed = card.bf16 if solver.PRECISION == "bf16" else card.tf32
-    seconds = run.cost.roof_seconds(speed * TERA, card.bandwidth * GIGA)
+    peaks = speed * TERA, card.bandwidth * GIGA
+    seconds = run.cost.roof_seconds(*peaks)
+    compiled = run.compiled.roof_seconds(*peaks) if run.compiled else None
     hours = seconds * run.iterations * solver.MAX_EPOCH / 3600
     needed = peak_gigabytes(run) + RESERVED_GB
     fits = "fits" if needed <= card.memory else "does not fit"
@@ -90,6 +107,7 @@ def card_row(run: DryRun, name: str, card: Card) -> tuple[str, ...]:
         f"{solver.IMS_PER_BATCH / seconds:,.0f}",
         f"{hours:.2f}",
         f"{fits}: {needed:.1f} of {card.memory:g} GB",
+        *([f"{solver.IMS_PER_BATCH / compiled:,.0f}"] if compiled else []),
     )
 
 

@@ -145,9 +145,9 @@ def check_num_classes(cfg: CfgNode, identities: int) -> None:
 
 def check_acceleration(cfg: CfgNode) -> None:
     """Raises ValueError if two ways to save memory collide."""
-    if cfg.SOLVER.COMPILE and cfg.SOLVER.ACTIVATION_CHECKPOINTING:
+    if cfg.SOLVER.COMPILE == "always" and cfg.SOLVER.ACTIVATION_CHECKPOINTING:
         raise ValueError(
-            "SOLVER.COMPILE and SOLVER.ACTIVATION_CHECKPOINTING are both on; the compiler chooses "
+            "SOLVER.COMPILE is always and SOLVER.ACTIVATION_CHECKPOINTING on; the compiler chooses "
             "by itself what to recompute: turn one of them off"
         )
 

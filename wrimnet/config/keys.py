@@ -15,6 +15,8 @@ SHARE, FEW, COUNT, COUNT_OR_NONE = "[0, 1]", "[1, 1000]", "[1, 1e9]", "[0, 1e9]"
 # Whether a key is part of the hash of a configuration. NEVER: where and how a run happens, not what
 # it computes. IF_SET: younger than the first hashes, which stay what they were.
 ALWAYS, NEVER, IF_SET = "always", "never", "if set"
+# Values that stand in hashes as they did in the first ones.
+FIRST_VALUES = {"SOLVER.COMPILE auto": False, "SOLVER.COMPILE never": False}
 
 
 class Key(NamedTuple):
@@ -208,7 +210,7 @@ KEYS = (
     ),
     *_under(
         "SOLVER",
-        Key("COMPILE", False, "torch.compile of backbone, MIIM and losses in training"),
+        Key("COMPILE", "auto", "torch.compile; auto: on one GPU", ("auto", "always", "never")),
         Key("ACTIVATION_CHECKPOINTING", False, "recompute each Block: less memory, more time"),
         Key("CHANNELS_LAST", True, "memory format of weights and maps: NHWC"),
     ),

@@ -14,7 +14,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.config.check import check_config
-from wrimnet.config.keys import ALWAYS, IF_SET, KEYS, NEVER, Key
+from wrimnet.config.keys import ALWAYS, FIRST_VALUES, IF_SET, KEYS, NEVER, Key
 from wrimnet.config.merge import (
     Layer,
     find_last,
@@ -138,7 +138,8 @@ def hashed_values(cfg: CfgNode) -> dict[str, Any]:
 
 def config_hash(cfg: CfgNode) -> str:
     """Returns 12 hex digits over every key that shapes the result of a run."""
-    content = [[name, value] for name, value in hashed_values(cfg).items()]
+    values = hashed_values(cfg).items()
+    content = [[name, FIRST_VALUES.get(f"{name} {value}", value)] for name, value in values]
     return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()[:12]
 
 

@@ -12,7 +12,9 @@ import wrimnet.compat  # noqa: F401
 
 import torch
 from fastreid.config import CfgNode
+from fastreid.utils import comm
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 from torch.optim import Optimizer
 
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
@@ -47,9 +49,9 @@ class CompiledTraining:
     was, so that evaluation with its many shapes, copies and checkpoints know nothing of it.
     """
 
-    def __init__(self, model: nn.Module, backend: str = "inductor") -> None:
+    def __init__(self, model: nn.Module, compiler: Callable[..., Any] = torch.compile) -> None:
         self._compiled = [
-            (owner, name, torch.compile(getattr(owner, name), dynamic=False, backend=backend))
+            (owner, name, compiler(getattr(owner, name), dynamic=False))
             for owner, name in model.compiled_functions()
         ]
 
@@ -70,32 +72,14 @@ class CompiledTraining:
 
 
 def build_acceleration(cfg: CfgNode, model: nn.Module) -> AbstractContextManager[Any]:
-    """Returns the context of the training's forward pass that SOLVER.COMPILE asks for."""
-    if not cfg.SOLVER.COMPILE:
-        return nullcontext()
-    problem = compiler_problem(torch.device(cfg.MODEL.DEVICE))
-    if problem is None:
-        return CompiledTraining(model)
-    _logger.warning(
-        "SOLVER.COMPILE is on, but torch.compile does not work here; training runs uncompiled. "
-        "It needs a C++ compiler, and Triton for CUDA. It said: %s",
-        problem,
-    )
-    return nullcontext()
+    """Returns the context of the training's forward pass that SOLVER.COMPILE asks for.
 
-
-def compiler_problem(device: torch.device, backend: str = "inductor") -> str | None:
-    """Compiles one operation; returns what the compiler complained about, None if it works."""
-    values = torch.ones(8, device=device, requires_grad=True)
-    try:
-        torch.compile(_square, dynamic=False, backend=backend)(values).sum().backward()
-    except (RuntimeError, ImportError, OSError) as error:
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-    return None
-
-
-def _square(values: torch.Tensor) -> torch.Tensor:
-    return values * values
+    "auto" compiles on one GPU, where nothing asks for equal bits or for recomputing.
+    """
+    solver, on_gpu = cfg.SOLVER, torch.device(cfg.MODEL.DEVICE).type == "cuda"
+    barred = cfg.DETERMINISTIC or solver.ACTIVATION_CHECKPOINTING or comm.get_world_size() > 1
+    wanted = {"auto": on_gpu and not barred, "always": True, "never": False}[solver.COMPILE]
+    return CompiledTraining(model) if wanted and model.compiled_functions() else nullcontext()
 
 
 _SHARED_OUT = ("images", "targets", "labels", "modality")
@@ -181,6 +165,42 @@ class TrainingStep:
         return norm
 
 
+class CompiledStep(TrainingStep):
+    """Trains with compiled functions; without them if the compiler fails on the first batch."""
+
+    _tried = False
+
+    def accumulate(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Adds a part's share to the gradient; returns its losses."""
+        if self._tried:
+            return super().accumulate(batch)
+        self._tried = True
+        before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        _logger.info("compiling the training step, which takes minutes (SOLVER.COMPILE)")
+        try:
+            return super().accumulate(batch)
+        except TorchDynamoException as error:
+            self._give_up(compiler_said(error), before)
+            return super().accumulate(batch)
+
+    def _give_up(self, problem: str, buffers: dict[str, Tensor]) -> None:
+        _logger.warning(
+            "torch.compile does not work here, so training runs uncompiled; it needs a C++ "
+            "compiler, and Triton for CUDA. It said: %s",
+            problem,
+        )
+        self.acceleration = nullcontext()
+        self.optimizer.zero_grad(set_to_none=True)
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(buffers[name])
+
+
+def compiler_said(error: Exception) -> str:
+    """Returns the kind and first line of what made torch.compile fail."""
+    cause = getattr(error, "inner_exception", error)
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
+
+
 def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each value over the parts of a batch."""
     if len(parts) == 1:
@@ -191,7 +211,9 @@ def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 def build_training_step(cfg: CfgNode, model: nn.Module, optimizer: Optimizer) -> TrainingStep:
     """Builds the step of SOLVER.PRECISION, COMPILE, ACCUMULATION_STEPS and CLIP_GRADIENTS."""
     clip = cfg.SOLVER.CLIP_GRADIENTS
-    return TrainingStep(
+    acceleration = build_acceleration(cfg, model)
+    kind = CompiledStep if isinstance(acceleration, CompiledTraining) else TrainingStep
+    return kind(
         model=model,
         optimizer=optimizer,
         augmentation=build_augmentation(cfg),
@@ -205,7 +227,7 @@ def build_training_step(cfg: CfgNode, model: nn.Module, optimizer: Optimizer) ->
         )
         if clip.ENABLED
         else None,
-        acceleration=build_acceleration(cfg, model),
+        acceleration=acceleration,
         num_parts=cfg.SOLVER.ACCUMULATION_STEPS,
         network=share_gradients(model),
     )
