@@ -18,9 +18,8 @@ from fake_gpu_recipes import PLANTS, ROOT, SMALL
 
 from benchmarks.counting import StepCost
 from dry_run.cards import CARDS, Card, find_cards
-from dry_run.compiled import check_version, has_tried_version
 from dry_run.fake_cuda import asks_for_driver
-from dry_run.recipe import DryRun
+from dry_run.recipe import DryRun, check_version, has_tried_version
 from dry_run.report import describe
 from wrimnet.config import setup_cfg
 

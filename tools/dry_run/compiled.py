@@ -27,7 +27,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.utils._python_dispatch import _disable_current_modes
 
-TRIED = (2, 13)
 Kernels = list[tuple[int, int]]  # FLOP and bytes of each
 # What the compiler asks of a card: those of an RTX 3090. It splits sums by them.
 _CARD = SimpleNamespace(
@@ -47,20 +46,6 @@ _CARD = SimpleNamespace(
     total_memory=24 * 10**9,
     L2_cache_size=6 * 2**20,
 )
-
-
-def has_tried_version() -> bool:
-    """Whether this PyTorch's compiler is one that this was tried with, or newer."""
-    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= TRIED
-
-
-def check_version() -> None:
-    """Raises ValueError for a PyTorch whose compiler this was not tried with."""
-    if not has_tried_version():
-        raise ValueError(
-            f"PyTorch {torch.__version__}: counting what SOLVER.COMPILE always makes of a step "
-            "needs 2.13 or newer; without that key the step is counted as it is"
-        )
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from benchmarks.batches import batch_of
 from benchmarks.counting import StepCost, cost_of
-from dry_run.compiled import PlannedFunction, check_version
 from dry_run.fake_cuda import FakeCuda, fake_cuda
 from dry_run.memory import LiveMemory
 from wrimnet.config import setup_cfg
@@ -48,6 +47,7 @@ class DryRun:
         return solver.ITERS_PER_EPOCH or self.images // solver.IMS_PER_BATCH
 
 
+COMPILER_TRIED = (2, 13)  # oldest PyTorch whose compiler's planning was tried
 _READ_TWICE = {"native_batch_norm": 1, "native_batch_norm_backward": 2}  # first arguments
 
 
@@ -125,6 +125,20 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
     return counted
 
 
+def has_tried_version() -> bool:
+    """Whether this PyTorch's compiler is one that this was tried with, or newer."""
+    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= COMPILER_TRIED
+
+
+def check_version() -> None:
+    """Raises ValueError for a PyTorch whose compiler this was not tried with."""
+    if not has_tried_version():
+        raise ValueError(
+            f"PyTorch {torch.__version__}: counting what SOLVER.COMPILE always makes of a step "
+            "needs 2.13 or newer; without that key the step is counted as it is"
+        )
+
+
 def count_compiled(
     step: TrainingStep, batch: dict[str, Any], watch: FakeCuda, record: Record
 ) -> StepCost:
@@ -134,6 +148,8 @@ def count_compiled(
         ValueError: a PyTorch whose compiler this was not tried with.
     """
     check_version()
+    from dry_run.compiled import PlannedFunction  # its parts are missing in older versions
+
     planned = partial(PlannedFunction, mode=watch.mode, note=record.planned)
     before, step.acceleration = step.acceleration, CompiledTraining(step.model, planned)
     record.restart()  # its cost is the uncompiled step's
