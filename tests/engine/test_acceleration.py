@@ -98,7 +98,7 @@ def test_failing_compiler_is_a_warning_and_changes_nothing(caplog, compiler, par
     plain = make_step(SOLVER__ACCUMULATION_STEPS=parts)
     tried = make_step(SOLVER__ACCUMULATION_STEPS=parts, SOLVER__COMPILE="always")
     tried.acceleration = CompiledTraining(tried.model, compiler)
-    logger = logging.getLogger("fastreid.wrimnet.acceleration")
+    logger = logging.getLogger("fastreid.wrimnet.console")
     logger.addHandler(caplog.handler)  # FastReID's logger passes nothing on
     try:
         for iteration in range(2):

@@ -21,7 +21,7 @@ from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
 from wrimnet.engine.data_parallel import share_gradients
 from wrimnet.engine.progress import gradient_norm
 
-_logger = logging.getLogger("fastreid.wrimnet.acceleration")
+_logger = logging.getLogger("fastreid.wrimnet.console")
 
 
 def setup_pytorch(cfg: CfgNode) -> None:
@@ -176,7 +176,7 @@ class CompiledStep(TrainingStep):
             return super().accumulate(batch)
         self._tried = True
         before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        _logger.info("compiling the training step, which takes minutes (SOLVER.COMPILE)")
+        _logger.info("compile  the training step, some minutes; SOLVER.COMPILE never does not")
         try:
             return super().accumulate(batch)
         except TorchDynamoException as error:
