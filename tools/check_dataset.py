@@ -21,7 +21,7 @@ from wrimnet.atomic_files import require_file
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.data.build import default_root
 from wrimnet.data.datasets.base import DRAWN, Counts, CrossModalityDataset, check_counts, stand_in
-from wrimnet.data.datasets.doctor import Examination, examine, published_counts
+from wrimnet.data.datasets.doctor import Examination, examine
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.registries import find_dataset
 from wrimnet.tables import counted
@@ -96,6 +96,12 @@ def parse_arguments() -> Any:
     parser.add_argument("--no-images", action="store_true", help="do not open the images")
     add_plugin_option(parser)
     return parse(parser)
+
+
+def published_counts(dataset: type[CrossModalityDataset], root: str) -> Counts | None:
+    """Returns the counts published for a dataset, None for a stand-in of it."""
+    folder = str(Path(root, dataset.folder_name))
+    return None if stand_in(folder) else dataset.expected_counts
 
 
 def expected_counts(

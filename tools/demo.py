@@ -19,13 +19,13 @@ from torch import nn
 
 from chance_level import chance_level
 from metric_table import metric_table
+from next_line import build_next_line
 from synthetic.generate import generate
 from synthetic.plan import Request
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.data.images import ImageItem
-from wrimnet.engine.head import build_next_line
 from wrimnet.engine.run import train
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import join_arrays

@@ -95,7 +95,7 @@ def run(cfg: CfgNode, args: Any) -> int:
     """Evaluates, or trains and makes the report; one of several processes does its share."""
     from fastreid.utils.comm import is_main_process
 
-    from wrimnet.engine.head import build_next_line
+    from next_line import build_next_line
     from wrimnet.engine.run import evaluate, train
 
     if args.eval_only:

@@ -9,10 +9,10 @@ from damaged_jpegs import noise_jpeg, overwritten
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
 from warm_python import run_python
 
-from check_dataset import ADVICE, as_json, in_words
+from check_dataset import ADVICE, as_json, in_words, published_counts
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.datasets.base import check_counts, count_differences, count_items
-from wrimnet.data.datasets.doctor import examine, published_counts, unreadable_images
+from wrimnet.data.datasets.doctor import examine, unreadable_images
 from wrimnet.registries import find_dataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"

@@ -70,6 +70,21 @@ def fail_on_call(function, **options):
     return compiled
 
 
+def fail_at_once(function, **options):
+    """A compiler that knows nothing of this Python."""
+    raise RuntimeError("no working C++ compiler")
+
+
+def fail_at_launch(function, **options):
+    """A kernel that does not start."""
+
+    def compiled(*arguments):
+        function(*arguments)
+        raise RuntimeError("no working C++ compiler")
+
+    return compiled
+
+
 class FailingBackward(torch.autograd.Function):
     """Passes values on; the backward pass finds that the compiler fails."""
 
@@ -92,8 +107,16 @@ def fail_in_backward(function, **options):
     return compiled
 
 
-@pytest.mark.parametrize("compiler", [fail_on_call, fail_in_backward])
-@pytest.mark.parametrize("parts", ["1", "2"])
+@pytest.mark.parametrize(
+    ("compiler", "parts"),
+    [
+        (fail_at_once, "1"),
+        (fail_on_call, "1"),
+        (fail_at_launch, "1"),
+        (fail_in_backward, "1"),
+        (fail_in_backward, "2"),
+    ],
+)
 def test_failing_compiler_is_a_warning_and_changes_nothing(caplog, compiler, parts):
     plain = make_step(SOLVER__ACCUMULATION_STEPS=parts)
     tried = make_step(SOLVER__ACCUMULATION_STEPS=parts, SOLVER__COMPILE="always")
@@ -111,8 +134,8 @@ def test_failing_compiler_is_a_warning_and_changes_nothing(caplog, compiler, par
         logger.removeHandler(caplog.handler)
     assert isinstance(tried.acceleration, nullcontext)
     (warning,) = {record.message for record in caplog.records if record.levelname == "WARNING"}
-    assert "training runs uncompiled" in warning
-    assert warning.endswith("It said: RuntimeError: no working C++ compiler")
+    assert "training goes on without" in warning
+    assert warning.endswith("is missing): RuntimeError: no working C++ compiler")
     for name, value in plain.model.state_dict().items():
         assert torch.equal(tried.model.state_dict()[name], value), name
     assert gradients_of(tried.model).keys() == gradients_of(plain.model).keys()
@@ -120,7 +143,7 @@ def test_failing_compiler_is_a_warning_and_changes_nothing(caplog, compiler, par
 
 def test_error_that_is_not_the_compilers_is_not_hidden(monkeypatch):
     tried = make_step(SOLVER__COMPILE="always")
-    tried.acceleration = nullcontext()
+    tried.acceleration = CompiledTraining(tried.model, FRONT_END)
     monkeypatch.setattr(tried.model, "losses", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         tried(make_batch())
@@ -144,6 +167,25 @@ def test_what_is_compiled_by_itself(device, keys, compiles):
     cfg.MODEL.DEVICE = device
     model = make_step().model
     assert isinstance(build_acceleration(cfg, model), CompiledTraining) is compiles
+
+
+def test_nothing_to_compile_is_refused_if_asked_for_and_else_no_matter(monkeypatch):
+    model = make_step().model
+    monkeypatch.setattr(type(model), "compiled_functions", lambda model: [])
+    with pytest.raises(ValueError, match="WRIMNet names nothing to compile"):
+        build_acceleration(step_cfg(SOLVER__COMPILE="always"), model)
+    cfg = step_cfg().clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cuda"
+    assert isinstance(build_acceleration(cfg, model), nullcontext)
+
+
+def test_several_processes_do_not_repeat_a_batch(monkeypatch):
+    tried = make_step(SOLVER__COMPILE="always")
+    tried.acceleration = CompiledTraining(tried.model, fail_at_once)
+    monkeypatch.setattr(step.comm, "get_world_size", lambda: 2)
+    with pytest.raises(RuntimeError, match=r"no working C\+\+ compiler"):
+        tried.accumulate(tried.augment(make_batch()))
 
 
 def test_several_processes_are_not_compiled_by_themselves(monkeypatch):

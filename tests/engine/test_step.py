@@ -61,7 +61,7 @@ def test_recomputed_blocks_change_nothing_and_count_no_batch_twice():
 def train_twice(device):
     states = []
     for _ in range(2):
-        step = make_step(MODEL__DEVICE=device)
+        step = make_step(MODEL__DEVICE=device, DETERMINISTIC="True")
         for iteration in range(2):
             step(make_batch(device, iteration))
         states.append(step.model.state_dict())
@@ -82,8 +82,9 @@ def test_deterministic_mode_repeats_bit_by_bit_on_a_gpu(deterministic_algorithms
 
 @pytest.mark.gpu
 @needs_cuda
-def test_step_never_waits_for_the_gpu():
-    step, batch = make_step(MODEL__DEVICE="cuda"), make_batch("cuda")
+@pytest.mark.parametrize("compiling", ["never", "always"])
+def test_step_never_waits_for_the_gpu(compiling):
+    step, batch = make_step(MODEL__DEVICE="cuda", SOLVER__COMPILE=compiling), make_batch("cuda")
     step(batch)  # what is set up once may wait
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -154,8 +154,10 @@ def test_full_size_steps_of_the_recipe_on_a_cpu(tmp_path):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_step_does_not_wait_for_a_gpu(data, tmp_path):
-    cfg = tiny_cfg(data, tmp_path, MODEL__DEVICE="cuda", SOLVER__PRECISION="bf16")
+@pytest.mark.parametrize("compiling", ["never", "always"])
+def test_step_does_not_wait_for_a_gpu(data, tmp_path, compiling):
+    keys = {"SOLVER__PRECISION": "bf16", "SOLVER__COMPILE": compiling}
+    cfg = tiny_cfg(data, tmp_path, MODEL__DEVICE="cuda", **keys)
     step, loader = build_parts(cfg, 5)
     batches = [loader.load(iteration) for iteration in range(4)]
     loader.close()

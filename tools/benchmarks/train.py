@@ -21,6 +21,7 @@ from benchmarks.variants import (
     reason_to_skip,
     step_function,
 )
+from wrimnet.engine.step import CompiledTraining
 
 _WARM_UP = 3
 
@@ -89,10 +90,13 @@ def build_row(cfg: CfgNode, variant: Variant, *, repeats: int, steps: int) -> di
 def _measured(
     cfg: CfgNode, variant: Variant, device: torch.device, repeats: int, steps: int
 ) -> dict[str, Any]:
-    run = step_function(build_variant(cfg, variant), build_batch(cfg, variant), variant)
+    step = build_variant(cfg, variant)
+    run = step_function(step, build_batch(cfg, variant), variant)
     _restart_peak(device)
     for _ in range(_WARM_UP):
         run()
+    if variant.compiled and not isinstance(step.acceleration, CompiledTraining):
+        return {"skipped": "not measured: torch.compile failed on the first batch, see above"}
 
     def run_all() -> None:
         for _ in range(steps):

@@ -118,7 +118,8 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
                 *_misplaced(model, losses),
             ],
         )
-        counted.compiled = count_compiled(step, batch, watch, record) if compiles else None
+        if compiles and model.compiled_functions():
+            counted.compiled = count_compiled(step, batch, watch, record)
         record.restart()  # what follows is not counted
         embed(cfg, model)
         counted.faults += [f"map in float32 or not channels-last: {name}" for name in widened]

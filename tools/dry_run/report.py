@@ -84,7 +84,7 @@ def traffic_rows(run: DryRun) -> list[tuple[str, str]]:
 
 
 def cards_table(run: DryRun, cards: Mapping[str, Card]) -> str:
-    """What no step can go beyond on each card: each operator at the slower of its speeds."""
+    """Roofs of each card: operators, or kernels, one by one at the slower of its speeds."""
     header = ["card", "roof, ms/step", "roof, img/s", "training at the roof, hours", "memory"]
     if run.compiled:
         header.append("compiled: roof, img/s")

@@ -15,8 +15,9 @@ SHARE, FEW, COUNT, COUNT_OR_NONE = "[0, 1]", "[1, 1000]", "[1, 1e9]", "[0, 1e9]"
 # Whether a key is part of the hash of a configuration. NEVER: where and how a run happens, not what
 # it computes. IF_SET: younger than the first hashes, which stay what they were.
 ALWAYS, NEVER, IF_SET = "always", "never", "if set"
-# Values that stand in hashes as they did in the first ones.
-FIRST_VALUES = {"SOLVER.COMPILE auto": False, "SOLVER.COMPILE never": False}
+# How older files write values, and how the first hashes have them.
+OLD_WORDS = {"SOLVER.COMPILE False": "never", "SOLVER.COMPILE True": "always"}
+FIRST_VALUES = {f"SOLVER.COMPILE {w}": w == "always" for w in ("auto", "never", "always")}
 
 
 class Key(NamedTuple):

@@ -13,6 +13,7 @@ import yaml
 from fastreid.config import CfgNode
 
 from wrimnet.atomic_files import require_file
+from wrimnet.config.keys import OLD_WORDS
 from wrimnet.config.tree import get_key, leaf_names, set_key
 
 BASE_KEY = "_BASE_"
@@ -167,6 +168,7 @@ def _leaves(content: dict[str, Any], cfg: Any, prefix: str = "") -> Iterator[tup
 
 
 def _value(cfg: CfgNode, name: str, value: Any, source: str) -> Any:
+    value = OLD_WORDS.get(f"{name} {value}", value)
     return _coerced(name, _decoded(value), get_key(cfg, name), source)
 
 

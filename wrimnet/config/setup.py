@@ -129,17 +129,17 @@ def all_keys(cfg: CfgNode) -> list[Key]:
 def hashed_values(cfg: CfgNode) -> dict[str, Any]:
     """Returns every key that shapes the result of a run, with its value, by name."""
     rows = {key.name: key for key in all_keys(cfg)}
+    values = {name: get_key(cfg, name) for name in sorted(leaf_names(cfg))}
     return {
-        name: get_key(cfg, name)
-        for name in sorted(leaf_names(cfg))
-        if _is_hashed(rows.get(name), get_key(cfg, name))
+        name: FIRST_VALUES.get(f"{name} {value}", value)
+        for name, value in values.items()
+        if _is_hashed(rows.get(name), value)
     }
 
 
 def config_hash(cfg: CfgNode) -> str:
     """Returns 12 hex digits over every key that shapes the result of a run."""
-    values = hashed_values(cfg).items()
-    content = [[name, FIRST_VALUES.get(f"{name} {value}", value)] for name, value in values]
+    content = [[name, value] for name, value in hashed_values(cfg).items()]
     return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()[:12]
 
 

@@ -83,11 +83,6 @@ def build_output_line(cfg: CfgNode) -> str:
     return f"output   {cfg.OUTPUT_DIR}: {LOG}, {CONFIG}"
 
 
-def build_next_line(cfg: CfgNode) -> str:
-    """Says what can be done with a trained model."""
-    return f'next     wrimnet.load("{cfg.OUTPUT_DIR}") in Python; tools: docs/using_a_model.md'
-
-
 CHANGEABLE = {
     "SOLVER.MAX_EPOCH",
     "SOLVER.STEPS",

@@ -14,7 +14,6 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 from torch.optim import Optimizer
 
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
@@ -50,13 +49,15 @@ class CompiledTraining:
     """
 
     def __init__(self, model: nn.Module, compiler: Callable[..., Any] = torch.compile) -> None:
-        self._compiled = [
-            (owner, name, compiler(getattr(owner, name), dynamic=False))
-            for owner, name in model.compiled_functions()
-        ]
+        self._functions, self._compiler = model.compiled_functions(), compiler
+        self._compiled: list[tuple[nn.Module, str, Callable[..., Any]]] = []
 
     def __enter__(self) -> None:
         """Puts the compiled functions before those of the classes."""
+        self._compiled = self._compiled or [
+            (owner, name, self._compiler(getattr(owner, name), dynamic=False))
+            for owner, name in self._functions
+        ]
         for owner, name, function in self._compiled:
             setattr(owner, name, function)
 
@@ -79,6 +80,10 @@ def build_acceleration(cfg: CfgNode, model: nn.Module) -> AbstractContextManager
     solver, on_gpu = cfg.SOLVER, torch.device(cfg.MODEL.DEVICE).type == "cuda"
     barred = cfg.DETERMINISTIC or solver.ACTIVATION_CHECKPOINTING or comm.get_world_size() > 1
     wanted = {"auto": on_gpu and not barred, "always": True, "never": False}[solver.COMPILE]
+    if solver.COMPILE == "always" and not model.compiled_functions():
+        raise ValueError(
+            f"SOLVER.COMPILE is always, but {type(model).__name__} names nothing to compile"
+        )
     return CompiledTraining(model) if wanted and model.compiled_functions() else nullcontext()
 
 
@@ -172,23 +177,21 @@ class CompiledStep(TrainingStep):
 
     def accumulate(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Adds a part's share to the gradient; returns its losses."""
-        if self._tried:
+        if self._tried or comm.get_world_size() > 1:  # others would not repeat their exchanges
             return super().accumulate(batch)
         self._tried = True
         before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        _logger.info("compile  the training step, some minutes; SOLVER.COMPILE never does not")
+        _logger.info("compile  the step, some minutes; SOLVER.COMPILE never leaves it as it is")
         try:
             return super().accumulate(batch)
-        except TorchDynamoException as error:
-            self._give_up(compiler_said(error), before)
-            return super().accumulate(batch)
+        except Exception as error:  # of any kind; one that is not the compiler's comes again
+            problem = compiler_said(error)
+        self._give_up(problem, before)
+        return super().accumulate(batch)
 
     def _give_up(self, problem: str, buffers: dict[str, Tensor]) -> None:
-        _logger.warning(
-            "torch.compile does not work here, so training runs uncompiled; it needs a C++ "
-            "compiler, and Triton for CUDA. It said: %s",
-            problem,
-        )
+        often = "often a C++ compiler, or Triton for CUDA, is missing"
+        _logger.warning("torch.compile fails; training goes on without (%s): %s", often, problem)
         self.acceleration = nullcontext()
         self.optimizer.zero_grad(set_to_none=True)
         for name, buffer in self.model.named_buffers():

@@ -110,6 +110,10 @@ class TwoStreamHead(nn.Module):
 class TwoStreamNet(WRIMNet):
     """Two-stream backbone, head and total; its losses see every copy of the batch."""
 
+    def compiled_functions(self) -> list[tuple[nn.Module, str]]:
+        """None: compiling was not tried with it."""
+        return []
+
     @staticmethod
     def check_config(cfg: CfgNode) -> None:
         """Refuses terms whose parts the configuration lacks."""

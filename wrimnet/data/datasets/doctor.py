@@ -78,12 +78,6 @@ def examine(
     return examination
 
 
-def published_counts(dataset: type[CrossModalityDataset], root: str) -> Counts | None:
-    """Returns the counts published for a dataset, None for a stand-in of it."""
-    folder = os.path.join(root, dataset.folder_name)
-    return None if stand_in(folder) else dataset.expected_counts
-
-
 def _read(dataset: type[CrossModalityDataset], examination: Examination) -> list[Division]:
     def on_problem(problem: Exception) -> None:
         kind = "missing" if isinstance(problem, FileNotFoundError) else "malformed"
