@@ -60,7 +60,7 @@ def test_labels_are_checked_before_compiled_code(compiled):
         compiled(batch)
 
 
-class CompilerFailed(RuntimeError):
+class CompilerFailedError(RuntimeError):
     """In the form of PyTorch's BackendCompilerFailed, which versions build differently."""
 
     def __init__(self):
@@ -72,7 +72,7 @@ def fail_on_call(function, **options):
     """A compiler that fails in the first forward pass."""
 
     def compiled(*arguments):
-        raise CompilerFailed
+        raise CompilerFailedError
 
     return compiled
 
@@ -101,7 +101,7 @@ class FailingBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(context, gradient):
-        raise CompilerFailed
+        raise CompilerFailedError
 
 
 def fail_in_backward(function, **options):
