@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -284,6 +285,23 @@ def test_dying_process_is_an_error(items, tmp_path, monkeypatch, name, death):
     with pytest.raises(ChildProcessError, match=r"died at .*/\d+.jpg or near it; start again"):
         opened(items, tmp_path / "cache", num_processes=1)
     assert files(tmp_path / "cache") == []
+
+
+class BreaksWhenAskedAgain:
+    """A pool whose only process dies between two images that are handed to it."""
+
+    def submit(self, function, *arguments):
+        if arguments == (1,):
+            raise BrokenProcessPool("a child process terminated abruptly")
+        future = Future()
+        if not arguments:
+            future.set_result(1)
+        return future
+
+
+def test_process_that_dies_while_it_gets_work_is_the_same_error(items):
+    with pytest.raises(ChildProcessError, match=r"died at .*/0\.jpg or near it; start again"):
+        list(cache._in_turn(BreaksWhenAskedAgain(), items, 4, 1.0))
 
 
 def test_stalled_image_is_named(items, tmp_path):

@@ -278,25 +278,26 @@ def _in_turn(
     pool: ProcessPoolExecutor, items: Sequence[ImageItem], in_flight: int, timeout: float
 ) -> Iterator[tuple[int, Future]]:
     """Has every image decoded, some at a time; yields its index when it is done."""
+    waiting, left = iter(range(len(items))), dict[Future, int]()
+    silent = 0  # looks, not seconds: those of a process that was stopped and continued do not count
     try:
         pool.submit(os.getpid).result()  # a process that starts has not begun to read
-    except BrokenProcessPool as problem:
-        raise _died(items[0].path) from problem
-    waiting = iter(range(len(items)))
-    left = {pool.submit(_decode_one, index): index for index in islice(waiting, in_flight)}
-    silent = 0  # looks, not seconds: those of a process that was stopped and continued do not count
-    while left:
-        ended, _ = wait(left, POLL_SECONDS, FIRST_COMPLETED)
-        in_hand = [items[index].path for future, index in left.items() if not future.done()]
-        silent = 0 if ended else silent + 1
-        if silent * POLL_SECONDS > timeout:
-            raise stalled_error(timeout, in_hand)
-        for future in ended:
-            if isinstance(future.exception(), BrokenProcessPool):
-                raise _died(items[left[future]].path)
-            yield left.pop(future), future
-        for index in islice(waiting, len(ended)):
+        for index in islice(waiting, in_flight):
             left[pool.submit(_decode_one, index)] = index
+        while left:
+            ended, _ = wait(left, POLL_SECONDS, FIRST_COMPLETED)
+            in_hand = [items[index].path for future, index in left.items() if not future.done()]
+            silent = 0 if ended else silent + 1
+            if silent * POLL_SECONDS > timeout:
+                raise stalled_error(timeout, in_hand)
+            for future in ended:
+                if isinstance(future.exception(), BrokenProcessPool):
+                    raise _died(items[left[future]].path)
+                yield left.pop(future), future
+            for index in islice(waiting, len(ended)):
+                left[pool.submit(_decode_one, index)] = index
+    except BrokenProcessPool as problem:  # found where something is handed to the processes
+        raise _died(items[min(left.values(), default=0)].path) from problem
 
 
 def _died(path: str) -> ChildProcessError:
