@@ -24,6 +24,11 @@ class StepCost(NamedTuple):
         """All bytes that the operators read and write."""
         return sum(num_bytes for _, num_bytes in self.operators)
 
+    @property
+    def num_moving(self) -> int:
+        """How many of them move memory; the others are views and questions."""
+        return sum(num_bytes > 0 for _, num_bytes in self.operators)
+
     def roof_seconds(self, flops_per_second: float, bytes_per_second: float) -> float:
         """The least time of operators that run one after the other at the device's two speeds."""
         return sum(

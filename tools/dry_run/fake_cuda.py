@@ -44,10 +44,15 @@ _PRETENDED = {
 }
 
 
+def torch_version() -> tuple[int, ...]:
+    """Major and minor version of PyTorch."""
+    return tuple(int(part) for part in torch.__version__.split(".")[:2])
+
+
 def asks_for_driver() -> bool:
     """Whether operators of this build need a GPU's driver to choose an algorithm."""
-    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    return torch.version.cuda is not None and version < (2, 11) and not torch.cuda.is_available()
+    old = torch_version() < (2, 11)
+    return torch.version.cuda is not None and old and not torch.cuda.is_available()
 
 
 def build_shim() -> Path:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.batches import batch_of
 from benchmarks.counting import StepCost, cost_of
-from dry_run.fake_cuda import FakeCuda, fake_cuda
+from dry_run.fake_cuda import FakeCuda, fake_cuda, torch_version
 from dry_run.memory import LiveMemory
 from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_dataset, build_dataset_folder
@@ -128,7 +128,7 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
 
 def has_tried_version() -> bool:
     """Whether this PyTorch's compiler is one that this was tried with, or newer."""
-    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= COMPILER_TRIED
+    return torch_version() >= COMPILER_TRIED
 
 
 def check_version() -> None:

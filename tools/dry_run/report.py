@@ -40,7 +40,6 @@ def step_rows(run: DryRun) -> list[tuple[str, str]]:
     cfg, batch = run.cfg, run.cfg.SOLVER.IMS_PER_BATCH
     height, width = cfg.INPUT.SIZE_TRAIN
     flops, num_bytes = run.cost.flops, run.cost.num_bytes
-    working = sum(num_bytes > 0 for _, num_bytes in run.cost.operators)
     return [
         ("input, batch, precision", f"{height} x {width}, {batch}, {cfg.SOLVER.PRECISION}"),
         ("training images, iterations per epoch", f"{run.images:,}, {run.iterations:,}"),
@@ -48,7 +47,7 @@ def step_rows(run: DryRun) -> list[tuple[str, str]]:
         ("parameters", f"{run.parameters / 1e6:.1f} M"),
         ("GFLOP per step, per image", f"{flops / GIGA:,.0f}, {flops / batch / GIGA:.1f}"),
         ("GB moved per step, per image", f"{num_bytes / GIGA:.1f}, {num_bytes / batch / GIGA:.3f}"),
-        ("operators that move memory per step", f"{working:,}"),
+        ("operators that move memory per step", f"{run.cost.num_moving:,}"),
         *compiled_rows(run),
     ]
 
@@ -57,10 +56,9 @@ def compiled_rows(run: DryRun) -> list[tuple[str, str]]:
     """The step with the kernels that the compiler would make of it."""
     if run.compiled is None:
         return []
-    moving = sum(num_bytes > 0 for _, num_bytes in run.compiled.operators)
     return [
         ("compiled: GB moved per step, by kernels", f"{run.compiled.num_bytes / GIGA:.1f}"),
-        ("compiled: kernels that move memory per step", f"{moving:,}"),
+        ("compiled: kernels that move memory per step", f"{run.compiled.num_moving:,}"),
         ("of it, batch norm's second readings", f"{run.read_twice / GIGA:.1f}, above left out"),
     ]
 

@@ -79,12 +79,13 @@ def build_acceleration(cfg: CfgNode, model: nn.Module) -> AbstractContextManager
     """
     solver, on_gpu = cfg.SOLVER, torch.device(cfg.MODEL.DEVICE).type == "cuda"
     barred = cfg.DETERMINISTIC or solver.ACTIVATION_CHECKPOINTING or comm.get_world_size() > 1
-    wanted = {"auto": on_gpu and not barred, "always": True, "never": False}[solver.COMPILE]
-    if solver.COMPILE == "always" and not model.compiled_functions():
+    has_functions = bool(model.compiled_functions())
+    if solver.COMPILE == "always" and not has_functions:
         raise ValueError(
             f"SOLVER.COMPILE is always, but {type(model).__name__} names nothing to compile"
         )
-    return CompiledTraining(model) if wanted and model.compiled_functions() else nullcontext()
+    wanted = {"auto": on_gpu and not barred, "always": True, "never": False}[solver.COMPILE]
+    return CompiledTraining(model) if wanted and has_functions else nullcontext()
 
 
 _SHARED_OUT = ("images", "targets", "labels", "modality")
@@ -181,7 +182,7 @@ class CompiledStep(TrainingStep):
             return super().accumulate(batch)
         self._tried = True
         before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        _logger.info("compile  the step, some minutes; SOLVER.COMPILE never leaves it as it is")
+        _logger.info("compile  the step, which takes minutes; SOLVER.COMPILE never does without")
         try:
             return super().accumulate(batch)
         except Exception as error:  # of any kind; one that is not the compiler's comes again
