@@ -104,6 +104,17 @@ def test_changed_file_makes_the_cache_outdated(items, tmp_path, caplog):
     assert len(files(folder)) == 1
 
 
+def test_name_depends_on_modification_times(items):
+    """An uncompressed image: the size in bytes does not say which pixels it holds."""
+    keys = []
+    for value, seconds in ((10, 1), (200, 2)):
+        Image.new("L", (20, 50), value).save(items[3].path, "BMP")
+        os.utime(items[3].path, (seconds, seconds))
+        keys.append(key_of(items))
+    assert keys[0].file_name != keys[1].file_name
+    assert keys[0].stem == keys[1].stem  # the second replaces the first
+
+
 def test_another_root_of_equal_names_sizes_and_times_has_its_own_cache(items, tmp_path):
     """Images of the same bytes' number and time, which say nothing about what they show."""
     other = []

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wrimnet.data.images import UnreadableImageError, read_rgb, resize_rgb
+from wrimnet.data.images import (
+    ImageItem,
+    UnreadableImageError,
+    fingerprint,
+    read_rgb,
+    resize_rgb,
+)
 
 RAMP = np.arange(8 * 16, dtype=np.uint8).reshape(16, 8)
 
@@ -151,3 +157,24 @@ def test_resizing_is_pils(name):
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(ValueError, match="'cubic' is unknown; use one of nearest, bilinear"):
         resize_rgb(colour_ramp(), 4, 4, "cubic")
+
+
+def test_fingerprint_is_of_names_labels_and_sizes(tmp_path):
+    paths = [tmp_path / f"{number}.jpg" for number in range(2)]
+    for path in paths:
+        path.write_bytes(b"1234")
+    items = [ImageItem(str(path), 7 + n, 1, n, path.name) for n, path in enumerate(paths)]
+    others = [
+        [items[0]._replace(pid=8), items[1]._replace(pid=7)],  # two identities exchanged
+        [items[0]._replace(camid=2), items[1]],
+        [items[0]._replace(modality=1), items[1]],
+        [items[0]._replace(relpath="2.jpg"), items[1]],
+        items[::-1],
+        items[:1],
+    ]
+    found = {fingerprint(of) for of in (items, *others)}
+    assert len(found) == 1 + len(others)
+    moved = [item._replace(path=str(tmp_path / "." / item.relpath)) for item in items]
+    assert fingerprint(moved) == fingerprint(items)
+    paths[0].write_bytes(b"12345")
+    assert fingerprint(items) not in found

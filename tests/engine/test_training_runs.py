@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -255,6 +256,25 @@ def test_resumed_run_may_be_longer_and_slower_and_says_so(data, trained, tmp_pat
     assert described["changes"] == [change]
     with pytest.raises(ValueError, match=r"SOLVER\.OPT is 'Adam', now 'SGD'"):
         train(tiny_cfg(data, output, SOLVER__OPT="SGD", **longer), resumed)
+
+
+def test_first_resumed_iteration_has_the_new_rate(data, trained, tmp_path):
+    """And of equal evaluations the first one stays the best."""
+    shutil.copytree(trained, tmp_path / "out")
+    trainer = WRIMTrainer(
+        tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="3", SOLVER__BASE_LR="1e-5")
+    )
+    trainer.data_loader.close()
+    trainer.resume_or_load(resume=True)
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
+        [1e-6] * len(trainer.optimizer.param_groups)
+    )
+    for iteration, value in ((4, 2.0), (5, 2.0)):
+        trainer.iter = iteration
+        trainer._keep_best(SimpleNamespace(metrics={"llcm_ir2vis": {"mAP": value}}))
+    assert trainer.best == {"value": 2.0, "iteration": 5}
+    kept = torch.load(tmp_path / "out" / "model_best.pth", weights_only=True)
+    assert (kept["iteration"], kept["best"]) == (5, trainer.best)
 
 
 def test_shorter_run_is_refused_and_nothing_changes(data, trained):

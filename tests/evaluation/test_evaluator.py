@@ -14,7 +14,8 @@ from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.images import ImageItem, UnreadableImageError
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
-from wrimnet.evaluation.results import METRIC_NAMES
+from wrimnet.evaluation.results import METRIC_NAMES, mean_metrics
+from wrimnet.modeling.embedding import embed_parts
 
 WHOLE = ("global", "stripes", "auxiliary")
 
@@ -103,6 +104,9 @@ def test_each_group_stands_alone_beside_the_whole(dataset):
     report = evaluate(dataset, TEST__PROTOCOLS=("llcm_ir2vis",))
     parts = [(result.parts, result.whole) for result in report.results]
     assert parts == [(WHOLE, True), (WHOLE[:1], False), (WHOLE[1:2], False), (WHOLE[2:], False)]
+    whole, *parts_alone = (result.mean() for result in report.results)
+    assert whole not in parts_alone
+    assert mean_metrics(report.content()) == dict(report.metrics) == {"llcm_ir2vis": whole}
     one = evaluate(dataset, MeanColors(embedding_parts=("stripes",)))
     alone = [r.mean() for r in report.results if r.parts == ("stripes",)]
     assert one.metrics["llcm_ir2vis"] == alone[0]
@@ -119,6 +123,17 @@ def test_flip_averages_with_the_mirrored_image(dataset):
     assert by_part[0]["global",] == by_part[1]["global",]  # means over rows see no mirror
     assert by_part[0]["auxiliary",] != by_part[1]["auxiliary",]
     assert "flip=yes" in flipped.lines()[0]
+
+
+def test_flip_is_the_mean_of_both_parts():
+    model, rng = MeanColors().eval(), np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (3, 4, 6, 3), dtype=np.uint8))
+    mirrored = torch.from_numpy(images.numpy()[:, :, ::-1].copy())
+    one, other = (model.embed_parts(side, 0) for side in (images, mirrored))
+    assert not torch.equal(one["auxiliary"], other["auxiliary"])
+    found = embed_parts(model, images, 0, flip=True)
+    for name in WHOLE:
+        torch.testing.assert_close(found[name], (one[name] + other[name]) / 2)
 
 
 def test_files_hold_every_trial_in_full_precision(dataset, tmp_path):

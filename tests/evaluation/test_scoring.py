@@ -79,9 +79,13 @@ def test_blocks_stay_within_the_memory_bound(monkeypatch):
         assert all(rows * columns * 32 <= bound for rows, columns in shapes)
 
 
-def test_reranking_is_that_of_each_trial():
-    items = llcm_items()
+@pytest.mark.parametrize("norms", ["one", "any"])
+def test_reranking_is_that_of_each_trial(norms):
+    """Of squared Euclidean distances, whatever the L2 norms of the features are."""
+    items = llcm_items(num_ids=7)
     embeddings = embed(items)
+    if norms == "any":
+        embeddings *= np.random.default_rng(1).uniform(0.2, 3, (len(items), 1)).astype(np.float32)
     options = {"k1": 8, "k2": 3, "original_weight": 0.3}
     trials, found = score(embeddings, items, reranking=Reranking(**options))
     _, tight = score(embeddings, items, reranking=Reranking(**options), memory_gb=1e-5)

@@ -236,6 +236,10 @@ def test_another_model_and_a_damaged_index_are_refused(index, run, workspace, tm
     assert code == 2
     assert "was made by another model" in err
     assert len(EmbeddingIndex.open(folder)) == 6
+    query = line.replace("search.py index", "search.py query").replace("visible", "infrared")
+    code, out, err = run(f"{query} --weights {tmp_path / 'other.pth'}")
+    assert code == 2
+    assert "was made by another model" in err and "query" not in out
     damaged = tmp_path / "damaged"
     shutil.copytree(folder, damaged)
     (damaged / "embeddings_00000.npy").write_bytes(b"")
