@@ -53,7 +53,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["wrimnet", "wrimnet.*"]),
-    package_data={"wrimnet": ["*/*.j2"]},
+    package_data={"wrimnet": ["*/*.j2", "lab/*/*.cpp"]},
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",

@@ -9,11 +9,8 @@ shows are those of the uninterrupted run, bit by bit.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
-
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tools"))
 
 from fault_drill.drill import LONG, SHORT, run_drill, table
 from fault_drill.faults import Outcome

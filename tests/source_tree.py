@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+LAB_PACKAGES = {
+    f"lab.{path.name}" for path in (ROOT / "wrimnet" / "lab").iterdir() if path.is_dir()
+}
 
 
 class Module(NamedTuple):
@@ -31,6 +34,11 @@ def parse_module(path: str, source: str) -> Module:
     parts = Path(path).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     return Module(name, path, ast.parse(source))
+
+
+def paths_in(folder: str) -> list[Path]:
+    """What a folder of the repository holds, [] where there is no such folder."""
+    return sorted((ROOT / folder).iterdir()) if (ROOT / folder).is_dir() else []
 
 
 def read_modules(*folders: str) -> list[Module]:
@@ -84,11 +92,19 @@ def candidate_targets(statement: Import) -> list[str]:
 
 
 def layer_of(name: str) -> str:
-    """``wrimnet.losses.cmkic`` -> ``losses``; ``tools.train_net`` -> ``tools``; else ``""``."""
+    """The layer of a module.
+
+    ``wrimnet.losses.cmkic`` is in ``losses``, ``wrimnet.lab.pairs.cuts`` in ``lab.pairs``,
+    ``tools.train_net`` in ``tools``, ``examples.quickstart`` in ``examples``; else ``""``.
+    """
     top, _, rest = name.partition(".")
-    if top == "tools":
-        return "tools"
-    return rest.split(".")[0] if top == "wrimnet" else ""
+    if top in ("tools", "examples"):
+        return top
+    if top != "wrimnet":
+        return ""
+    parts = rest.split(".")
+    is_lab_package = parts[0] == "lab" and ".".join(parts[:2]) in LAB_PACKAGES
+    return ".".join(parts[:2]) if is_lab_package else parts[0]
 
 
 def nodes_with_functions(

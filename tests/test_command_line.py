@@ -5,13 +5,15 @@ import sys
 
 import pytest
 
-from flag_values import at_least_one, output_file, picture_file
 from wrimnet.command_line import (
     add_config_options,
     add_model_options,
     add_several,
+    at_least_one,
     make_parser,
+    output_file,
     parse,
+    picture_file,
     run_tool,
     setup_model_cfg,
 )

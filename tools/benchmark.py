@@ -18,19 +18,28 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.cost_figure import draw_costs
-from benchmarks.data import benchmark_data
-from benchmarks.data import markdown_table as ways_table
-from benchmarks.evaluation import benchmark_evaluation, markdown_table
-from benchmarks.processes import build_process_rows, process_table
-from benchmarks.scaling import build_points
-from benchmarks.setup import build_description, build_num_images, setup_axes, setup_benchmark_cfg
-from benchmarks.stages import build_stage_profile
-from benchmarks.tables import scaling_table, stage_table, train_numbers, train_table
-from benchmarks.timing import one_thread
-from benchmarks.train import build_train_times
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.evaluation.provenance import describe_code, describe_machine
+from wrimnet.lab.benchmarks.benchmark_setup import (
+    build_description,
+    build_num_images,
+    setup_axes,
+    setup_benchmark_cfg,
+)
+from wrimnet.lab.benchmarks.benchmark_tables import (
+    scaling_table,
+    stage_table,
+    train_numbers,
+    train_table,
+)
+from wrimnet.lab.benchmarks.cost_figure import draw_costs
+from wrimnet.lab.benchmarks.data import benchmark_data, ways_table
+from wrimnet.lab.benchmarks.evaluation import benchmark_evaluation, evaluation_table
+from wrimnet.lab.benchmarks.processes import build_process_rows, process_table
+from wrimnet.lab.benchmarks.scaling import build_points
+from wrimnet.lab.benchmarks.stages import build_stage_profile
+from wrimnet.lab.benchmarks.timing import one_thread
+from wrimnet.lab.benchmarks.train import build_train_times
 from wrimnet.visualization.drawing import save_figure
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "reference"
@@ -54,7 +63,7 @@ def measure_evaluation(arguments: Any) -> Section:
     )
     return Section(
         "Evaluation, one thread, CPU seconds",
-        markdown_table(timings),
+        evaluation_table(timings),
         [timing.numbers() for timing in timings],
     )
 

@@ -15,10 +15,15 @@ from typing import Any
 
 from tabulate import tabulate
 
-from flag_values import output_file
-from plugin_option import add_plugin_option, load_plugins
 from wrimnet.atomic_files import require_file
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import (
+    add_plugin_option,
+    load_plugins,
+    make_parser,
+    output_file,
+    parse,
+    run_tool,
+)
 from wrimnet.data.build import default_root
 from wrimnet.data.datasets.base import DRAWN, Counts, CrossModalityDataset, check_counts, stand_in
 from wrimnet.data.datasets.doctor import Examination, examine

@@ -9,8 +9,7 @@ Reads files only. A run that is not finished has dashes for results.
 from pathlib import Path
 from typing import Any
 
-from flag_values import picture_file
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import make_parser, parse, picture_file, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
 from wrimnet.evaluation.provenance import check_scored

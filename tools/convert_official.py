@@ -8,8 +8,7 @@ hold other objects beside it, which are not read: save "net" by itself first.
 
 import torch
 
-from flag_values import output_file
-from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
+from wrimnet.command_line import add_config_options, make_parser, output_file, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.modeling.weights import (
     build_model,

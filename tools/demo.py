@@ -17,21 +17,20 @@ import torch
 from fastreid.config import CfgNode
 from torch import nn
 
-from chance_level import chance_level
-from metric_table import metric_table
-from next_line import build_next_line
-from synthetic.generate import generate
-from synthetic.plan import Request
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.data.images import ImageItem
+from wrimnet.engine.head import build_next_line
 from wrimnet.engine.run import train
+from wrimnet.evaluation.chance_level import chance_level
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
+from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
+from wrimnet.lab.synthetic.plan import Request
 from wrimnet.modeling.weights import build_model, build_without_pretrained, load_weights
 from wrimnet.run_folder import FINAL, read_metrics
-from wrimnet.tables import markdown
+from wrimnet.tables import markdown, metric_table
 from wrimnet.visualization.drawing import add_to_tensorboard
 from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed
 from wrimnet.visualization.run_report import report_training
@@ -79,7 +78,7 @@ def show_results(cfg: CfgNode) -> int:
 def generate_dataset(root: Path) -> None:
     """Generates the demo's dataset, unless it is there already."""
     request = Request(train_ids=200, test_ids=80, images_per_id=8, test_images_per_id=8, seed=0)
-    generate(layout="llcm", out=root, request=request, workers=os.cpu_count() or 1)
+    generate_synthetic(layout="llcm", out=root, request=request, workers=os.cpu_count() or 1)
 
 
 def save_ranked_lists(

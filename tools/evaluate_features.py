@@ -18,14 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from distances_file import evaluate_distances
-from flag_values import kept_out_of_runs
-from plugin_option import add_plugin_option, load_plugins
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import (
+    add_plugin_option,
+    kept_out_of_runs,
+    load_plugins,
+    make_parser,
+    parse,
+    run_tool,
+)
 from wrimnet.console import wrapped
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol, find_protocol
 from wrimnet.evaluation.features import (
+    evaluate_distances,
     evaluate_features,
     load_features,
     unit_length,

@@ -13,25 +13,31 @@ from typing import Any
 
 import torch
 
-from benchmarks.batches import batch_of
-from benchmarks.counting import SavedActivations
-from called import called_as
-from chance_level import chance_level
-from experiment_command import (
+from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
+from wrimnet.data.augmentation import build_augmentation
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.chance_level import chance_level
+from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.lab.benchmarks.batches import batch_of
+from wrimnet.lab.benchmarks.counting import SavedActivations
+from wrimnet.lab.experiments.experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     draw_if_missing,
     make_setting,
     work_through,
 )
-from wrimnet.command_line import add_several, make_parser, parse, run_tool
-from wrimnet.data.augmentation import build_augmentation
-from wrimnet.data.build import build_dataset
-from wrimnet.evaluation.evaluator import build_evaluator
-from wrimnet.experiments.plans import Row, plan_rows, setup_planned_cfg
-from wrimnet.experiments.records import Record, read_records
-from wrimnet.experiments.report import facts_of
-from wrimnet.experiments.row_report import COSTS, Report, RowRuns, by_seed, difference_table, gather
+from wrimnet.lab.experiments.experiment_report import facts_of
+from wrimnet.lab.experiments.plans import Row, plan_rows, setup_planned_cfg
+from wrimnet.lab.experiments.records import Record, read_records
+from wrimnet.lab.experiments.row_report import (
+    COSTS,
+    Report,
+    RowRuns,
+    by_seed,
+    difference_table,
+    gather,
+)
 from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import read_metrics
 from wrimnet.tables import METRICS, MISSING, Table, markdown

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pairs.description import in_words
-from pairs.generate import generate
-from pairs.options import Options
 from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.lab.pairs.description import in_words
+from wrimnet.lab.pairs.generate_pairs import generate_pairs
+from wrimnet.lab.pairs.options import Options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,7 +89,7 @@ def read_options(arguments: argparse.Namespace) -> Options:
 def main() -> int:
     """Write the set, say what it holds and print its folder."""
     arguments = parse(build_parser())
-    folder, manifest = generate(
+    folder, manifest = generate_pairs(
         visible=arguments.visible,
         infrared=arguments.infrared,
         boxes=arguments.boxes,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from synthetic.generate import generate
-from synthetic.layouts import LAYOUTS
-from synthetic.plan import Request
 from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
+from wrimnet.lab.synthetic.layouts import LAYOUTS
+from wrimnet.lab.synthetic.plan import Request
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,7 +73,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
 def main() -> int:
     """Write the dataset and print its folder."""
     arguments = parse(build_parser())
-    folder = generate(
+    folder = generate_synthetic(
         layout=arguments.layout,
         out=arguments.out,
         request=read_request(arguments),

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from network_cost import measure_cost
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
-from wrimnet.experiments.plans import read_record
+from wrimnet.lab.experiments.plans import read_record
+from wrimnet.lab.network_cost import measure_cost
 from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import COST, write_json
 

@@ -7,8 +7,6 @@ channels, between images, between the positions of an image. The second tests th
 with each image's gates replaced by their mean over the positions, and with fixed gates.
 """
 
-from gate_study import GateStudy, study_gates
-from metric_table import metric_table
 from wrimnet.command_line import (
     add_model_options,
     make_parser,
@@ -18,8 +16,9 @@ from wrimnet.command_line import (
 )
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.lab.gate_study import GateStudy, study_gates
 from wrimnet.modeling.weights import build_trained_model
-from wrimnet.tables import Table, markdown
+from wrimnet.tables import Table, markdown, metric_table
 
 
 def spread_table(study: GateStudy) -> Table:

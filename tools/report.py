@@ -8,11 +8,10 @@ there are dashes; runs that must not share a column are an error.
 
 from pathlib import Path
 
-from called import called_as
 from wrimnet.atomic_files import require_file
-from wrimnet.command_line import add_several, make_parser, parse, run_tool
-from wrimnet.experiments.plans import TABLES
-from wrimnet.experiments.report import report_folders
+from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
+from wrimnet.lab.experiments.experiment_report import report_folders
+from wrimnet.lab.experiments.plans import TABLES
 
 
 def main() -> int:

@@ -7,17 +7,16 @@ A second call repeats no finished run and goes on with the others. Synthetic is 
 not there. Exit code 1 if a run failed.
 """
 
-from called import called_as
-from experiment_command import (
+from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
+from wrimnet.lab.experiments.experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     draw_if_missing,
     make_setting,
     work_through,
 )
-from wrimnet.command_line import add_several, make_parser, parse, run_tool
-from wrimnet.experiments.plans import TABLES, plan_rows, rows_of
-from wrimnet.experiments.report import report_folders
+from wrimnet.lab.experiments.experiment_report import report_folders
+from wrimnet.lab.experiments.plans import TABLES, plan_rows, rows_of
 
 
 def main() -> int:

@@ -11,16 +11,16 @@ import csv
 import io
 from pathlib import Path
 
-from experiment_command import (
+from wrimnet.command_line import add_several, make_parser, parse, run_tool
+from wrimnet.lab.experiments.experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     make_setting,
     work_through,
 )
-from wrimnet.command_line import add_several, make_parser, parse, run_tool
-from wrimnet.experiments.plans import plan_splits
-from wrimnet.experiments.records import read_records
-from wrimnet.experiments.split_report import split_table
+from wrimnet.lab.experiments.plans import plan_splits
+from wrimnet.lab.experiments.records import read_records
+from wrimnet.lab.experiments.split_report import split_table
 from wrimnet.tables import Table, for_console, latex, markdown
 
 

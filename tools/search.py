@@ -14,21 +14,23 @@ from pathlib import Path
 
 import numpy as np
 
-from flag_values import at_least_one, output_file, picture_file
-from image_search.approximate import BACKENDS, open_searcher
-from image_search.image_folder import list_images
-from image_search.index import DTYPES, INDEX_FILE, EmbeddingIndex, IndexFacts
-from image_search.throughput import Throughput, measure_search
 from wrimnet.command_line import (
     add_model_options,
     add_several,
+    at_least_one,
     make_parser,
+    output_file,
     parse,
+    picture_file,
     run_tool,
     setup_model_cfg,
 )
 from wrimnet.data.images import read_rgb
 from wrimnet.inference.embedder import Embedder, build_embedder
+from wrimnet.lab.search.approximate import BACKENDS, open_searcher
+from wrimnet.lab.search.image_folder import list_images
+from wrimnet.lab.search.index import DTYPES, INDEX_FILE, EmbeddingIndex, IndexFacts
+from wrimnet.lab.search.throughput import Throughput, measure_search
 from wrimnet.modality import INFRARED, MODALITY_NAMES, find_modality
 from wrimnet.run_folder import write_json
 from wrimnet.tables import counted

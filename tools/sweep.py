@@ -12,18 +12,18 @@ repeats no finished run. Exit code 1 if a run failed.
 from pathlib import Path
 from typing import Any
 
-from experiment_command import (
+from wrimnet.command_line import add_several, make_parser, parse, run_tool
+from wrimnet.lab.experiments.experiment_command import (
     INTERRUPTED,
     add_experiment_options,
     draw_if_missing,
     make_setting,
     work_through,
 )
-from sweep_figure import draw_sweeps
-from wrimnet.command_line import add_several, make_parser, parse, run_tool
-from wrimnet.experiments.plans import FIGURE_S1, ExperimentRun, Setting, path_word, plan_sweep
-from wrimnet.experiments.records import read_records
-from wrimnet.experiments.row_report import make_sweep, sweep_table
+from wrimnet.lab.experiments.plans import FIGURE_S1, ExperimentRun, Setting, path_word, plan_sweep
+from wrimnet.lab.experiments.records import read_records
+from wrimnet.lab.experiments.row_report import make_sweep, sweep_table
+from wrimnet.lab.experiments.sweep_figure import draw_sweeps
 from wrimnet.tables import for_console
 from wrimnet.visualization.drawing import import_matplotlib, save_figure
 

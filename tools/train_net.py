@@ -64,13 +64,13 @@ def main() -> int:
     if args.gpu and not args.dry_run:
         raise ValueError("--gpu belongs to --dry-run; a run takes MODEL.DEVICE, as in cuda:0")
     if args.dry_run:
-        from dry_run.report import print_dry_run
+        from wrimnet.lab.dry_run.estimate import print_dry_run
 
         return print_dry_run(args)
     cfg = setup_cfg(args.config_file, args.overlay, args.overrides)
     # heavy imports, not needed for errors and help
-    from launch import launch, to_be_launched
     from wrimnet.engine.distributed import setup_process_group
+    from wrimnet.engine.launch import launch, to_be_launched
 
     if to_be_launched(args.num_gpus):
         return launch(args.num_gpus, sys.argv)
@@ -95,7 +95,7 @@ def run(cfg: CfgNode, args: Any) -> int:
     """Evaluates, or trains and makes the report; one of several processes does its share."""
     from fastreid.utils.comm import is_main_process
 
-    from next_line import build_next_line
+    from wrimnet.engine.head import build_next_line
     from wrimnet.engine.run import evaluate, train
 
     if args.eval_only:

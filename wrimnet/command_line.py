@@ -6,6 +6,7 @@ One way everywhere: flags and ``KEY VALUE`` or ``KEY=VALUE`` overrides in any or
 
 import argparse
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from fastreid.config import CfgNode
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
+from wrimnet.config.setup import load_plugin
 from wrimnet.console import open_log, wrapped
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
@@ -153,3 +155,63 @@ def run_tool(main: Callable[[], int]) -> None:
         )
         code = UNEXPECTED
     sys.exit(code)
+
+
+def called_as() -> str:
+    """The command line of this process, as a user would write it."""
+    return shlex.join(["python", str(seen_from_here(Path(sys.argv[0]))), *sys.argv[1:]])
+
+
+def seen_from_here(path: Path) -> Path:
+    """The path relative to the working folder where it lies below it, so that records can move."""
+    resolved, here = path.resolve(), Path.cwd()
+    return resolved.relative_to(here) if resolved.is_relative_to(here) else path
+
+
+def output_file(word: str) -> Path:
+    """Reads a flag that names a file to be written: refused where it cannot be one."""
+    path = Path(word)
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
+        raise argparse.ArgumentTypeError(f"{word!r} {problem}; give a file to be written")
+    return kept_out_of_runs(path)
+
+
+def kept_out_of_runs(path: Path) -> Path:
+    """Refuses to replace a file of a run, in its folder or below."""
+    runs = [folder for folder in path.resolve().parents[:3] if (folder / CONFIG).is_file()]
+    if path.exists() and runs:
+        raise argparse.ArgumentTypeError(f"{str(path)!r} is a file of a run; give another one")
+    return path
+
+
+def picture_file(*endings: str) -> Callable[[str], Path]:
+    """Returns what reads a flag that names a picture to be written, of one of these endings."""
+
+    def read(word: str) -> Path:
+        path = output_file(word)
+        if path.suffix.lower() not in endings:
+            known = " or ".join(endings)
+            raise argparse.ArgumentTypeError(f"{word!r} ends in {path.suffix!r}; give {known}")
+        return path
+
+    return read
+
+
+def at_least_one(word: str) -> int:
+    """Reads a flag that counts something."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r}; give a whole number from 1")
+    return int(word)
+
+
+def add_plugin_option(parser: Any) -> None:
+    """Adds ``--plugin``."""
+    plugin_help = "module of your own that registers datasets; may be given several times"
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=plugin_help)
+
+
+def load_plugins(names: Sequence[str]) -> None:
+    """Registers what WRIM-Net and the modules offer."""
+    for name in ("wrimnet.plugin", *names):
+        load_plugin(name, "--plugin")

@@ -1,6 +1,6 @@
 """A table and the forms in which it is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tabulate import LATEX_ESCAPE_RULES, tabulate
@@ -69,3 +69,19 @@ def latex(table: Table) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(LATEX_ESCAPE_RULES.get(character, character) for character in text)
+
+
+def metric_table(
+    title: str, corner: str, rows: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> Table:
+    """Writes one row per evaluation, one column per protocol and metric, in percent.
+
+    ``rows`` are, by name, the metrics of each protocol in [0, 1]; the same protocols in each.
+    """
+    columns = [(name, metric) for name in next(iter(rows.values())) for metric in METRICS]
+    header = (corner, *(f"{protocol} {metric}" for protocol, metric in columns))
+    cells = tuple(
+        (name, *(f"{100 * metrics[protocol][metric]:.2f}" for protocol, metric in columns))
+        for name, metrics in rows.items()
+    )
+    return Table(title, header, cells)

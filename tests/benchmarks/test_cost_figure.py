@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from benchmarks.cost_figure import draw_costs
+from wrimnet.lab.benchmarks.cost_figure import draw_costs
 
 
 def test_every_point_lies_inside_of_its_panel():

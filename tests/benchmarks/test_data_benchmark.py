@@ -2,8 +2,8 @@ import pytest
 import torch
 from reference.classic_augmentation import ClassicAugmentation
 
-from benchmarks.data import benchmark_data, markdown_table
-from benchmarks.data_paths import draw_train_set
+from wrimnet.lab.benchmarks.data import benchmark_data, ways_table
+from wrimnet.lab.benchmarks.data_paths import draw_train_set
 from wrimnet.modality import INFRARED, VISIBLE
 
 
@@ -13,7 +13,7 @@ def test_table_compares_medians():
         {**way, "name": "slow", "baseline": None, "images_per_second": [9.0, 10.0, 30.0]},
         {**way, "name": "fast", "baseline": "slow", "images_per_second": [45.0, 20.0, 25.0]},
     ]
-    rows = markdown_table(ways).splitlines()
+    rows = ways_table(ways).splitlines()
     assert rows[2] == "| slow | batch | core | 10 | 9 - 30 | - | - |"
     assert rows[3] == "| fast | batch | core | 25 | 20 - 45 | 2.50 | slow |"
 

@@ -4,7 +4,13 @@ import pytest
 from reference.ranking_loop import rank_by_numpy, rank_by_walking
 from reference.reranking_dense import rerank_dense
 
-from benchmarks.evaluation import SIZES, Size, Timing, benchmark_evaluation, markdown_table
+from wrimnet.lab.benchmarks.evaluation import (
+    SIZES,
+    Size,
+    Timing,
+    benchmark_evaluation,
+    evaluation_table,
+)
 
 SMALL = (
     Size("sysu_all_single", 40, 30, 12, (3, 6), (1, 2, 4, 5)),
@@ -24,7 +30,7 @@ def test_every_form_is_timed_on_the_same_matrix_and_agrees():
     for timing in timings:
         assert all(len(seconds) == 2 for seconds in timing.seconds.values())
         assert timing.difference < 1e-6
-    assert "| ranking | regdb_v2t 30 x 30 | walk |" in markdown_table(timings)
+    assert "| ranking | regdb_v2t 30 x 30 | walk |" in evaluation_table(timings)
     json.dumps([timing.numbers() for timing in timings])
 
 

@@ -4,13 +4,18 @@ import pytest
 import torch
 from step_batches import make_batch, make_step, step_cfg
 
-from benchmarks.counting import CostCounter, SavedActivations, StepCost
-from benchmarks.scaling import build_changed, build_points
-from benchmarks.stages import WAIT, build_stage_profile, train_in_stages
-from benchmarks.tables import scaling_table, stage_table, train_numbers, train_table
-from benchmarks.timing import StageClock
-from benchmarks.train import build_train_times, rates
-from benchmarks.variants import (
+from wrimnet.lab.benchmarks.benchmark_tables import (
+    scaling_table,
+    stage_table,
+    train_numbers,
+    train_table,
+)
+from wrimnet.lab.benchmarks.counting import CostCounter, SavedActivations, StepCost
+from wrimnet.lab.benchmarks.scaling import build_changed, build_points
+from wrimnet.lab.benchmarks.stages import WAIT, build_stage_profile, train_in_stages
+from wrimnet.lab.benchmarks.timing import StageClock
+from wrimnet.lab.benchmarks.train import build_train_times, rates
+from wrimnet.lab.benchmarks.variants import (
     BASELINE,
     OURS,
     VARIANTS,

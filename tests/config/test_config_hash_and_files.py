@@ -2,8 +2,8 @@
 
 import pytest
 from source_tree import ROOT
-
 from train_net import describe_keys
+
 from wrimnet.config import config_hash, get_cfg, setup_cfg
 from wrimnet.config.keys import IF_SET, KEYS, NEVER
 from wrimnet.config.tree import available_devices, get_key, leaf_names, set_key

@@ -5,11 +5,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
+from check_dataset import ADVICE, as_json, in_words, published_counts
 from damaged_jpegs import noise_jpeg, overwritten
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
 from warm_python import run_python
 
-from check_dataset import ADVICE, as_json, in_words, published_counts
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.datasets.base import check_counts, count_differences, count_items
 from wrimnet.data.datasets.doctor import examine, unreadable_images

@@ -13,6 +13,7 @@ TOOLS = Path(__file__).resolve().parents[2] / "tools"
 sys.path.insert(0, str(TOOLS))
 
 from train_net import main  # noqa: E402
+
 from wrimnet.command_line import run_tool  # noqa: E402
 from wrimnet.engine.step import TrainingStep  # noqa: E402
 

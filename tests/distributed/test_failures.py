@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from benchmarks.counting import CostCounter
 from wrimnet.engine.data_parallel import AllReduceBatchNorm
 from wrimnet.engine.distributed import Agreement, told_to_all
 from wrimnet.engine.hooks import SIGNALS, StopRequest
+from wrimnet.lab.benchmarks.counting import CostCounter
 
 LOST = RuntimeError("Connection closed by peer [127.0.0.1]:4321")
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from launch import to_be_launched
 from wrimnet.config import check_batch, setup_cfg
 from wrimnet.data.augmentation import rows_of_rank
 from wrimnet.data.sampler import CrossModalitySampler
@@ -20,6 +19,7 @@ from wrimnet.engine.distributed import (
     setup_device_of_process,
     store_of_attempt,
 )
+from wrimnet.engine.launch import to_be_launched
 from wrimnet.evaluation.extraction import rows_of_process
 
 PIDS = np.repeat(np.arange(9), 6)

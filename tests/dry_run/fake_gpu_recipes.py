@@ -12,8 +12,8 @@ from unittest.mock import patch
 import torch
 from torch.nn import functional as F
 
-from dry_run.recipe import dry_run
 from wrimnet.engine import step
+from wrimnet.lab.dry_run.recipe import dry_run
 from wrimnet.layers import scr
 from wrimnet.losses import cmkic
 

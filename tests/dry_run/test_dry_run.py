@@ -16,12 +16,12 @@ import pytest
 import torch
 from fake_gpu_recipes import PLANTS, ROOT, SMALL
 
-from benchmarks.counting import StepCost
-from dry_run.cards import CARDS, Card, find_cards
-from dry_run.fake_cuda import asks_for_driver
-from dry_run.recipe import DryRun, check_version, has_tried_version
-from dry_run.report import describe
 from wrimnet.config import setup_cfg
+from wrimnet.lab.benchmarks.counting import StepCost
+from wrimnet.lab.dry_run.cards import CARDS, Card, find_cards
+from wrimnet.lab.dry_run.estimate import describe_estimate
+from wrimnet.lab.dry_run.fake_cuda import asks_for_driver
+from wrimnet.lab.dry_run.recipe import DryRun, check_version, has_tried_version
 
 needs_compiler = pytest.mark.skipif(
     not shutil.which("g++") or asks_for_driver(),
@@ -146,7 +146,7 @@ def test_table_of_counts_that_are_known():
         faults=["read within the step: aten.item at x.py:1"],
     )
     cards = {"mine": Card(10, 10, 5, 100), "smaller": Card(9.9, 10, 5, 100)}
-    text = describe(run, cards)
+    text = describe_estimate(run, cards)
     for line in (
         r"\| training images, iterations per epoch +\| +34,167, 266 \|",
         r"\| GFLOP per step, per image +\| +100, 0\.8 \|",

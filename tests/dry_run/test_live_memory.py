@@ -2,7 +2,7 @@
 
 import torch
 
-from dry_run.memory import REST, LiveMemory
+from wrimnet.lab.dry_run.memory import REST, LiveMemory
 
 
 def test_peak_counts_each_storage_once_and_what_was_alive_then():

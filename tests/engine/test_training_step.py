@@ -6,13 +6,13 @@ from host_reads import HostReads
 from source_tree import ROOT
 from tiny_runs import tiny_cfg
 
-from synthetic.generate import generate
-from synthetic.plan import Request
 from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_train_loader
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.lab.synthetic.generate_synthetic import generate
+from wrimnet.lab.synthetic.plan import Request
 
 WAYS = {
     "paper": {},

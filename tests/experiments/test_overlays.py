@@ -12,7 +12,7 @@ from wrimnet.config import get_cfg, setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import Layer, merge_layer, read_overlay_file
 from wrimnet.config.tree import get_key
-from wrimnet.experiments.plans import FULL, ROWS, TABLES, rows_of
+from wrimnet.lab.experiments.plans import FULL, ROWS, TABLES, rows_of
 from wrimnet.layers.per_modality import PerModality
 
 OVERLAYS = sorted((PROJECT / "configs" / "ablation").glob("*.yml"))

@@ -5,12 +5,12 @@ import re
 
 import pytest
 from fake_runs import COST, write_run
-
 from run_splits import comma_separated
-from wrimnet.experiments.plans import FULL
-from wrimnet.experiments.records import check_comparable, read_records
-from wrimnet.experiments.report import report_folders
-from wrimnet.experiments.row_report import (
+
+from wrimnet.lab.experiments.experiment_report import report_folders
+from wrimnet.lab.experiments.plans import FULL
+from wrimnet.lab.experiments.records import check_comparable, read_records
+from wrimnet.lab.experiments.row_report import (
     Difference,
     difference_table,
     make_report,

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from fake_runs import PROJECT, write_fake_train
 
-from slots import choose_gpus, make_slots, visible_gpus
 from wrimnet.console import open_log
-from wrimnet.experiments.plans import ExperimentRun, is_done, read_record
-from wrimnet.experiments.run_queue import (
+from wrimnet.lab.experiments.plans import ExperimentRun, is_done, read_record
+from wrimnet.lab.experiments.run_queue import (
     AlikeFailuresError,
     work_through_queue,
 )
+from wrimnet.lab.experiments.slots import choose_gpus, make_slots, visible_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def start_queue(root: Path, command) -> subprocess.Popen:
     """A process that works through the runs a and b, one at a time."""
     folders = [
         str(PROJECT),
-        *(str(PROJECT / name) for name in ("tests", "tools", "tests/experiments")),
+        *(str(PROJECT / name) for name in ("tests", "tests/experiments")),
     ]
     script = (
         "import sys\n"

@@ -3,9 +3,9 @@
 import pytest
 from fake_runs import PROJECT, write_run
 
-from wrimnet.experiments.plans import Setting, plan_splits
-from wrimnet.experiments.records import read_records
-from wrimnet.experiments.split_report import split_table
+from wrimnet.lab.experiments.plans import Setting, plan_splits
+from wrimnet.lab.experiments.records import read_records
+from wrimnet.lab.experiments.split_report import split_table
 
 
 def setting(dataset, folder):

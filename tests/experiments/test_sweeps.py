@@ -3,8 +3,7 @@
 import pytest
 from fake_runs import COST, PROJECT, write_run
 
-from sweep_figure import draw_sweeps
-from wrimnet.experiments.plans import (
+from wrimnet.lab.experiments.plans import (
     FIGURE_S1,
     FULL,
     Setting,
@@ -13,8 +12,9 @@ from wrimnet.experiments.plans import (
     plan_sweep,
     rows_of,
 )
-from wrimnet.experiments.records import read_records
-from wrimnet.experiments.row_report import make_sweep, sweep_table
+from wrimnet.lab.experiments.records import read_records
+from wrimnet.lab.experiments.row_report import make_sweep, sweep_table
+from wrimnet.lab.experiments.sweep_figure import draw_sweeps
 from wrimnet.visualization.drawing import save_figure
 
 KEY = "MODEL.WRIM.CMKIC.WEIGHT"

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from fault_drill.faults import Outcome
 
-from image_search.index import EmbeddingIndex
 from wrimnet.data.cache_file import CacheFile
+from wrimnet.lab.search.index import EmbeddingIndex
 
 ROOT = Path(__file__).resolve().parents[2]
 DIM = 8
@@ -42,7 +42,7 @@ def rows_of(shard: int) -> np.ndarray:
 APPEND = f"""
 import sys
 import numpy as np
-from image_search.index import EmbeddingIndex, IndexFacts
+from wrimnet.lab.search.index import EmbeddingIndex, IndexFacts
 DIM = {DIM}
 {inspect.getsource(rows_of)}
 facts = IndexFacts(model="A", model_hash="a" * 64, modality="visible", dim=DIM)
@@ -106,7 +106,7 @@ def _kill_append(folder: Path, seconds: float) -> list[str]:
 
 
 def _start(program: str, *words: Path) -> subprocess.Popen:
-    places = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tools")]
+    places = [str(ROOT), str(ROOT / "tests")]
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, words)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*places, *filter(None, sys.path)])},

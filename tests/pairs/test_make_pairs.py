@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 
+import make_pairs
 import numpy as np
 import pytest
 from noise_photographs import (
@@ -19,15 +20,14 @@ from noise_photographs import (
 from PIL import Image
 from trees import digests
 
-import make_pairs
-from pairs.description import in_words
-from pairs.generate import generate
-from pairs.options import Options
-from pairs.photographs import list_pairs, read_pair
-from pairs.views import Region, overlap, reach_box
 from wrimnet.data.datasets import LLCM
 from wrimnet.data.datasets.doctor import examine
 from wrimnet.data.images import UnreadableImageError, read_rgb
+from wrimnet.lab.pairs.description import in_words
+from wrimnet.lab.pairs.generate_pairs import generate_pairs
+from wrimnet.lab.pairs.options import Options
+from wrimnet.lab.pairs.photographs import list_pairs, read_pair
+from wrimnet.lab.pairs.views import Region, overlap, reach_box
 from wrimnet.modality import INFRARED, VISIBLE
 
 OPTIONS = {
@@ -43,7 +43,7 @@ OPTIONS = {
 
 def make(photographs, out, boxes=None, workers=1, force=False, **changes):
     kind = "places" if boxes is None else "boxes"
-    return generate(
+    return generate_pairs(
         visible=photographs / "visible",
         infrared=photographs / "infrared",
         boxes=boxes,
@@ -273,9 +273,9 @@ def test_one_folder_for_both_and_exchanged_folders_are_refused(tmp_path):
     (tmp_path / "both").symlink_to(tmp_path / "visible")
     options = {"out": tmp_path / "out", "options": Options()}
     with pytest.raises(ValueError, match="--visible and --infrared are one folder"):
-        generate(visible=tmp_path / "visible", infrared=tmp_path / "both", **options)
+        generate_pairs(visible=tmp_path / "visible", infrared=tmp_path / "both", **options)
     with pytest.raises(ValueError, match="seem to be exchanged"):
-        generate(visible=tmp_path / "infrared", infrared=tmp_path / "visible", **options)
+        generate_pairs(visible=tmp_path / "infrared", infrared=tmp_path / "visible", **options)
 
 
 def test_two_files_of_one_stem_are_refused(tmp_path):

@@ -5,18 +5,23 @@ import numpy as np
 import pytest
 from noise_photographs import SHAPE, as_infrared, as_visible, texture, write_boxes
 
-from pairs.boxes import find_boxes
-from pairs.cuts import camera, cut_out, render, view_of
-from pairs.description import GENERATOR_VERSION
-from pairs.options import Options
-from pairs.photographs import grey
-from pairs.places import MAX_OVERLAP, find_places
-from pairs.responses import Response, draw_camera_response, draw_hour, respond
-from pairs.same_scene import find_features, group_by_look, group_by_prefix, show_same_place
-from pairs.split import divide, number_regions
-from pairs.views import Region, View, corners, overlap, reach_box
-from synthetic.rendering import Shot
 from wrimnet.data.datasets.base import held_out_tenth
+from wrimnet.lab.pairs.boxes import find_boxes
+from wrimnet.lab.pairs.cuts import camera, cut_out, render, view_of
+from wrimnet.lab.pairs.description import GENERATOR_VERSION
+from wrimnet.lab.pairs.options import Options
+from wrimnet.lab.pairs.photographs import grey
+from wrimnet.lab.pairs.places import MAX_OVERLAP, find_places
+from wrimnet.lab.pairs.responses import Response, draw_camera_response, draw_hour, respond
+from wrimnet.lab.pairs.same_scene import (
+    find_features,
+    group_by_look,
+    group_by_prefix,
+    show_same_place,
+)
+from wrimnet.lab.pairs.split import divide, number_regions
+from wrimnet.lab.pairs.views import Region, RegionView, corners, overlap, reach_box
+from wrimnet.lab.synthetic.rendering import Shot
 from wrimnet.modality import INFRARED, VISIBLE
 
 NEUTRAL = Response(1.0, 1.0, 0.0, 1.0, (1.0, 1.0, 1.0), 0.0, 0.0)
@@ -75,10 +80,12 @@ def test_overlap_is_that_of_the_reach():
 
 def test_corners_by_hand():
     region = Region("a", 10.0, 20.0, 40.0, 20.0)
-    assert corners(region, View()).tolist() == [[20, 10], [40, 10], [40, 50], [20, 50]]
-    moved = corners(region, View(scale=2.0, aspect=4.0, shift=(0.25, -0.5)))
+    assert corners(region, RegionView()).tolist() == [[20, 10], [40, 10], [40, 50], [20, 50]]
+    moved = corners(region, RegionView(scale=2.0, aspect=4.0, shift=(0.25, -0.5)))
     assert np.allclose(moved, [[10, -40], [30, -40], [30, 120], [10, 120]])
-    turned = corners(region, View(angle=np.pi / 2))  # clockwise on the screen: the top goes right
+    turned = corners(
+        region, RegionView(angle=np.pi / 2)
+    )  # clockwise on the screen: the top goes right
     assert np.allclose(turned, [[50, 20], [50, 40], [10, 40], [10, 20]])
 
 
@@ -138,13 +145,13 @@ def test_every_camera_has_a_view_and_a_response_of_its_own(modality):
 
 def test_upright_cut_of_its_own_size_is_the_photograph_itself():
     photograph = as_visible(texture(4))
-    outline = corners(Region("a", 10, 20, 48, 18), View())
+    outline = corners(Region("a", 10, 20, 48, 18), RegionView())
     assert np.array_equal(cut_out(photograph, outline, (48, 18)), photograph[10:58, 20:38])
 
 
 def test_small_cut_of_a_large_region_averages_its_pixels():
     photograph = as_infrared(texture(5))
-    outline = corners(Region("a", 8, 16, 96, 36), View())
+    outline = corners(Region("a", 8, 16, 96, 36), RegionView())
     means = photograph[8:104, 16:52].reshape(24, 4, 9, 4).mean((1, 3))
     assert np.abs(cut_out(photograph, outline, (24, 9)) - means).max() <= 0.51
 

@@ -11,17 +11,17 @@ import pytest
 import scipy.io
 from trees import digests
 
-from synthetic import generate as generate_module
-from synthetic.appearance import Slot, draw_appearance, palette
-from synthetic.canvas import Canvas
-from synthetic.figure import draw_person
-from synthetic.generate import GENERATOR_VERSION, generate
-from synthetic.patterns import PATTERNS
-from synthetic.plan import Request
-from synthetic.pose import Pose, View
-from synthetic.rendering import Shot, Studio
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.images import read_rgb
+from wrimnet.lab.synthetic import generate_synthetic as generate_module
+from wrimnet.lab.synthetic.appearance import Paint, draw_appearance, palette
+from wrimnet.lab.synthetic.canvas import Canvas
+from wrimnet.lab.synthetic.figure import draw_person
+from wrimnet.lab.synthetic.generate_synthetic import GENERATOR_VERSION, generate_synthetic
+from wrimnet.lab.synthetic.patterns import PATTERNS
+from wrimnet.lab.synthetic.plan import Request
+from wrimnet.lab.synthetic.pose import Pose, View
+from wrimnet.lab.synthetic.rendering import Shot, Studio
 from wrimnet.modality import INFRARED, VISIBLE
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic.py"
@@ -50,7 +50,8 @@ def make_studio(**changes):
 def trees(tmp_path_factory):
     out = tmp_path_factory.mktemp("synthetic")
     return {
-        layout: generate(layout=layout, out=out, request=REQUEST, **SMALL) for layout in FOLDERS
+        layout: generate_synthetic(layout=layout, out=out, request=REQUEST, **SMALL)
+        for layout in FOLDERS
     }
 
 
@@ -118,7 +119,7 @@ def test_camera_and_scene_of_an_image_do_not_depend_on_the_identity():
 
 def test_reflectance_says_nothing_about_brightness_of_the_colour():
     people = [draw_appearance(np.random.default_rng(number)) for number in range(600)]
-    for slot in (Slot.UPPER, Slot.LOWER, Slot.SHOES):
+    for slot in (Paint.UPPER, Paint.LOWER, Paint.SHOES):
         visible = [palette(person, VISIBLE)[slot].mean() for person in people]
         infrared = [palette(person, INFRARED)[slot, 0] for person in people]
         assert abs(np.corrcoef(visible, infrared)[0, 1]) < 0.13  # 3 standard errors
@@ -127,7 +128,7 @@ def test_reflectance_says_nothing_about_brightness_of_the_colour():
 def test_patterns_have_contrast_in_both_modalities():
     for number in range(100):
         person = draw_appearance(np.random.default_rng(number))
-        for slot in (Slot.UPPER, Slot.LOWER, Slot.BAG, Slot.HAT):
+        for slot in (Paint.UPPER, Paint.LOWER, Paint.BAG, Paint.HAT):
             for modality, least in ((VISIBLE, 190), (INFRARED, 3 * 65)):
                 table = palette(person, modality).astype(int)
                 assert np.abs(table[slot] - table[slot + 1]).sum() > least
@@ -165,12 +166,12 @@ def test_person_is_wider_from_the_front_than_from_the_side():
 def test_face_is_seen_from_the_front_only():
     head = np.s_[20:60, 50:78]
     front, back = draw_silhouette(0.0)[head], draw_silhouette(math.pi)[head]
-    assert (front == Slot.SKIN).sum() > 2 * (back == Slot.SKIN).sum()
+    assert (front == Paint.SKIN).sum() > 2 * (back == Paint.SKIN).sum()
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
 def test_same_seed_gives_same_bytes_with_any_number_of_workers(trees, layout, tmp_path):
-    again = generate(layout=layout, out=tmp_path, request=REQUEST, workers=2, **SMALL)
+    again = generate_synthetic(layout=layout, out=tmp_path, request=REQUEST, workers=2, **SMALL)
     assert digests(again) == digests(trees[layout])
 
 
@@ -238,7 +239,7 @@ def test_llcm_has_no_infrared_camera_3_and_disjoint_identities(trees):
 
 def test_llcm_every_query_has_a_match_in_another_camera(tmp_path):
     request = Request(seed=0, train_ids=2, test_ids=30, images_per_id=1, test_images_per_id=2)
-    folder = generate(layout="llcm", out=tmp_path, request=request, height=48, width=24)
+    folder = generate_synthetic(layout="llcm", out=tmp_path, request=request, height=48, width=24)
     cameras = defaultdict(set)
     for path in folder.glob("test_*/cam*/*/*.jpg"):
         cameras[path.parts[-4], path.parts[-2]].add(path.parts[-3])
@@ -291,7 +292,7 @@ def test_sysu_lists_split_the_identities(trees):
 
 def test_sysu_some_test_identities_were_never_indoors(tmp_path):
     request = Request(seed=0, train_ids=2, test_ids=20, images_per_id=4, test_images_per_id=4)
-    folder = generate(layout="sysu", out=tmp_path, request=request, height=48, width=24)
+    folder = generate_synthetic(layout="sysu", out=tmp_path, request=request, height=48, width=24)
     test_ids = {f"{pid:04d}" for pid in id_list(folder / "exp/test_id.txt")}
     present = [test_ids & {path.name for path in (folder / f"cam{c}").iterdir()} for c in (1, 2)]
     assert present[0] == present[1]
@@ -315,14 +316,16 @@ def test_sysu_draws_have_the_official_structure(trees):
 
 
 def test_existing_tree_is_kept_refused_or_replaced(tmp_path, capsys):
-    folder = generate(layout="sysu", out=tmp_path, request=REQUEST, **SMALL)
+    folder = generate_synthetic(layout="sysu", out=tmp_path, request=REQUEST, **SMALL)
     stamp = (folder / "synthetic.json").stat().st_mtime_ns
-    generate(layout="sysu", out=tmp_path, request=REQUEST, **SMALL)
+    generate_synthetic(layout="sysu", out=tmp_path, request=REQUEST, **SMALL)
     assert "already holds this dataset" in capsys.readouterr().err
     assert (folder / "synthetic.json").stat().st_mtime_ns == stamp
     with pytest.raises(FileExistsError, match=r"is not this generated dataset.*--force"):
-        generate(layout="sysu", out=tmp_path, request=REQUEST, height=64, width=40)
-    generate(layout="sysu", out=tmp_path, request=REQUEST, height=64, width=40, force=True)
+        generate_synthetic(layout="sysu", out=tmp_path, request=REQUEST, height=64, width=40)
+    generate_synthetic(
+        layout="sysu", out=tmp_path, request=REQUEST, height=64, width=40, force=True
+    )
     assert json.loads((folder / "synthetic.json").read_text())["width"] == 40
     assert [path.name for path in tmp_path.iterdir()] == ["SYSU-MM01"]
 
@@ -330,7 +333,7 @@ def test_existing_tree_is_kept_refused_or_replaced(tmp_path, capsys):
 def test_foreign_folder_is_refused(tmp_path):
     (tmp_path / "LLCM").mkdir()
     with pytest.raises(FileExistsError, match="is not this generated dataset"):
-        generate(layout="llcm", out=tmp_path, request=REQUEST, **SMALL)
+        generate_synthetic(layout="llcm", out=tmp_path, request=REQUEST, **SMALL)
 
 
 def test_interrupted_generation_leaves_nothing_that_looks_complete(tmp_path, monkeypatch):
@@ -340,9 +343,9 @@ def test_interrupted_generation_leaves_nothing_that_looks_complete(tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(generate_module, "_render_job", stop)
         with pytest.raises(KeyboardInterrupt):
-            generate(layout="llcm", out=tmp_path, request=REQUEST, **SMALL)
+            generate_synthetic(layout="llcm", out=tmp_path, request=REQUEST, **SMALL)
     assert not (tmp_path / "LLCM").exists()
-    assert generate(layout="llcm", out=tmp_path, request=REQUEST, **SMALL).exists()
+    assert generate_synthetic(layout="llcm", out=tmp_path, request=REQUEST, **SMALL).exists()
 
 
 @pytest.mark.parametrize(
@@ -365,7 +368,7 @@ def test_impossible_requests_say_what_to_ask_for(tmp_path, layout, changes, mess
     fields = {**REQUEST.__dict__, **{k: v for k, v in changes.items() if k in REQUEST.__dict__}}
     others = SMALL | {k: v for k, v in changes.items() if k not in REQUEST.__dict__}
     with pytest.raises(ValueError, match=message):
-        generate(layout=layout, out=tmp_path, request=Request(**fields), **others)
+        generate_synthetic(layout=layout, out=tmp_path, request=Request(**fields), **others)
     assert not list(tmp_path.iterdir())
 
 

@@ -3,9 +3,9 @@ import pytest
 from drawn_items import llcm_items
 
 import wrimnet.plugin  # noqa: F401  registers the datasets
-from chance_level import chance_level
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import find_protocol
+from wrimnet.evaluation.chance_level import chance_level
 from wrimnet.evaluation.galleries import build_trials
 from wrimnet.evaluation.scoring import Scoring, score_trials
 

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from network_cost import count_parameters, measure_cost
+from wrimnet.lab.network_cost import count_parameters, measure_cost
 
 
 class TinyNetwork(nn.Module):

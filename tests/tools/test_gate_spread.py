@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gate_study import GateSpread
+from wrimnet.lab.gate_study import GateSpread
 
 
 def spread_of(gates, batches=1):

@@ -6,7 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from gate_study import (
+from wrimnet.config import setup_cfg
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.inference.embedder import build_embedder
+from wrimnet.lab.gate_study import (
     AS_TRAINED,
     EXCHANGED,
     FIXED,
@@ -15,10 +19,6 @@ from gate_study import (
     exchanged_miims,
     study_gates,
 )
-from wrimnet.config import setup_cfg
-from wrimnet.data.build import build_dataset
-from wrimnet.evaluation.evaluator import build_evaluator
-from wrimnet.inference.embedder import build_embedder
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.visualization.gates import intercepted_gates, named_miims
 

@@ -10,10 +10,10 @@ import torch
 from fake_runs import PROJECT
 from tiny_runs import TINY
 
-from synthetic.generate import generate
-from synthetic.plan import Request
 from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_dataset
+from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
+from wrimnet.lab.synthetic.plan import Request
 
 LAYOUTS = {"llcm": "LLCM", "regdb": "RegDB", "sysu": "SYSU"}
 SMALL_MODEL = {
@@ -51,7 +51,7 @@ def global_state():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_held_out_identities_are_trained_around_and_tested(layout, tmp_path, monkeypatch):
     request = Request(seed=0, train_ids=8, test_ids=3, images_per_id=4, test_images_per_id=4)
-    generate(layout=layout, out=tmp_path, request=request, height=48, width=24)
+    generate_synthetic(layout=layout, out=tmp_path, request=request, height=48, width=24)
     config_file = str(PROJECT / "configs" / LAYOUTS[layout] / "wrim.yml")
     keys = {**TINY, **SMALL_MODEL, "DATASETS.ROOT": str(tmp_path), "DATASETS.SPLIT": "train"}
     keys["OUTPUT_DIR"] = str(tmp_path / "run")

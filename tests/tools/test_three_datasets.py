@@ -5,10 +5,10 @@ import json
 import pytest
 from tiny_runs import ROOT, TINY, arguments, evaluation_folder
 
-from synthetic.generate import generate
-from synthetic.plan import Request
 from wrimnet.config import setup_cfg
 from wrimnet.engine.run import evaluate, train
+from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
+from wrimnet.lab.synthetic.plan import Request
 
 LAYOUTS = {
     "llcm": ("LLCM", ["llcm_ir2vis", "llcm_vis2ir"]),
@@ -23,7 +23,7 @@ def trained(request, tmp_path_factory):
     """Configuration file, words of the run and folder of a trained network, per layout."""
     folder = tmp_path_factory.mktemp(request.param)
     drawn = Request(seed=0, train_ids=6, test_ids=6, images_per_id=4, test_images_per_id=4)
-    generate(layout=request.param, out=folder, request=drawn, height=48, width=24)
+    generate_synthetic(layout=request.param, out=folder, request=drawn, height=48, width=24)
     name, protocols = LAYOUTS[request.param]
     config_file = str(ROOT / "configs" / name / "wrim.yml")
     keys = {**SMALL, "MODEL.WRIM.MAIN.STRIPES": "2", "DATASETS.ROOT": str(folder)}

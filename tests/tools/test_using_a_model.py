@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from search import has_colours
 from source_tree import ROOT
 from tiny_runs import contents_of
 
 import wrimnet
-from image_search.index import EmbeddingIndex
-from search import has_colours
+from wrimnet.lab.search.index import EmbeddingIndex
 
 PAGE = (ROOT / "docs" / "using_a_model.md").read_text(encoding="utf-8")
 COMMANDS = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)[1].splitlines()

@@ -135,3 +135,8 @@ def build_changes(cfg: CfgNode) -> dict[str, tuple[Any, Any]]:
     names = sorted(old.keys() | new.keys())
     pairs = {name: (plain(old.get(name)), plain(new.get(name))) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def build_next_line(cfg: CfgNode) -> str:
+    """Says what can be done with a trained model."""
+    return f'next     wrimnet.load("{cfg.OUTPUT_DIR}") in Python; tools: docs/using_a_model.md'

@@ -1,0 +1,180 @@
+"""The index on disk: whole, appendable, and strict about what it holds."""
+
+import json
+
+import numpy as np
+import pytest
+
+from wrimnet.atomic_files import LOCK, sole_writer
+from wrimnet.lab.search.image_folder import list_images
+from wrimnet.lab.search.index import EmbeddingIndex, IndexFacts, _digest
+
+FACTS = IndexFacts(model="WRIMNet-18x", model_hash="a" * 64, modality="visible", dim=8)
+
+
+def unit_rows(count, dim=8, seed=0):
+    rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def index(tmp_path):
+    index = EmbeddingIndex.create(tmp_path / "index", FACTS)
+    index.append(unit_rows(5), [f"{row}.jpg" for row in range(5)])
+    return index
+
+
+def contents(index):
+    files = (path for path in index.folder.iterdir() if path.name != LOCK)
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_reopened_index_has_rows_and_paths_in_order(index):
+    index.append(unit_rows(3, seed=1), ["x.jpg", "y.jpg", "ü.jpg"])
+    opened = EmbeddingIndex.open(index.folder)
+    expected = np.concatenate([unit_rows(5), unit_rows(3, seed=1)])
+    np.testing.assert_array_equal(np.concatenate(opened.arrays()), expected)
+    assert opened.paths()[3:] == ["3.jpg", "4.jpg", "x.jpg", "y.jpg", "ü.jpg"]
+    assert len(opened) == 8
+    assert opened.facts == FACTS
+
+
+def test_float16_halves_the_file_and_keeps_the_rows(tmp_path):
+    facts = IndexFacts(**{**FACTS.__dict__, "dtype": "float16"})
+    index = EmbeddingIndex.create(tmp_path, facts)
+    index.append(unit_rows(4), list("abcd"))
+    np.testing.assert_allclose(index.arrays()[0], unit_rows(4), atol=1e-3)
+    assert index.arrays()[0].dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "paths", "message"),
+    [
+        (unit_rows(1, dim=7), ["n"], r"shape \(1, 7\), expected \(n, 8\)"),
+        (unit_rows(0), [], r"expected \(n, 8\), n >= 1"),
+        (unit_rows(2), ["n"], "2 embeddings come with 1 paths"),
+        (2 * unit_rows(1), ["n"], "the embedding of n has length 2"),
+        (np.full((1, 8), np.nan, np.float32), ["n"], "the embedding of n has length nan"),
+        (unit_rows(1), ["3.jpg"], "3.jpg is in the index already"),
+        (unit_rows(2), ["n", "n"], "comes twice"),
+    ],
+)
+def test_refused_rows_leave_the_index_whole(index, embeddings, paths, message):
+    before = contents(index)
+    with pytest.raises(ValueError, match=message):
+        index.append(embeddings, paths)
+    assert contents(index) == before
+    assert len(EmbeddingIndex.open(index.folder)) == 5
+
+
+def test_stop_before_the_last_step_leaves_the_index_whole(index, monkeypatch):
+    def fail(path, content):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("wrimnet.lab.search.index.write_hashed_json", fail)
+    with pytest.raises(OSError, match="no space"):
+        index.append(unit_rows(2, seed=1), ["a", "b"])
+    monkeypatch.undo()
+    opened = EmbeddingIndex.open(index.folder)
+    assert len(opened) == len(index) == 5
+    opened.append(unit_rows(2, seed=1), ["a", "b"])
+    assert EmbeddingIndex.open(index.folder).paths()[-2:] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["embeddings_00000.npy", "paths_00000.json"])
+def test_changed_byte_and_missing_file_are_found(index, name):
+    path = index.folder / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"damaged: .*{name} is not what was written; index the"):
+        EmbeddingIndex.open(index.folder)
+    path.unlink()
+    with pytest.raises(ValueError, match=f"damaged: .*{name} is missing"):
+        EmbeddingIndex.open(index.folder)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 7}', ""])
+def test_damaged_list_of_files_is_found(index, text):
+    (index.folder / "index.json").write_text(text)
+    with pytest.raises(ValueError, match=r"index\.json is damaged"):
+        EmbeddingIndex.open(index.folder)
+
+
+def test_every_flipped_bit_of_the_list_of_files_is_found(index):
+    path = index.folder / "index.json"
+    whole = path.read_bytes()
+    meaning = json.loads(whole)
+    for place in range(0, 8 * len(whole), 29):
+        content = bytearray(whole)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        try:
+            EmbeddingIndex.open(index.folder)
+        except ValueError:
+            continue
+        assert json.loads(content) == meaning  # white space alone
+
+
+def test_file_outside_the_folder_is_refused(index):
+    path = index.folder / "index.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    content["shards"][0]["files"][0]["file"] = "../x"
+    path.write_text(json.dumps({**content, "sha256": _digest(content)}))
+    with pytest.raises(ValueError, match=r"'\.\./x' is no file of this folder"):
+        EmbeddingIndex.open(index.folder)
+
+
+def test_two_that_append_lose_nothing(index):
+    other = EmbeddingIndex.open(index.folder)
+    other.append(unit_rows(2, seed=1), ["a", "b"])
+    index.append(unit_rows(1, seed=2), ["c"])
+    assert EmbeddingIndex.open(index.folder).paths()[-3:] == ["a", "b", "c"]
+    with sole_writer(index.folder, ""), pytest.raises(BlockingIOError, match="another process is"):
+        index.append(unit_rows(1, seed=3), ["d"])
+
+
+def test_absent_index_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no index in"):
+        EmbeddingIndex.open(tmp_path)
+
+
+def test_second_index_in_a_folder_is_refused(index):
+    with pytest.raises(ValueError, match="holds an index already"):
+        EmbeddingIndex.create(index.folder, FACTS)
+
+
+def test_impossible_facts_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a modality of"):
+        EmbeddingIndex.create(tmp_path, IndexFacts(**{**FACTS.__dict__, "modality": "thermal"}))
+
+
+def test_another_model_and_another_modality_are_refused(index):
+    index.check_model("a" * 64)
+    index.check_modality("visible")
+    with pytest.raises(ValueError, match=r"made by another model \(WRIMNet-18x, hash aaaaaaaaaaaa"):
+        index.check_model("b" * 64)
+    with pytest.raises(ValueError, match="holds visible images, not infrared"):
+        index.check_modality("infrared")
+
+
+def test_every_file_is_listed_with_its_checksum(index):
+    listed = json.loads((index.folder / "index.json").read_text())["shards"][0]["files"]
+    names = {entry["file"] for entry in listed}
+    assert names | {"index.json"} == set(contents(index))
+    assert all(len(entry["sha256"]) == 64 for entry in listed)
+
+
+def test_images_are_listed_in_order_and_an_empty_folder_is_refused(tmp_path):
+    for name in ("b/2.jpg", "a/3.PNG", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    listed = [str((tmp_path / name).resolve()) for name in ("a/3.PNG", "b/2.jpg")]
+    assert list_images([tmp_path]) == listed
+    assert list_images([listed[1]]) == listed[1:]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"no image in .*empty: looked for \.bmp"):
+        list_images([tmp_path / "empty"])
+    with pytest.raises(FileNotFoundError, match=r"no file or folder .*absent"):
+        list_images([tmp_path / "absent"])

@@ -1,0 +1,1 @@
+"""What runs many trainings, draws data, counts and measures; nothing but programs imports it."""

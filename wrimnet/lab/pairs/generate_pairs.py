@@ -1,0 +1,155 @@
+"""Writes the set: all of it, or nothing that looks like it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from wrimnet.data.datasets.base import SYNTHETIC_MARK, Counts, count_items
+from wrimnet.data.datasets.layout import stop
+from wrimnet.data.datasets.llcm import LLCM
+from wrimnet.lab.pairs.cuts import render
+from wrimnet.lab.pairs.description import (
+    MANIFEST,
+    Sources,
+    describe_options,
+    hash_sources,
+    make_manifest,
+    manifest_files,
+)
+from wrimnet.lab.pairs.options import Options, check_options
+from wrimnet.lab.pairs.photographs import Pair, list_pairs, read_pair
+from wrimnet.lab.pairs.split import divide, number_regions
+from wrimnet.lab.pairs.survey import Run, survey
+from wrimnet.lab.pairs.views import Region
+from wrimnet.lab.synthetic.llcm_layout import plan_llcm
+from wrimnet.lab.synthetic.plan import Plan, PlannedImage, Request
+from wrimnet.lab.synthetic.writing import encode, processes, require_same, whole_tree, write_files
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What is to be made of which photographs.
+
+    Args:
+        pairs: the photographs.
+        boxes: folder of YOLO label files with the same stems; None looks for places.
+        options: what decides the bytes.
+        sources: names and hashes of the files.
+    """
+
+    pairs: Sequence[Pair]
+    boxes: Path | None
+    options: Options
+    sources: Sources
+
+
+def generate_pairs(
+    *,
+    visible: Path,
+    infrared: Path,
+    boxes: Path | None = None,
+    out: Path,
+    options: Options,
+    workers: int = 1,
+    force: bool = False,
+) -> tuple[Path, dict[str, Any]]:
+    """Write a set in LLCM's layout; return its folder and its manifest.
+
+    The tree grows in a folder beside the final one and is renamed at the end. A folder that already
+    holds the very same set, of the same photographs, is left alone.
+
+    Args:
+        visible: folder of colour photographs.
+        infrared: folder of infrared photographs, with the same stems.
+        boxes: folder of YOLO label files with the same stems; None looks for places.
+        out: folder that gets ``LLCM``.
+        options: what decides the bytes.
+        workers: processes; they do not change a byte.
+        force: replace a folder that is there.
+
+    Raises:
+        FileExistsError: the folder holds something else and ``force`` is not given.
+        FileNotFoundError: a folder or a partner is not there.
+        ValueError: an option, a photograph or a box is not as it should be.
+    """
+    check_options(options)
+    if workers < 1:
+        raise ValueError(f"workers is {workers}, need at least 1")
+    pairs = list_pairs(visible, infrared)
+    sought = Sought(pairs, boxes, options, hash_sources(pairs, boxes))
+    folder = out / LLCM.folder_name
+    if folder.exists() and not force:
+        expected = describe_options(options, sought.sources)
+        require_same(folder, SYNTHETIC_MARK, expected, "this set of these photographs")
+        print(f"{folder} already holds this set", file=sys.stderr)
+        return folder, json.loads((folder / MANIFEST).read_text())
+    print(f"comparing and cutting {len(pairs)} pairs of photographs", file=sys.stderr)
+    with whole_tree(folder) as partial, processes(workers) as run:
+        manifest = _fill(partial, sought, _shown(run))
+    return folder, manifest
+
+
+def _shown(run: Run) -> Run:
+    """Let a bar show how many jobs are done."""
+    return lambda function, jobs: tqdm(run(function, jobs), total=len(jobs), disable=None)
+
+
+def _fill(folder: Path, sought: Sought, run: Run) -> dict[str, Any]:
+    """Write everything below ``folder`` and return the manifest."""
+    options = sought.options
+    surveyed = survey(sought.pairs, sought.boxes, options, run)
+    splits = divide(surveyed.regions, options)
+    train_ids, test_ids = (sum(map(len, scenes)) for scenes in splits)
+    request = Request(
+        options.seed, train_ids, test_ids, options.images_per_id, options.test_images_per_id
+    )
+    regions = number_regions(*splits, request.split())
+    plan = plan_llcm(request)
+    for name in plan.folders:
+        (folder / name).mkdir(parents=True)
+    write_files(folder, plan.files)
+    for _ in run(_write_images, _jobs(folder, sought, plan, regions)):
+        pass
+    description = describe_options(options, sought.sources)
+    counts = _count(folder)
+    manifest = make_manifest(description, counts, surveyed, splits, regions, sought.sources)
+    write_files(folder, manifest_files(manifest, description))
+    return manifest
+
+
+def _jobs(folder: Path, sought: Sought, plan: Plan, regions: Mapping[int, Region]) -> list[tuple]:
+    """Return a job per photograph, so that each is read once."""
+    images: dict[str, list[tuple[PlannedImage, Region]]] = {}
+    for image in plan.images:
+        region = regions[image.shot.pid]
+        images.setdefault(region.stem, []).append((image, region))
+    return [
+        (folder, pair, images[pair.stem], sought.options)
+        for pair in sought.pairs
+        if pair.stem in images
+    ]
+
+
+def _write_images(job: tuple[Path, Pair, list[tuple[PlannedImage, Region]], Options]) -> None:
+    folder, pair, images, options = job
+    photographs = read_pair(pair)
+    for planned, region in images:
+        photograph = photographs[planned.shot.modality]
+        size = options.height, options.width
+        image = render(photograph, region, planned.shot, options.seed, size)
+        write_files(folder, dict.fromkeys(planned.paths, encode(image)))
+
+
+def _count(folder: Path) -> Counts:
+    """Count what LLCM's own reader finds."""
+    return {
+        "train": count_items(LLCM.read_train(str(folder), 1, stop)),
+        "test": count_items(LLCM.read_test(str(folder), 1, stop)),
+    }

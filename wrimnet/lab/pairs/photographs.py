@@ -1,0 +1,113 @@
+"""Pairs of aligned photographs: which files belong together, and their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from wrimnet.data.datasets.layout import IMAGE_EXTENSIONS, SHOWN
+from wrimnet.data.images import read_rgb
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One scene photographed in both modalities, pixel on pixel.
+
+    Args:
+        stem: name of both files without extension.
+        visible: colour photograph.
+        infrared: infrared photograph.
+    """
+
+    stem: str
+    visible: Path
+    infrared: Path
+
+
+def list_pairs(visible: Path, infrared: Path) -> list[Pair]:
+    """List the pairs of two folders by stem; files without an image extension are ignored.
+
+    Raises:
+        FileNotFoundError: a folder is not there, or a photograph has no partner.
+        ValueError: two files of one stem, one folder for both, or no image in one of them.
+    """
+    if visible.resolve() == infrared.resolve():
+        raise ValueError(f"--visible and --infrared are one folder, {visible}; give one of each")
+    sides = _images_by_stem(visible), _images_by_stem(infrared)
+    for folder, found in zip((visible, infrared), sides, strict=True):
+        if not found:
+            known = " ".join(sorted(IMAGE_EXTENSIONS))
+            raise ValueError(f"no pair: {folder} holds no image ({known})")
+    missing = [
+        f"{path} has no partner in {other}"
+        for mine, theirs, other in ((*sides, infrared), (*sides[::-1], visible))
+        for stem, path in mine.items()
+        if stem not in theirs
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} photographs lack their partner: {shortened(missing)}; add the files "
+            "of the same stem, or move the lonely ones away"
+        )
+    return [Pair(stem, path, sides[1][stem]) for stem, path in sides[0].items()]
+
+
+def shortened(texts: Iterable[object]) -> str:
+    """Return the first few texts, and dots for the others."""
+    listed = [str(text) for text in texts]
+    return "; ".join(listed[:SHOWN]) + ("; ..." if len(listed) > SHOWN else "")
+
+
+def _images_by_stem(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"looked for the folder {folder}, which does not exist")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_EXTENSIONS or not path.is_file():
+            continue
+        if path.stem in found:
+            raise ValueError(
+                f"{found[path.stem]} and {path} have the same stem; keep the one that has a partner"
+            )
+        found[path.stem] = path
+    return found
+
+
+def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Read both photographs.
+
+    Returns:
+        Colour (H, W, 3) and infrared (H, W), uint8; infrared of several channels becomes grey.
+
+    Raises:
+        UnreadableImageError: a file cannot be read.
+        ValueError: the two have different sizes, so they are not aligned, or are exchanged.
+    """
+    visible, infrared = read_rgb(str(pair.visible)), read_rgb(str(pair.infrared))
+    if visible.size != infrared.size:
+        raise ValueError(
+            f"{pair.visible} is {visible.width}x{visible.height} and {pair.infrared} "
+            f"{infrared.width}x{infrared.height}; aligned pairs have one size: bring both to the "
+            "same grid first"
+        )
+    pixels = np.asarray(visible), np.asarray(infrared)
+    if not has_colours(pixels[0]) and has_colours(pixels[1]):
+        raise ValueError(
+            f"{pair.infrared} has colours and {pair.visible} has none; --visible and --infrared "
+            "seem to be exchanged"
+        )
+    return pixels[0], grey(pixels[1])
+
+
+def has_colours(image: np.ndarray) -> bool:
+    """Say whether the channels of an RGB image (H, W, 3) differ anywhere."""
+    return bool((image != image[..., :1]).any())
+
+
+def grey(colour: np.ndarray) -> np.ndarray:
+    """Return the brightness (H, W) of an RGB image (H, W, 3), uint8."""
+    return cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
