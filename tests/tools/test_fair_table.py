@@ -51,7 +51,7 @@ def test_table_in_one_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(PROJECT / "configs")
     make_llcm_tree(tmp_path / "datasets")
-    monkeypatch.setattr("experiment_command.PROJECT", tmp_path)
+    monkeypatch.setattr("wrimnet.lab.experiments.experiment_command.PROJECT", tmp_path)
     monkeypatch.setattr(tool, "kept_megabytes", lambda record: 12.0)
     monkeypatch.setattr(tool, "chance_fact", lambda record: "Chance: little")
     folders = [tmp_path / "logs/fair/LLCM" / name / "seed0" for name in tool.METHODS]

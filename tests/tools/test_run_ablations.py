@@ -39,7 +39,7 @@ def call(name, project, monkeypatch, *words):
     spec = importlib.util.spec_from_file_location(name, PROJECT / "tools" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr("experiment_command.PROJECT", project)
+    monkeypatch.setattr("wrimnet.lab.experiments.experiment_command.PROJECT", project)
     monkeypatch.setattr(sys, "argv", [f"tools/{name}.py", *map(str, words)])
     return module.main()
 

@@ -13,7 +13,7 @@ from wrimnet.config import setup_cfg
 from wrimnet.lab.benchmarks.data_paths import IMAGES_PER_IDENTITY
 from wrimnet.lab.benchmarks.timing import clock_name
 
-_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 _NUM_CLASSES = 713  # training identities of LLCM
 
 

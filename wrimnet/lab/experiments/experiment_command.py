@@ -31,7 +31,7 @@ from wrimnet.lab.experiments.slots import choose_gpus, make_slots
 from wrimnet.run_folder import COST, find_results, read_results
 from wrimnet.tables import counted
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[3]
 GENERATED = "Synthetic"  # the dataset that is drawn where it is missing
 
 
