@@ -53,7 +53,15 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["wrimnet", "wrimnet.*"]),
-    package_data={"wrimnet": ["*/*.j2", "lab/*/*.cpp"]},
+    package_data={
+        "wrimnet": [
+            "*/*.j2",
+            "visualization/*.css",
+            "visualization/*.js",
+            "visualization/vendor/*",
+            "lab/*/*.cpp",
+        ]
+    },
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",

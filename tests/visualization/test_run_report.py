@@ -5,12 +5,11 @@ import shutil
 
 from wrimnet.config import setup_cfg
 from wrimnet.evaluation.results import result_tables
-from wrimnet.run_folder import read_metrics, read_results
+from wrimnet.run_folder import read_results
 from wrimnet.visualization import run_report
 from wrimnet.visualization.run_report import (
     changed_keys,
     describe_training,
-    group_curves,
     is_outdated,
     report_training,
 )
@@ -63,32 +62,6 @@ def test_tables_hold_every_result_and_protocol(finished_run):
     assert all(len(row) == len(table.header) for row in table.rows)
     assert len(table.lines) == 2
     assert "2 trials, camera rule llcm_same_identity_same_camera" in table.lines[0]
-
-
-def test_curves_are_grouped_and_keep_their_iterations(finished_run):
-    groups = group_curves(read_metrics(finished_run.run))
-    assert {name: sorted(curves) for name, curves in groups.items()} == {
-        "Losses": ["raw/cls", "total_loss"],
-        "Speed and rate": ["lr"],
-    }
-    assert groups["Losses"]["total_loss"][0] == [0, 1, 2, 3]
-
-
-def test_test_metrics_are_curves_from_the_second_evaluation_on():
-    lines = [{"iteration": i, "llcm_ir2vis/mAP": value} for i, value in ((4, 0.25), (9, 0.5))]
-    assert group_curves(lines[:1]) == {}  # the table has it
-    assert group_curves(lines)["Test metrics"] == {"llcm_ir2vis/mAP": ([4, 9], [25.0, 50.0])}
-
-
-def test_curves_are_in_order_without_zeros_and_repetitions():
-    line = {"iteration": 1, "raw/tri": 2.0, "loss_tri": 1.0, "raw/extra": 3.0, "total_loss": 4.0,
-            "repeated_images": 0.0, "time": 0.5}  # fmt: skip
-    metrics = {f"llcm_ir2vis/{name}": 0.5 for name in ("mAP", "Rank-1", "Rank-5", "Rank-10")}
-    groups = group_curves([{**line, **metrics}, {**line, "iteration": 2, **metrics}])
-    assert list(groups["Losses"]) == ["total_loss", "loss_tri", "raw/extra"]
-    order = ["Rank-1", "Rank-5", "Rank-10", "mAP"]
-    assert list(groups["Test metrics"]) == [f"llcm_ir2vis/{name}" for name in order]
-    assert list(groups["Speed and rate"]) == ["time"]
 
 
 def test_top_of_the_page_says_when_how_long_and_on_what():

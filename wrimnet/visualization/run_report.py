@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file in its folder that needs no network and no JavaScript."""
+"""The report of a run: one HTML file in its folder that needs no network."""
 
 import base64
 import logging
@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 
 import wrimnet.compat  # noqa: F401
 
-import numpy as np
 from fastreid.config import CfgNode
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
 from wrimnet.evaluation.provenance import check_scored, describe_environment
-from wrimnet.evaluation.results import METRIC_NAMES, ResultTable, describe_stand_in, result_tables
+from wrimnet.evaluation.results import ResultTable, describe_stand_in, result_tables
 from wrimnet.run_folder import (
     CONFIG,
     ENVIRONMENT,
@@ -26,15 +24,15 @@ from wrimnet.run_folder import (
     FIGURES,
     FINAL,
     REPORT,
-    kind_of,
     read_json,
     read_metrics,
     read_results,
     write_json,
 )
+from wrimnet.visualization.charts import Chart, learning_charts, optimization_charts
 from wrimnet.visualization.figures import build_subject, write_figures
-
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320, 170, 68, 10, 24, 24
+from wrimnet.visualization.headlines import Headline, headlines
+from wrimnet.visualization.page import render_page
 
 _logger = logging.getLogger("fastreid.wrimnet.report")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -54,8 +52,10 @@ class ReportContent(NamedTuple):
     title: str
     summary: str  # a sentence below it
     notes: Sequence[str]
+    headlines: Sequence[Headline]
     results: Sequence[ResultTable]
-    curves: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]  # by group and name
+    learning: Sequence[Chart]  # test metrics and losses
+    optimization: Sequence[Chart]
     figures: Sequence[EmbeddedFigure]
     changed_keys: Sequence[tuple[str, str, str]]  # name, value, default
     keys: Sequence[tuple[str, str]]
@@ -97,14 +97,17 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     description = content["description"]
     what, code = describe_stand_in(description), description["code"]
     facts, lines = read_json(run / ENVIRONMENT) or code, read_metrics(run)
+    chance: dict[str, dict[str, float]] = {}
     page = ReportContent(
         title=f"{run.resolve().name}: WRIM-Net on {description['dataset']}{what and f' ({what})'}",
         summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
         f"{description['split']}, input {description['input']}, {description['precision']}, "
         f"commit {code['commit']}.",
         notes=notes,
+        headlines=headlines(content, chance, {}),
         results=result_tables(content),
-        curves=group_curves(lines),
+        learning=build_learning_charts(cfg, lines, chance),
+        optimization=optimization_charts(lines),
         figures=figures,
         changed_keys=[
             (name, _plain(value), _plain(default)) for name, value, default in changed_keys(cfg)
@@ -114,7 +117,7 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     )
     for note in notes:
         _console.info(f"report   {note}")
-    (run / REPORT).write_text(render_report(page), encoding="utf-8")
+    (run / REPORT).write_text(render_page("report.html.j2", page._asdict()), encoding="utf-8")
     return run / REPORT
 
 
@@ -129,54 +132,15 @@ def describe_training(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any
     return f"{finished}{timedelta(seconds=seconds)} of steps on {device}"
 
 
-def render_report(content: ReportContent) -> str:
-    """Returns the page; every text in it is escaped by the template."""
-    environment = Environment(
-        loader=PackageLoader("wrimnet.visualization", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    groups = {
-        name: [place_curve(curve, *values) for curve, values in curves.items()]
-        for name, curves in content.curves.items()
-    }
-    return environment.get_template("report.html.j2").render(**content._asdict(), groups=groups)
-
-
-def place_curve(name: str, iterations: Sequence[int], values: Sequence[float]) -> dict[str, Any]:
-    """Places a quantity's finite values at ascending iterations as a curve of the page."""
-    if not values or len(values) != len(iterations):
-        raise ValueError(f"curve {name!r}: {len(values)} values at {len(iterations)} iterations")
-    low, high, first, last = min(values), max(values), iterations[0], iterations[-1]
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
-    points = [
-        (_scaled(i, first, last, _LEFT, right), _scaled(v, low, high, bottom, _TOP))
-        for i, v in zip(iterations, values, strict=True)
-    ]
-    texts = [(f"{x:.1f}", f"{y:.1f}") for x, y in points]
-    return {
-        "name": name,
-        "points": " ".join(",".join(text) for text in texts),
-        "end": texts[-1],
-        "low": f"{low:.4g}",
-        "high": f"{high:.4g}",
-        "last_value": f"{values[-1]:.4g}",
-        "first": first,
-        "last": last,
-        "width": _WIDTH,
-        "height": _HEIGHT,
-        "left": _LEFT,
-        "top": _TOP,
-        "right": right,
-        "bottom": bottom,
-    }
-
-
-def _scaled(value: float, low: float, high: float, start: float, end: float) -> float:
-    """Maps low..high to start..end; a range of one value to the middle."""
-    share = (value - low) / (high - low) if high > low else 0.5
-    return start + share * (end - start)
+def build_learning_charts(
+    cfg: CfgNode,
+    lines: Sequence[Mapping[str, Any]],
+    chance: Mapping[str, Mapping[str, float]],
+) -> list[Chart]:
+    """Builds the charts of a finished run's test metrics and losses."""
+    last = lines[-1]["iteration"] if lines else 0
+    per_epoch = last / cfg.SOLVER.MAX_EPOCH
+    return learning_charts(lines, iterations_per_epoch=per_epoch, chance=chance)
 
 
 def read_figures(cfg: CfgNode, run: Path) -> tuple[list[EmbeddedFigure], list[str]]:
@@ -197,39 +161,6 @@ def read_figures(cfg: CfgNode, run: Path) -> tuple[list[EmbeddedFigure], list[st
 def is_outdated(folder: Path, weights: Path) -> bool:
     """Whether the weights are newer than the figures."""
     return weights.stat().st_mtime > (folder / FIGURE_LIST).stat().st_mtime
-
-
-_GROUPS = {"loss": "Losses", "test": "Test metrics", "speed": "Speed and rate"}
-Curves = dict[str, tuple[list[int], list[float]]]
-
-
-def group_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Curves]:
-    """Returns the quantities of ``metrics.json``, grouped as the report shows them.
-
-    Test metrics are in percent. What is 0 throughout is left out, the raw value of a loss term
-    that stands there with its weight, and a test metric of one evaluation, which is in the table.
-    """
-    groups: dict[str, Curves] = {title: {} for title in _GROUPS.values()}
-    names = {name for line in lines for name in line} - {"iteration"}
-    for name in sorted(names, key=_place_of):
-        found = [(line["iteration"], line[name]) for line in lines if name in line]
-        found = [(iteration, value) for iteration, value in found if np.isfinite(value)]
-        kind = kind_of(name)
-        repeated = name.startswith("raw/") and f"loss_{name.removeprefix('raw/')}" in names
-        tabled = kind == "test" and len(found) == 1
-        if repeated or tabled or not any(value for _, value in found):
-            continue
-        iterations, values = zip(*found, strict=True)
-        shown = [100 * value if kind == "test" else value for value in values]
-        groups[_GROUPS[kind]][name] = [*iterations], shown
-    return {name: curves for name, curves in groups.items() if curves}
-
-
-def _place_of(name: str) -> tuple[bool, str, int, str]:
-    """Sorts the total loss first, and the metrics of a protocol as its table has them."""
-    protocol, _, metric = name.rpartition("/")
-    place = METRIC_NAMES.index(metric) if metric in METRIC_NAMES else -1
-    return name != "total_loss", protocol, place, metric
 
 
 def _plain(value: Any) -> str:

@@ -1,0 +1,64 @@
+"""The numbers at the top of a report: the whole embedding's, with chance and the paper's beside."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from wrimnet.evaluation.results import mean_metrics
+
+SHOWN_METRICS = ("Rank-1", "mAP", "mINP")
+
+
+class Number(NamedTuple):
+    """A metric in percent and the words below it."""
+
+    name: str
+    value: str
+    beside: tuple[str, ...]
+
+
+class Headline(NamedTuple):
+    """The metrics of one protocol."""
+
+    name: str
+    direction: str
+    metrics: tuple[Number, ...]
+
+
+def headlines(
+    content: Mapping[str, Any],
+    chance: Mapping[str, Mapping[str, float]],
+    published: Mapping[str, Mapping[str, float]],
+) -> list[Headline]:
+    """Returns the metrics of every protocol on the whole embedding.
+
+    Args:
+        content: of results.json.
+        chance: metrics of embeddings without information by protocol, as fractions.
+        published: the paper's metrics by protocol, in percent.
+    """
+    directions = {result["protocol"]: result["direction"] for result in content["results"]}
+    return [
+        Headline(
+            name,
+            directions[name],
+            tuple(
+                _number(metric, metrics, chance.get(name, {}), published.get(name, {}))
+                for metric in SHOWN_METRICS
+            ),
+        )
+        for name, metrics in mean_metrics(content).items()
+    ]
+
+
+def _number(
+    metric: str,
+    found: Mapping[str, float],
+    chance: Mapping[str, float],
+    published: Mapping[str, float],
+) -> Number:
+    beside = []
+    if metric in chance:
+        beside.append(f"chance {100 * chance[metric]:.2f}")
+    if metric in published:
+        beside.append(f"paper {published[metric]:.2f}")
+    return Number(metric, f"{100 * found[metric]:.2f}", tuple(beside))
