@@ -34,7 +34,7 @@ def test_int_is_accepted_where_a_float_is_expected():
 
 def test_int_is_accepted_in_yaml_and_in_a_sequence_of_floats():
     cfg = get_cfg()
-    content = {"SOLVER": {"BASE_LR": 1}, "INPUT": {"REA": {"ASPECT": [1, 2]}}}
+    content = {"SOLVER.BASE_LR": 1, "INPUT.REA.ASPECT": [1, 2]}
     merge_layer(cfg, Layer("a.yml", content))
     assert type(cfg.SOLVER.BASE_LR) is float
     assert cfg.INPUT.REA.ASPECT == (1.0, 2.0)
@@ -107,9 +107,44 @@ def test_a_group_of_keys_cannot_be_set():
         merged("MODEL.WRIM", "1")
 
 
-def test_a_key_cannot_be_a_group():
+@pytest.mark.parametrize("text", ["SOLVER: {MAX_EPOCH: {A: 1}}", "SOLVER: {MAX_EPOCH: {}}"])
+def test_a_key_cannot_be_a_group(tmp_path, text):
     with pytest.raises((KeyError, ValueError), match=r"SOLVER.MAX_EPOCH"):
-        merge_layer(get_cfg(), Layer("a.yml", {"SOLVER": {"MAX_EPOCH": {"A": 1}}}))
+        setup_cfg(str(write(tmp_path / "a.yml", text)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("SOLVER.STEPS", "[80, 'x']", "expected a list of int such as .80, 120., got a list of int "
+         "and str"),
+        ("INPUT.REA.AREA", "(1, 'x')", "expected a tuple of float such as .*, got a list of float "
+         "and str"),
+    ],
+)  # fmt: skip
+def test_wrong_element_of_a_sequence_is_described(name, text, problem):
+    with pytest.raises(ValueError, match=problem):
+        merged(name, text)
+
+
+@pytest.mark.parametrize("text", ["010", "1:30", "0b_", "1_"])
+def test_integers_are_decimal(tmp_path, text):
+    """YAML 1.1 reads 010 as 8 and 1:30 as 90; a user who writes that means neither."""
+    path = write(tmp_path / "a.yml", f"SOLVER: {{MAX_EPOCH: {text}}}\n")
+    with pytest.raises(ValueError, match=f"MAX_EPOCH = '{text}' in .*a.yml: expected an int"):
+        setup_cfg(str(path))
+
+
+def test_numbers_of_yaml_are_those_of_the_command_line(tmp_path):
+    text = "SOLVER: {MAX_EPOCH: -0, BASE_LR: 3.5e-4, GAMMA: 1e-1, WEIGHT_DECAY: .5, ETA_MIN_LR: 0}"
+    content = read_config_file(write(tmp_path / "a.yml", text))
+    cfg = get_cfg()
+    merge_layer(cfg, Layer("a.yml", content))
+    solver = cfg.SOLVER
+    found = (solver.MAX_EPOCH, solver.BASE_LR, solver.GAMMA, solver.WEIGHT_DECAY, solver.ETA_MIN_LR)
+    assert found == (0, 3.5e-4, 0.1, 0.5, 0.0)
+    read = read_config_file(write(tmp_path / "b.yml", "A: [1, 2.5, 1.0e-3, 7e3, +2]"))["A"]
+    assert read == [1, 2.5, 1e-3, "7e3", 2]
 
 
 def test_odd_number_of_words_is_a_sentence():
@@ -158,7 +193,38 @@ def test_bases_are_found_beside_the_file_and_lie_below_it(tmp_path):
     write(tmp_path / "one.yml", "A: {B: 1, C: 1}\nD: 1\n")
     write(tmp_path / "two.yml", "_BASE_: one.yml\nA: {B: 2}\n")
     path = write(tmp_path / "deep" / "three.yml", "_BASE_: ../two.yml\nD: 3\n")
-    assert read_config_file(path) == {"A": {"B": 2, "C": 1}, "D": 3}
+    assert read_config_file(path) == {"A.B": 2, "A.C": 1, "D": 3}
+
+
+@pytest.mark.parametrize(
+    ("base", "heir"),
+    [
+        ("SOLVER.MAX_EPOCH: 3", "SOLVER: {MAX_EPOCH: 2}"),
+        ("SOLVER: {MAX_EPOCH: 3}", "SOLVER.MAX_EPOCH: 2"),
+        ("INPUT.REA: {PROB: 0.1}\nSOLVER: {MAX_EPOCH: 3}", "SOLVER: {MAX_EPOCH: 2}"),
+    ],
+)
+def test_value_of_the_heir_counts_however_its_key_is_written(tmp_path, base, heir):
+    write(tmp_path / "base.yml", f"{base}\n")
+    path = write(tmp_path / "heir.yml", f"_BASE_: base.yml\n{heir}\n")
+    assert setup_cfg(str(path), (), CPU).SOLVER.MAX_EPOCH == 2
+    overlay = write(tmp_path / "overlay.yml", f"{heir}\n")
+    assert setup_cfg(str(tmp_path / "base.yml"), [str(overlay)], CPU).SOLVER.MAX_EPOCH == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SOLVER.MAX_EPOCH: 3\nSOLVER: {MAX_EPOCH: 2}",
+        "SOLVER: {MAX_EPOCH: 2}\nSOLVER.MAX_EPOCH: 2",
+        "INPUT: {REA.PROB: 0.1, REA: {PROB: 0.2}}",
+        "INPUT.REA: {PROB: 0.1}\nINPUT: {REA.PROB: 0.1}",
+    ],
+)
+def test_key_that_a_file_sets_twice_is_refused(tmp_path, text):
+    for reader in (read_config_file, read_overlay_file):
+        with pytest.raises(ValueError, match=r"a.yml sets [A-Z._]* twice, nested and by its dotte"):
+            reader(write(tmp_path / "a.yml", text))
 
 
 def test_circular_base_is_refused(tmp_path):
@@ -172,6 +238,12 @@ def test_circular_base_is_refused(tmp_path):
 def test_base_that_is_no_local_file_is_refused(tmp_path, base):
     path = write(tmp_path / "a.yml", f"_BASE_: {base}\n")
     with pytest.raises(ValueError, match="is not the path of a local file"):
+        read_config_file(path)
+
+
+def test_base_in_the_home_of_nobody_is_refused(tmp_path):
+    path = write(tmp_path / "a.yml", "_BASE_: ~nosuchuser/a.yml\n")
+    with pytest.raises(ValueError, match=r"_BASE_: '~nosuchuser/a.yml' in .*a.yml: "):
         read_config_file(path)
 
 

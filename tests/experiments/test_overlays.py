@@ -51,14 +51,6 @@ def read(path):
     return read_overlay_file(path)
 
 
-def leaves(content, prefix=""):
-    found = {}
-    for name, value in content.items():
-        inner = leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else None
-        found |= inner if inner is not None else {prefix + name: value}
-    return found
-
-
 def differing(one, other):
     return {k.name for k in KEYS if get_key(one, k.name) != get_key(other, k.name)}
 
@@ -80,7 +72,7 @@ def test_files_and_rows_are_the_same_set():
 def test_overlay_changes_exactly_the_keys_of_its_row(overlay, config):
     """It writes no key but its row's, and each one differs from the dataset's own value."""
     plain, laid = setup_cfg(str(config)), setup_cfg(str(config), [str(overlay)])
-    written = leaves(read(overlay))
+    written = read(overlay)
     assert written.keys() == EXPECTED[overlay.stem].keys() == differing(plain, laid)
     assert {name: get_key(laid, name) for name in written} == EXPECTED[overlay.stem]
 
@@ -152,7 +144,7 @@ def test_loss_terms_are_those_of_the_row(row_and_model):
 
 def test_study_is_an_overlay_of_sizes_alone():
     """No key of the method: the study differs from the demo in size and length."""
-    written = leaves(read(PROJECT / "configs/Synthetic/study.yml"))
+    written = read(PROJECT / "configs/Synthetic/study.yml")
     assert written
     assert all(name.split(".")[0] in {"INPUT", "DATALOADER", "SOLVER", "TEST"} for name in written)
     merge_layer(get_cfg(), Layer("study.yml", written))

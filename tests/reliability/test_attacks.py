@@ -17,6 +17,7 @@ from scipy.io import savemat
 from tiny_runs import tiny_cfg
 
 from wrimnet.command_line import UNEXPECTED, run_tool
+from wrimnet.config import yaml_file
 from wrimnet.config.check import check_key
 from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import read_config_file
@@ -94,12 +95,14 @@ BOMB = "a: &a [1, 1]\n" + "".join(
         (BOMB, r"the alias \*b stands for keys or for itself"),
         ("A: &a [1, *a]\n", "stands for keys or for itself"),
         ("A: &a {B: *a}\n", "stands for keys or for itself"),
-        ("SEED: 1\nSEED: 2\n", "'SEED' stands there twice"),
+        ("SEED: 1\nSEED: 2\n", "'SEED' is set twice"),
+        ("<<: {SEED: 1}\nSEED: 2\n", "expected the name of a key before ':'"),
+        ("? [SEED]\n: 1\n", "expected the name of a key before ':'"),
         ("[" * 1500, "not valid YAML"),
         ("A: 2020-99-99\n", "not valid YAML"),
         ("[" + "1, " * 999 + "1]", "expected KEY: value lines"),
     ],
-    ids=["bomb", "itself", "own keys", "twice", "deep", "no date", "long"],
+    ids=["bomb", "itself", "own keys", "twice", "merge", "list key", "deep", "no date", "long"],
 )
 def test_yaml_of_others_is_a_short_sentence(tmp_path, text, words):
     (tmp_path / "a.yml").write_text(text)
@@ -110,7 +113,34 @@ def test_yaml_of_others_is_a_short_sentence(tmp_path, text, words):
 
 def test_alias_of_a_row_of_numbers_is_what_yaml_says(tmp_path):
     (tmp_path / "a.yml").write_text("INPUT:\n  SIZE_TRAIN: &size [32, 16]\n  SIZE_TEST: *size\n")
-    assert read_config_file(tmp_path / "a.yml")["INPUT"]["SIZE_TEST"] == [32, 16]
+    assert read_config_file(tmp_path / "a.yml")["INPUT.SIZE_TEST"] == [32, 16]
+
+
+def test_number_of_comparisons_is_linear_in_the_keys_and_aliases(tmp_path, monkeypatch):
+    """20,000 keys of one group, 30,000 aliases of one list: neither is searched for each."""
+
+    class Counted(str):
+        compared = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            Counted.compared += 1
+            return str.__eq__(self, other)
+
+    names = [Counted(f"KEY{number}") for number in range(2000)]
+    assert yaml_file.first_repeated(names) is None
+    assert yaml_file.first_repeated([*names, Counted("KEY7")]) == 2000
+    assert Counted.compared < 2 * len(names)
+    is_row, looked_at = yaml_file._is_row, []
+
+    def counted(node):
+        looked_at.append(node)
+        return is_row(node)
+
+    monkeypatch.setattr(yaml_file, "_is_row", counted)
+    (tmp_path / "a.yml").write_text(f"A: &a [1, 2]\nB: [{', '.join(['*a'] * 500)}]\n")
+    assert read_config_file(tmp_path / "a.yml")["B"] == [[1, 2]] * 500
+    assert len(looked_at) == 1
 
 
 def test_chain_of_bases_ends_in_words(tmp_path):

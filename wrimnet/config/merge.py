@@ -3,59 +3,34 @@
 import ast
 import difflib
 import reprlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import wrimnet.compat  # noqa: F401
 
-import yaml
 from fastreid.config import CfgNode
 
-from wrimnet.atomic_files import require_file
 from wrimnet.config.keys import OLD_WORDS
 from wrimnet.config.tree import get_key, leaf_names, set_key
+from wrimnet.config.yaml_file import read_yaml
 
 BASE_KEY = "_BASE_"
 _MOST_BASES = 20
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML, in which no key stands twice and an alias means no more than a row of values."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent) and not _is_row(self.anchors.get(event.anchor)):
-            text = f"the alias *{event.anchor} stands for keys or for itself; write them out"
-            raise yaml.composer.ComposerError(None, None, text, event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        names = [key.value for key, _ in node.value]
-        twice = [key for key, _ in node.value if names.count(key.value) > 1]
-        if twice:
-            text = f"{reprlib.repr(twice[-1].value)} stands there twice"
-            raise yaml.composer.ComposerError(None, None, text, twice[-1].start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _is_row(node: yaml.Node | None) -> bool:
-    if isinstance(node, yaml.SequenceNode):  # one without an end contains the alias itself
-        return bool(node.end_mark) and all(isinstance(n, yaml.ScalarNode) for n in node.value)
-    return node is None or isinstance(node, yaml.ScalarNode)
-
-
 def read_config_file(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML file with those it inherits from; ``_BASE_`` is relative to its own folder.
+    """Reads a YAML file with those it inherits from: values by dotted key; the heir's count.
 
-    Raises FileNotFoundError, or ValueError: broken YAML, a tag, a remote or circular base.
+    ``_BASE_`` is relative to the folder of its file. Raises as :func:`read_yaml`, and ValueError
+    for a remote or circular base.
     """
     return _read_with_bases(Path(path), ())
 
 
 def read_overlay_file(path: str | Path) -> dict[str, Any]:
     """Reads an overlay: keys laid over a configuration, without a ``_BASE_`` of its own."""
-    content = _read_yaml(Path(path))
+    content = read_yaml(path)
     if BASE_KEY in content:
         raise ValueError(f"overlay {path} has a {BASE_KEY}; an overlay holds only the keys it sets")
     return content
@@ -66,12 +41,11 @@ def _read_with_bases(path: Path, opened: tuple[Path, ...]) -> dict[str, Any]:
         raise ValueError(f"config file {path} inherits from itself through {BASE_KEY}")
     if len(opened) > _MOST_BASES:
         raise ValueError(f"config file {path} is base number {len(opened)}; {_MOST_BASES} at most")
-    content = _read_yaml(path)
+    content = read_yaml(path)
     if BASE_KEY not in content:
         return content
     base_path = _base_path(path, content.pop(BASE_KEY))
-    base = _read_with_bases(base_path, (*opened, path.resolve()))
-    return _laid_over(base, content)
+    return {**_read_with_bases(base_path, (*opened, path.resolve())), **content}
 
 
 def _base_path(path: Path, base: object) -> Path:
@@ -79,40 +53,14 @@ def _base_path(path: Path, base: object) -> Path:
         raise ValueError(
             f"{BASE_KEY}: {reprlib.repr(base)} in {path} is not the path of a local file"
         )
-    return path.parent / Path(base).expanduser()
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    require_file(path, "config file")
     try:
-        with path.open(encoding="utf-8") as file:  # whose name is in the messages
-            content = yaml.load(file, _Loader)
-    except yaml.constructor.ConstructorError as error:
-        raise ValueError(
-            f"config file {path} holds a YAML tag, which is refused since tags can run code: "
-            f"{error.problem}{error.problem_mark}"
-        ) from error
-    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
-        raise ValueError(f"config file {path} is not valid YAML: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"config file {path} holds {reprlib.repr(content)}, expected KEY: value lines"
-        )
-    return content
-
-
-def _laid_over(base: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in content.items():
-        both_nodes = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _laid_over(merged[key], value) if both_nodes else value
-    return merged
+        return path.parent / Path(base).expanduser()
+    except RuntimeError as error:  # "~NAME" without such a user
+        raise ValueError(f"{BASE_KEY}: {reprlib.repr(base)} in {path}: {error}") from error
 
 
 class Layer(NamedTuple):
-    """Keys, nested as in YAML or by their dotted names, and where they come from."""
+    """Values by dotted key, and where they come from."""
 
     source: str
     content: dict[str, Any]
@@ -145,7 +93,7 @@ def layer_of_words(words: Sequence[str]) -> Layer:
 
 def merge_layer(cfg: CfgNode, layer: Layer) -> None:
     """Sets every leaf of a layer; KeyError for an unknown key, ValueError for another type."""
-    for name, value in _leaves(layer.content, cfg):
+    for name, value in layer.content.items():
         _check_known(cfg, name, layer.source)
         set_key(cfg, name, _value(cfg, name, value, layer.source))
 
@@ -156,15 +104,6 @@ def find_last(layers: Sequence[Layer], name: str, cfg: CfgNode) -> Any:
     if not given:
         return get_key(cfg, name)
     return _value(cfg, name, given[-1].content[name], given[-1].source)
-
-
-def _leaves(content: dict[str, Any], cfg: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in content.items():
-        node = cfg.get(name) if isinstance(cfg, CfgNode) else None
-        if isinstance(value, dict) and (value or isinstance(node, CfgNode)):
-            yield from _leaves(value, node, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _value(cfg: CfgNode, name: str, value: Any, source: str) -> Any:
@@ -242,4 +181,6 @@ def _type_message(name: str, value: Any, default: Any, source: str) -> str:
 
 def _kind(value: Any) -> str:
     name = type(value).__name__
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    elements = sorted({type(e).__name__ for e in value}) if isinstance(value, list | tuple) else []
+    of = f" of {' and '.join(elements)}" if elements else ""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}{of}"
