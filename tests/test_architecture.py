@@ -36,19 +36,19 @@ ALLOWED = {
     "console": set(),
     "version": set(),
     "run_folder": {"atomic_files"},
-    "tables": set(),
+    "tables": {"metrics"},
     # What YAML names, found in FastReID's registries.
-    "registries": {"compat"},
+    "registries": {"compat", "metrics"},
     "losses": {"modality"},
     "layers": {"modality"},
     "metrics": {"modality"},
-    "config": {"atomic_files", "compat", "registries"},
+    "config": {"atomic_files", "compat", "metrics", "registries"},
     "modeling": {"modality", "atomic_files", "layers", "losses", "compat", "config"},
     "data": {"modality", "atomic_files", "compat", "config", "registries"},
     "evaluation": {"modality", "data", "metrics", "compat", "registries", "run_folder", "tables"}
     | {"atomic_files", "modeling", "version"},
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
-    | {"console", "plugin", "registries", "run_folder", "tables"},
+    | {"console", "metrics", "plugin", "registries", "run_folder", "tables"},
     # A trained model as something to call and to export; it knows no training.
     "inference": {"modality", "compat", "config", "data", "evaluation", "modeling"}
     | {"run_folder", "tables"},
@@ -65,7 +65,7 @@ ALLOWED = {
     "lab": {"data", "evaluation", "layers", "modality", "run_folder", "tables", "visualization"},
     # Starts programs as processes and reads what they wrote.
     "lab.experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
-    | {"run_folder", "tables", "command_line", "visualization"},
+    | {"metrics", "run_folder", "tables", "command_line", "visualization"},
     "lab.synthetic": {"modality", "data"},
     "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic"},
     "lab.search": {"modality", "atomic_files", "evaluation"},

@@ -14,8 +14,9 @@ from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
 from wrimnet.evaluation.provenance import check_scored
 from wrimnet.evaluation.results import mean_metrics
+from wrimnet.metrics.names import is_compared
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, find_results, read_metrics
-from wrimnet.tables import METRICS, MISSING, Table, for_console
+from wrimnet.tables import MISSING, Table, for_console
 
 LAYOUT, STYLES = "constrained", ("-", "--", "-.", ":")
 DEFAULT = "(default)"  # of a younger key, which a run leaves out
@@ -54,14 +55,14 @@ def keys_that_differ(runs: list[Path]) -> Table:
 
 
 def results_of(runs: list[Path]) -> Table:
-    """One row per run: iterations, last loss, Rank-1 and mAP of every protocol, in percent."""
+    """One row per run: iterations, last loss, metrics of every protocol, in percent."""
     metrics = [mean_metrics(content) if (content := find_results(run)) else {} for run in runs]
-    columns = [
-        (name, m) for name in dict.fromkeys(n for own in metrics for n in own) for m in METRICS
-    ]
+    found = [(name, m) for own in metrics for name, values in own.items() for m in values]
+    columns = [(name, m) for name, m in dict.fromkeys(found) if is_compared(m)]
     rows = []
     for run, own in zip(runs, metrics, strict=True):
-        cells = [f"{100 * own[name][m]:.2f}" if name in own else MISSING for name, m in columns]
+        values = [own.get(name, {}).get(m) for name, m in columns]
+        cells = [MISSING if value is None else f"{100 * value:.2f}" for value in values]
         rows.append((str(run), *progress_of(read_metrics(run)), *cells))
     header = ("run", "iterations", "loss", *(f"{name} {metric}" for name, metric in columns))
     return Table("Results, percent", header, tuple(rows))

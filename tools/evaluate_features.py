@@ -37,8 +37,9 @@ from wrimnet.evaluation.features import (
 )
 from wrimnet.evaluation.galleries import DRAWS, OfficialPermutations
 from wrimnet.evaluation.provenance import describe_code, file_sha256
-from wrimnet.evaluation.results import METRIC_NAMES, EvaluationReport, ProtocolResult
+from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, describe_metrics
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
+from wrimnet.metrics.names import PRINTED
 from wrimnet.run_folder import write_json
 from wrimnet.tables import Table, for_console
 
@@ -57,6 +58,7 @@ def parse_arguments() -> Any:
     parser.add_argument("--num-trials", type=int, default=10, help="gallery draws")
     parser.add_argument("--normalize", action="store_true", help="scale features to unit length")
     parser.add_argument("--unique-ids", action="store_true", help="RegDB: CMC on identities")
+    parser.add_argument("--metrics", nargs="+", default=PRINTED, help="as TEST.METRICS has them")
     parser.add_argument("--rerank", nargs=3, metavar=("K1", "K2", "LAMBDA"), help="re-ranking")
     parser.add_argument(
         "--query-neighbors", action="store_true", help="re-ranking's neighbours are queries alone"
@@ -125,7 +127,7 @@ def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
             raise ValueError("--draw and --normalize concern features; distances are used as given")
         if arguments.rerank or arguments.aqe:
             raise ValueError("--rerank and --aqe need the distances of all images: give --features")
-        return [evaluate_distances(arguments.distances, protocol)]
+        return [evaluate_distances(arguments.distances, protocol, arguments.metrics)]
     names, sets, weights = read_sets(arguments, protocol)
     groups = [(tuple(names), sets, weights)]
     if len(names) > 1:
@@ -143,6 +145,7 @@ def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
             permutations=permutations,
             num_trials=arguments.num_trials,
             scoring=scoring,
+            metrics=arguments.metrics,
         )
         results.append(replace(result, parts=parts, whole=len(parts) == len(names)))
     return results
@@ -191,7 +194,7 @@ def table_of_parts(alone: Sequence[ProtocolResult]) -> Table:
         ("+".join(result.parts), *(f"{100 * value:.2f}" for value in result.mean().values()))
         for result in alone
     ]
-    return Table("parts alone, percent", ("part", *METRIC_NAMES), tuple(rows))
+    return Table("parts alone, percent", ("part", *alone[0].metrics), tuple(rows))
 
 
 def main() -> int:
@@ -209,6 +212,7 @@ def main() -> int:
         "source": described[0] if len(described) == 1 else described,
         "weights": arguments.weights,
         "normalized": arguments.normalize,
+        **describe_metrics(arguments.metrics),
         **scoring.describe(),
         "code": describe_code(),
     }

@@ -32,15 +32,17 @@ from wrimnet.lab.experiments.plans import Row, plan_rows, setup_planned_cfg
 from wrimnet.lab.experiments.records import Record, read_records
 from wrimnet.lab.experiments.row_report import (
     COSTS,
+    PRINTED_HEADER,
     Report,
     RowRuns,
     by_seed,
     difference_table,
     gather,
 )
+from wrimnet.metrics.names import is_compared
 from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import read_metrics
-from wrimnet.tables import METRICS, MISSING, Table, markdown
+from wrimnet.tables import MISSING, Table, markdown
 
 METHODS = {
     "two_stream": "two-stream baseline",
@@ -174,8 +176,10 @@ def chance_fact(record: Record) -> str:
     evaluator = build_evaluator(cfg, build_dataset(cfg))
     texts = []
     for run in evaluator.runs:
-        chance = chance_level(run.protocol, evaluator.items, run.trials, num_embeddings=10).mean
-        values = ", ".join(f"{name} {100 * chance[name]:.2f}" for name in METRICS)
+        names = [name for name in evaluator.metrics if is_compared(name)]
+        options = {"num_embeddings": 10, "metrics": names}
+        chance = chance_level(run.protocol, evaluator.items, run.trials, **options).mean
+        values = ", ".join(f"{name} {100 * value:.2f}" for name, value in chance.items())
         texts.append(f"{run.protocol.name} {values}")
     return f"Chance: {'; '.join(texts)}"
 
@@ -204,7 +208,7 @@ def images_per_second(row: RowRuns) -> str:
 def own_differences(report: Report) -> Table:
     """Each method minus WRIM-Net, without the columns of the paper's rows."""
     title, header, rows, notes = difference_table(report)
-    kept = slice(-len(METRICS))
+    kept = slice(-len(PRINTED_HEADER))
     return Table(title, header[kept], tuple(row[kept] for row in rows), notes)
 
 

@@ -9,7 +9,10 @@ import wrimnet.compat  # noqa: F401
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.utils.registry import Registry
 
+from wrimnet.metrics.names import ALWAYS, CMC_LENGTH, COMPARED, Metric, is_computed_always
+
 AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
+METRIC_REGISTRY = Registry("METRIC")  # functions as wrimnet.metrics.names describes them
 
 
 def find_registered(registry: Registry, name: str, key: str) -> Any:
@@ -24,6 +27,34 @@ def find_registered(registry: Registry, name: str, key: str) -> Any:
             "of your own that registers another is named in PLUGINS"
         )
     return registry.get(name)
+
+
+def find_metrics(names: Sequence[str], key: str = "TEST.METRICS") -> dict[str, Metric]:
+    """Returns the registered metrics among ``names``; the others are always computed.
+
+    Raises:
+        ValueError: an unknown name, one that is there twice, a metric that is missing although
+            every comparison shows it, or a registered one with the name of one that is computed
+            anyway.
+    """
+    registered, names = METRIC_REGISTRY._obj_map, [str(name) for name in names]
+    taken = sorted(name for name in registered if name in ALWAYS or is_computed_always(name))
+    if taken:
+        raise ValueError(f"a metric is registered as {taken[0]}, which exists; rename yours")
+    unknown = [name for name in names if name not in registered and not is_computed_always(name)]
+    if unknown:
+        own = ", ".join(("", *sorted(registered)))
+        raise ValueError(
+            f"{key} names {unknown[0]!r}: expected Rank-1 to Rank-{CMC_LENGTH}, mAP, mINP{own}; a "
+            "module of your own that registers another is named in PLUGINS"
+        )
+    missing = [name for name in COMPARED if name not in names]
+    if missing or len(set(names)) < len(names):
+        raise ValueError(
+            f"{key} = {names}: expected each name once, among them {' and '.join(COMPARED)}, "
+            "which every comparison shows"
+        )
+    return {name: registered[name] for name in names if name in registered}
 
 
 def datasets() -> dict[str, Any]:

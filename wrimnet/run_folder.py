@@ -1,9 +1,11 @@
 """The folder of a run: what its files are called, and how they are read."""
 
+import csv
+import io
 import json
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,11 @@ def _runs_below(folder: Path) -> str:
     runs = sorted(str(run) for run in found if EVALUATIONS not in run.relative_to(folder).parts)
     more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
     return f"; runs below it: {', '.join(runs[:5])}{more}" if runs else ""
+
+
+def query_file(folder: Path, protocol: str) -> Path:
+    """Returns where the values of every query of a protocol are."""
+    return folder / f"queries_{protocol}.csv"
 
 
 def checkpoint_path(folder: Path, iteration: int) -> Path:
@@ -123,3 +130,10 @@ def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file, whole or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     write_file(path, lambda file: file.write(text.encode()))
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a CSV file, whole or not at all."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_file(path, lambda file: file.write(text.getvalue().encode()))

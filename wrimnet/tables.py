@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
+from wrimnet.metrics.names import is_compared
+
 MISSING = "—"
-METRICS = ("Rank-1", "mAP")  # of a table that compares evaluations
 _LATEX_SIGNS = str.maketrans({"±": r"$\pm$", "—": "---"})
 
 
@@ -78,7 +79,9 @@ def metric_table(
 
     ``rows`` are, by name, the metrics of each protocol in [0, 1]; the same protocols in each.
     """
-    columns = [(name, metric) for name in next(iter(rows.values())) for metric in METRICS]
+    first = next(iter(rows.values()))
+    columns = [(name, metric) for name, own in first.items() for metric in own]
+    columns = [(name, metric) for name, metric in columns if is_compared(metric)]
     header = (corner, *(f"{protocol} {metric}" for protocol, metric in columns))
     cells = tuple(
         (name, *(f"{100 * metrics[protocol][metric]:.2f}" for protocol, metric in columns))

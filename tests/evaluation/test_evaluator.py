@@ -14,7 +14,8 @@ from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.images import ImageItem, UnreadableImageError
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
-from wrimnet.evaluation.results import METRIC_NAMES, mean_metrics
+from wrimnet.evaluation.results import mean_metrics
+from wrimnet.metrics.names import PRINTED
 from wrimnet.modeling.embedding import embed_parts
 
 WHOLE = ("global", "stripes", "auxiliary")
@@ -93,7 +94,7 @@ def test_metrics_are_those_of_the_whole_embedding_per_default_protocol(dataset):
     report = evaluate(dataset)
     assert list(report.metrics) == ["llcm_ir2vis", "llcm_vis2ir"]
     for protocol, metrics in report.metrics.items():
-        assert tuple(metrics) == METRIC_NAMES
+        assert tuple(metrics) == PRINTED
         (whole,) = [r for r in report.results if r.whole and r.protocol.name == protocol]
         assert metrics == whole.mean()
         mean_ap = np.mean([trial.mean_average_precision for trial in whole.trials])

@@ -1,9 +1,10 @@
 """A user's package outside of wrimnet/, through public doors alone: my_package beside this file.
 
-A dataset, a loss, a backbone and a meta-architecture, one file each, loaded by PLUGINS, in every
-tool. Each step is the command that a user types, in a process of its own, in a folder of its own.
+A dataset, a loss, a backbone, a metric and a meta-architecture, one file each, loaded by PLUGINS,
+in every tool. Each step is the command that a user types, in a process and a folder of its own.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -96,6 +97,23 @@ def test_dataset_of_ones_own_is_named_with_its_protocol_and_rule(trained):
     assert whole["queries"] == [9]
 
 
+def test_metric_of_ones_own_is_in_every_file_and_table(workspace, trained):
+    content = results_of(trained)
+    (whole,) = [result for result in content["results"] if result["whole"]]
+    value = whole["mean"]["FirstTier"]
+    assert 0 < value < 1
+    with open(trained / "queries_myvi_ir2vis.csv", newline="") as file:
+        queries = [float(row["FirstTier"]) for row in csv.DictReader(file)]
+    assert np.mean(queries) == pytest.approx(value)
+    with open(trained / "results.csv", newline="") as file:
+        assert {float(row["FirstTier"]) for row in csv.DictReader(file)} >= {value}
+    assert log_of(trained)[-1]["myvi_ir2vis/FirstTier"] == value
+    compared = tool(workspace, "compare_runs", str(trained), str(trained))
+    for text in (compared, (trained / "log.txt").read_text()):
+        assert "FirstTier" in text
+        assert f"{100 * value:.2f}" in text
+
+
 def test_interrupted_run_goes_on_to_the_same_weights(workspace, trained):
     half = "logs/MyVI/resumed"
     words = ("--config-file", WRIM, "--no-report", "MODEL.DEVICE=cpu", f"OUTPUT_DIR={half}")
@@ -142,7 +160,7 @@ def test_report_and_figures(workspace, trained):
     pytest.importorskip("matplotlib", reason="figures are an optional extra")
     tool(workspace, "report_html", str(trained), "MODEL.DEVICE=cpu")
     page = (trained / "report.html").read_text()
-    for text in ("MyVI", "loss_centre", "MODEL.CENTRE.WEIGHT", "ranked_myvi_ir2vis"):
+    for text in ("MyVI", "FirstTier", "loss_centre", "MODEL.CENTRE.WEIGHT", "ranked_myvi_ir2vis"):
         assert text in page
 
 
@@ -168,9 +186,12 @@ def test_features_of_another_code_are_scored(workspace):
     np.savez(workspace / "F.npz", paths=paths, features=rng.standard_normal((len(paths), 8)))
     tool(
         workspace, "evaluate_features", "--protocol", "myvi_ir2vis", "--features", "F.npz",
-        "--plugin", "my_package.my_dataset", "--out", "scored.json",
+        "--plugin", "my_package.my_dataset", "--plugin", "my_package.my_metric",
+        "--out", "scored.json",
+        "--metrics", "Rank-1", "mAP", "FirstTier",
     )  # fmt: skip
     scored = json.loads((workspace / "scored.json").read_text())
+    assert set(scored["mean"]) == {"cmc", "mAP", "mINP", "FirstTier"}
     assert scored["description"]["camera_rule"] == "nothing_but_identity_zero"
 
 
@@ -178,6 +199,7 @@ def test_ablations(workspace):
     words = ("--config-file", WRIM, "--table", "S4", "--gpus", "MODEL.DEVICE=cpu", "--threads", "1")
     out = tool(workspace, "run_ablations", *words)
     assert "myvi_ir2vis mAP" in out
+    assert "myvi_ir2vis FirstTier" in out
     (report,) = (workspace / "logs/experiments").glob("*/report_S4.md")
     assert "2 of 2 runs finished" in report.read_text()
 

@@ -11,7 +11,7 @@ from fastreid.config import get_cfg as get_fastreid_cfg
 
 from wrimnet.config.keys import KEYS, Key
 from wrimnet.config.tree import get_key, leaf_names
-from wrimnet.registries import AUGMENTATION_REGISTRY, find_registered
+from wrimnet.registries import AUGMENTATION_REGISTRY, find_metrics, find_registered
 
 _INSTEAD = {
     "SOLVER.AMP.ENABLED": "SOLVER.PRECISION (bf16 or fp32)",
@@ -172,6 +172,7 @@ def check_registered(cfg: CfgNode) -> None:
             (AUGMENTATION_REGISTRY, "INPUT.AUGMENTATION"),
         )
     ]
+    find_metrics(cfg.TEST.METRICS)
     for registered in found:
         getattr(registered, "check_config", _no_rules)(cfg)
 

@@ -8,6 +8,8 @@ setting it is an error (:mod:`wrimnet.config.check`). A plugin adds rows of its 
 
 from typing import Any, NamedTuple
 
+from wrimnet.metrics.names import PRINTED
+
 # Intervals that many keys share; every number is finite.
 ANY, NOT_NEGATIVE, POSITIVE = "[-1e6, 1e6]", "[0, 1e6]", "(0, 1e6]"
 SHARE, FEW, COUNT, COUNT_OR_NONE = "[0, 1]", "[1, 1000]", "[1, 1e9]", "[0, 1e9]"
@@ -238,6 +240,7 @@ KEYS = (
     *_under(
         "TEST",
         Key("PROTOCOLS", (), "evaluation protocols; () = the dataset's defaults"),
+        Key("METRICS", PRINTED, "in every table: Rank-k, mAP, mINP, registered ones", None, IF_SET),
         Key("GALLERY_DRAW", "agw", "SYSU-MM01's gallery draw", ("agw", "official")),
         Key("PERM_FILE", "", "rand_perm_cam.mat; '': in exp/ of the dataset", None, NEVER),
         Key("NUM_TRIALS", 10, "gallery draws", COUNT),

@@ -20,8 +20,8 @@ from fastreid.utils.events import EventWriter, TensorboardXWriter, get_event_sto
 from tqdm import tqdm
 
 from wrimnet.engine.distributed import Agreement
+from wrimnet.metrics.names import is_compared
 from wrimnet.run_folder import kind_of
-from wrimnet.tables import METRICS
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: failed for now, try again
 TOGETHER_SECONDS = 1.0  # signals that come within are one request
@@ -174,7 +174,8 @@ class FlushedTensorboardWriter(TensorboardXWriter):
         for name, (value, iteration) in new.items():
             self._writer.add_scalar(f"{kind_of(name)}/{name}", value, iteration)
         self._last_write = max([self._last_write, *(found[1] for found in new.values())])
-        metrics = [f"test/{name}" for name in new if name.endswith(METRICS)]
+        tested = [name for name in new if kind_of(name) == "test"]
+        metrics = [f"test/{name}" for name in tested if is_compared(name.rpartition("/")[2])]
         if metrics and not self._has_hparams:
             self._write_hparams(metrics)
         self._writer.flush()

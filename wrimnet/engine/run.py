@@ -85,7 +85,7 @@ def check_protocols(cfg: CfgNode) -> None:
         require_file(path, "TEST.PERM_FILE =")
     run = [protocol.name for protocol in protocols]
     for entry in cfg.TEST.EXPECTED_RESULTS:
-        check_entry(entry, run)
+        check_entry(entry, run, cfg.TEST.METRICS)
 
 
 def check_start(cfg: CfgNode) -> None:

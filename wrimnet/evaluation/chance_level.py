@@ -9,15 +9,17 @@ from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.galleries import Trial
-from wrimnet.evaluation.results import METRIC_NAMES, trial_metrics
+from wrimnet.evaluation.results import trial_metrics
 from wrimnet.evaluation.scoring import Scoring, score_trials
+from wrimnet.metrics.names import PRINTED
+from wrimnet.registries import find_metrics
 
 _DIMENSIONS = 32
 
 
 @dataclass(frozen=True)
 class ChanceLevel:
-    """Mean and standard deviation over random embeddings of each printed metric, as fractions."""
+    """Mean and standard deviation over random embeddings of each metric, as fractions."""
 
     mean: dict[str, float]
     std: dict[str, float]
@@ -32,6 +34,7 @@ def chance_level(
     num_embeddings: int = 100,
     seed: int = 0,
     scoring: Scoring | None = None,
+    metrics: Sequence[str] = PRINTED,
 ) -> ChanceLevel:
     """Scores random unit vectors: each embedding is one model without information.
 
@@ -42,6 +45,7 @@ def chance_level(
         num_embeddings: how many are drawn, at least 2.
         seed: of the draw.
         scoring: memory and device.
+        metrics: names of those that are scored, as TEST.METRICS has them.
 
     Returns:
         Mean and sample standard deviation over the embeddings.
@@ -51,16 +55,16 @@ def chance_level(
     """
     if num_embeddings < 2:
         raise ValueError(f"num_embeddings is {num_embeddings}; a spread needs at least 2")
-    scores = []
+    scores, registered = [], find_metrics(metrics)
     for number in range(num_embeddings):
         directions = _random_directions(seed, number, len(items))
-        metrics = score_trials(directions, items, trials, protocol, scoring or Scoring())
-        values = [list(trial_metrics(trial).values()) for trial in metrics]
+        found = score_trials(directions, items, trials, protocol, scoring or Scoring(), registered)
+        values = [list(trial_metrics(trial, metrics).values()) for trial in found]
         scores.append(np.mean(values, axis=0))
     mean, std = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)
     return ChanceLevel(
-        mean=dict(zip(METRIC_NAMES, mean.tolist(), strict=True)),
-        std=dict(zip(METRIC_NAMES, std.tolist(), strict=True)),
+        mean=dict(zip(metrics, mean.tolist(), strict=True)),
+        std=dict(zip(metrics, std.tolist(), strict=True)),
         num_embeddings=num_embeddings,
     )
 

@@ -23,8 +23,12 @@ from wrimnet.evaluation.extraction import (
 )
 from wrimnet.evaluation.galleries import OfficialPermutations, Trial, build_trials
 from wrimnet.evaluation.provenance import describe_code, describe_weights
-from wrimnet.evaluation.results import EvaluationReport, ProtocolResult
-from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, score_trials
+from wrimnet.evaluation.query_values import NUM_NEAREST, QueryValues
+from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, describe_metrics
+from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, rank_trials
+from wrimnet.metrics.names import PRINTED
+from wrimnet.metrics.ranking import summarise_scores
+from wrimnet.registries import find_metrics
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class ProtocolRun:
 class Evaluator:
     """Embeds N test images once and scores every protocol on the whole embedding and its parts.
 
-    ``description`` says what else the results depend on.
+    ``metrics`` are names that TEST.METRICS may have, ``description`` says what else the results
+    depend on.
     """
 
     def __init__(
@@ -50,9 +55,12 @@ class Evaluator:
         extraction: Extraction,
         scoring: Scoring,
         description: Mapping[str, Any],
+        metrics: Sequence[str] = PRINTED,
     ) -> None:
         self.items = items
         self.runs = runs
+        self.metrics = tuple(metrics)
+        self.registered = find_metrics(metrics)
         self.description = description
         self._extraction = extraction
         self._scoring = scoring
@@ -101,14 +109,33 @@ class Evaluator:
         for names in selections(whole, parts):
             embeddings = join_arrays(parts, names)
             for run in self.runs:
-                trials = score_trials(
-                    embeddings, self.items, run.trials, run.protocol, self._scoring
-                )
-                result = ProtocolResult(run.protocol, run.draw, names, names == whole, trials)
-                results.append(result)
+                results.append(self._score_run(run, embeddings, names, names == whole))
         results.sort(key=lambda result: not result.whole)
         description = {**self.description, "weights": weights, "code": describe_code()}
         return EvaluationReport(description, results)
+
+    def _score_run(
+        self, run: ProtocolRun, embeddings: np.ndarray, parts: tuple[str, ...], whole: bool
+    ) -> ProtocolResult:
+        """Scores a protocol on (N, D); the whole embedding's queries are listed one by one."""
+        ranked = rank_trials(
+            embeddings,
+            self.items,
+            run.trials,
+            run.protocol,
+            self._scoring,
+            metrics=self.registered,
+            num_nearest=NUM_NEAREST if whole else 0,
+        )
+        return ProtocolResult(
+            run.protocol,
+            run.draw,
+            parts,
+            whole,
+            [summarise_scores(scores, self.registered) for scores in ranked],
+            self.metrics,
+            QueryValues(self.items, run.trials, ranked, (*self.registered,)) if whole else None,
+        )
 
 
 def selections(
@@ -138,6 +165,7 @@ def build_evaluator(cfg: CfgNode, dataset: Any, config_hash: str | None = None) 
         extraction=build_extraction(cfg),
         scoring=scoring,
         description=_build_description(cfg, dataset, scoring, config_hash),
+        metrics=cfg.TEST.METRICS,
     )
 
 
@@ -191,6 +219,7 @@ def _build_description(
         "synthetic": bool(what),
         **({} if what in ("", DRAWN) else {"stand_in": what}),
         "images": fingerprint(dataset.test),
+        **describe_metrics(cfg.TEST.METRICS),
         **({} if cfg.MODEL.WEIGHTS_STRICT else {"weights_strict": False}),
         "split": cfg.DATASETS.SPLIT,
         "flip": cfg.TEST.FLIP.ENABLED,

@@ -15,8 +15,9 @@ from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
 from wrimnet.evaluation.results import ProtocolResult
 from wrimnet.evaluation.scoring import Scoring, score_trials
 from wrimnet.metrics.exclusion import camera_rule
+from wrimnet.metrics.names import PRINTED
 from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
-from wrimnet.registries import find_dataset
+from wrimnet.registries import find_dataset, find_metrics
 
 _logger = logging.getLogger("fastreid.wrimnet.evaluation")
 _DISTANCE_ARRAYS = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
@@ -139,6 +140,7 @@ def evaluate_features(
     permutations: OfficialPermutations | None = None,
     num_trials: int = 10,
     scoring: Scoring | None = None,
+    metrics: Sequence[str] = PRINTED,
 ) -> ProtocolResult:
     """Scores features (N, D) of N images; similarity is their dot product as given, in float64.
 
@@ -148,9 +150,10 @@ def evaluate_features(
     trials = build_trials(
         protocol, items, draw=draw, num_trials=num_trials, permutations=permutations
     )
-    metrics = score_trials(features, items, trials, protocol, scoring or Scoring())
+    registered = find_metrics(metrics)
+    found = score_trials(features, items, trials, protocol, scoring or Scoring(), registered)
     drawn = draw if protocol.drawn_side else ""
-    return ProtocolResult(protocol, drawn, ("features",), True, metrics)
+    return ProtocolResult(protocol, drawn, ("features",), True, found, tuple(metrics))
 
 
 def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
@@ -185,7 +188,9 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
+def evaluate_distances(
+    path: str | Path, protocol: Protocol, metrics: Sequence[str] = PRINTED
+) -> ProtocolResult:
     """Scores ``dist`` (Q, G) with ``q_pids, g_pids, q_cams, g_cams`` from an npz file.
 
     One trial without a draw: the file's gallery is the gallery, under the protocol's camera rule.
@@ -207,6 +212,7 @@ def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
                 "expected integers (n,)"
             )
         arrays[name] = arrays[name].astype(np.int64)
+    registered = find_metrics(metrics)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     scores = rank_queries(
         tensors["dist"],
@@ -214,5 +220,7 @@ def evaluate_distances(path: str | Path, protocol: Protocol) -> ProtocolResult:
         Labels(tensors["g_pids"], tensors["g_cams"]),
         rule=camera_rule(protocol.camera_rule),
         unique_ids=protocol.unique_ids,
+        metrics=registered,
     )
-    return ProtocolResult(protocol, "", ("distances",), True, [summarise_scores(scores)])
+    trials = [summarise_scores(scores, registered)]
+    return ProtocolResult(protocol, "", ("distances",), True, trials, tuple(metrics))

@@ -3,7 +3,6 @@
 The report holds everything that its numbers depend on; each form is made from it alone.
 """
 
-import csv
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,11 @@ from tabulate import tabulate
 
 from wrimnet.data.datasets.base import DRAWN
 from wrimnet.data.protocols import Protocol, all_protocols
+from wrimnet.evaluation.query_values import QueryValues
+from wrimnet.metrics.names import PRINTED, named_values
 from wrimnet.metrics.ranking import RankingMetrics
-from wrimnet.run_folder import RESULTS, RESULTS_TABLE, write_json
+from wrimnet.run_folder import RESULTS, RESULTS_TABLE, query_file, write_csv, write_json
 from wrimnet.tables import counted, markdown_rows
-
-RANKS = (1, 5, 10, 20)
-METRIC_NAMES = (*(f"Rank-{rank}" for rank in RANKS), "mAP", "mINP")
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,13 @@ class ProtocolResult:
     parts: tuple[str, ...]  # groups of the embedding, in order
     whole: bool  # these are the parts that the configuration selects
     trials: Sequence[RankingMetrics]
+    metrics: tuple[str, ...] = PRINTED  # names of those that are printed
+    queries: QueryValues | None = None  # of every query, where they were asked for
 
     def mean(self) -> dict[str, float]:
         """Mean over the trials of each metric, as fractions."""
-        values = np.array([list(trial_metrics(trial).values()) for trial in self.trials])
-        return dict(zip(METRIC_NAMES, values.mean(axis=0).tolist(), strict=True))
+        values = [[*trial_metrics(trial, self.metrics).values()] for trial in self.trials]
+        return dict(zip(self.metrics, np.mean(values, axis=0).tolist(), strict=True))
 
     def describe(self) -> dict[str, Any]:
         """The protocol as it was run, for files."""
@@ -70,18 +70,29 @@ class ProtocolResult:
         return {**self.describe(), **words, **self.numbers()}
 
 
-def trial_metrics(trial: RankingMetrics) -> dict[str, float]:
-    """The printed metrics of one trial, as fractions."""
-    return _named_metrics(_trial_numbers(trial))
+def trial_metrics(trial: RankingMetrics, names: Sequence[str] = PRINTED) -> dict[str, float]:
+    """Metrics of one trial by name, as fractions."""
+    return named_values(_trial_numbers(trial), names)
 
 
 def _trial_numbers(trial: RankingMetrics) -> dict[str, Any]:
-    """The whole curve (20 values), mAP and mINP of one trial."""
+    """The whole curve (20 values), mAP, mINP and the registered metrics of one trial."""
     return {
         "cmc": [float(value) for value in trial.cmc],
         "mAP": trial.mean_average_precision,
         "mINP": trial.mean_inverse_negative_penalty,
+        **trial.registered,
     }
+
+
+def printed_metrics(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the names in the tables of a result; it names them where they are not the default."""
+    return tuple(description.get("metrics", PRINTED))
+
+
+def describe_metrics(names: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the entry of a description that :func:`printed_metrics` reads."""
+    return {} if tuple(names) == PRINTED else {"metrics": list(names)}
 
 
 class EvaluationReport:
@@ -107,8 +118,9 @@ class EvaluationReport:
 
     def summary(self) -> str:
         """The whole embedding's numbers in percent, aligned."""
-        header = ("", "direction", "queries", "unmatched", *METRIC_NAMES)
-        rows = [_summary_row(result) for result in self._whole()]
+        names = printed_metrics(self.description)
+        header = ("", "direction", "queries", "unmatched", *names)
+        rows = [_summary_row(result, names) for result in self._whole()]
         alignment = ("left", "left", *("right",) * (len(header) - 2))
         return tabulate(rows, header, "plain", disable_numparse=True, colalign=alignment)
 
@@ -129,31 +141,38 @@ class EvaluationReport:
         )  # fmt: skip
 
     def write(self, output_dir: str | Path) -> None:
-        """Writes results.json and results.csv with every trial, mean and standard deviation."""
+        """Writes results.json, results.csv with every trial, and the values of every query."""
         folder, content = Path(output_dir), self.content()
         folder.mkdir(parents=True, exist_ok=True)
+        for result in self.results:
+            if result.queries:
+                rows = result.queries.rows(result.metrics)
+                write_csv(query_file(folder, result.protocol.name), rows)
+        write_csv(folder / RESULTS_TABLE, _csv_rows(content))
         write_json(folder / RESULTS, content)
-        with open(folder / RESULTS_TABLE, "w", newline="") as file:
-            csv.writer(file).writerows(_csv_rows(content["results"]))
 
 
-def _csv_rows(results: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    named = ("protocol", "table", "draw", "parts", "whole")
-    rows: list[list[Any]] = [[*named, "trial", "queries", "queries_skipped", *METRIC_NAMES]]
-    for result in results:
+def _csv_rows(content: Mapping[str, Any]) -> list[list[Any]]:
+    named, names = ("protocol", "table", "draw", "parts", "whole"), _names(content)
+    rows: list[list[Any]] = [[*named, "trial", "queries", "queries_skipped", *names]]
+    for result in content["results"]:
         name = [*(result[key] for key in named[:3]), "+".join(result["parts"]), result["whole"]]
         counts = zip(result["queries"], result["queries_skipped"], result["trials"], strict=True)
         for number, (queries, skipped, trial) in enumerate(counts):
-            rows.append([*name, number, queries, skipped, *_named_metrics(trial).values()])
+            rows.append([*name, number, queries, skipped, *named_values(trial, names).values()])
         for words in ("mean", "std"):
-            rows.append([*name, words, "", "", *_named_metrics(result[words]).values()])
+            rows.append([*name, words, "", "", *named_values(result[words], names).values()])
     return rows
+
+
+def _names(content: Mapping[str, Any]) -> tuple[str, ...]:
+    return printed_metrics(content["description"])
 
 
 def mean_metrics(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Returns the ``metrics`` of the report whose results.json has this content."""
     return {
-        entry["protocol"]: _named_metrics(entry["mean"])
+        entry["protocol"]: named_values(entry["mean"], _names(content))
         for entry in content["results"]
         if entry["whole"]
     }
@@ -170,19 +189,22 @@ class ResultTable(NamedTuple):
 
 def result_tables(content: Mapping[str, Any]) -> list[ResultTable]:
     """Writes the content of results.json as tables in percent, one per kind of protocol."""
-    header = ("protocol", "direction", "embedding", "queries", "unmatched", *METRIC_NAMES)
+    names = _names(content)
+    header = ("protocol", "direction", "embedding", "queries", "unmatched", *names)
     tables = []
     for name in dict.fromkeys(result["table"] for result in content["results"]):
         results = [result for result in content["results"] if result["table"] == name]
         heading = "" if name == "main" else f"A protocol of its own, not comparable ({name})"
         lines = dict.fromkeys(_protocol_line(result) for result in results)
-        tables.append(ResultTable(heading, header, [_result_row(r) for r in results], [*lines]))
+        rows = [_result_row(result, names) for result in results]
+        tables.append(ResultTable(heading, header, rows, [*lines]))
     return tables
 
 
-def _result_row(result: Mapping[str, Any]) -> tuple[str, ...]:
+def _result_row(result: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     parts = "+".join(result["parts"]) + ("" if result["whole"] else " (alone)")
-    return (result["protocol"], result["direction"], parts, *_counts(result), *_percent(result))
+    words = (result["protocol"], result["direction"], parts)
+    return (*words, *_counts(result), *_percent(result, names))
 
 
 def _protocol_line(result: Mapping[str, Any]) -> str:
@@ -202,22 +224,18 @@ def _way(result: Mapping[str, Any]) -> str:
     )
 
 
-def _summary_row(result: Mapping[str, Any]) -> tuple[str, ...]:
-    return (result["protocol"], result["direction"], *_counts(result), *_percent(result))
+def _summary_row(result: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    words = (result["protocol"], result["direction"])
+    return (*words, *_counts(result), *_percent(result, names))
 
 
 def _counts(result: Mapping[str, Any]) -> list[str]:
     return [_one_or_range(result[name]) for name in ("queries", "queries_skipped")]
 
 
-def _named_metrics(mean: Mapping[str, Any]) -> dict[str, float]:
-    ranks = [mean["cmc"][rank - 1] for rank in RANKS]
-    return dict(zip(METRIC_NAMES, (*ranks, mean["mAP"], mean["mINP"]), strict=True))
-
-
-def _percent(result: Mapping[str, Any]) -> list[str]:
+def _percent(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Each metric in percent, with its deviation where there are several trials."""
-    mean, std = (_named_metrics(result[name]).values() for name in ("mean", "std"))
+    mean, std = (named_values(result[of], names).values() for of in ("mean", "std"))
     if result["num_trials"] == 1:
         return [f"{100 * value:.2f}" for value in mean]
     return [f"{100 * m:.2f} ± {100 * s:.2f}" for m, s in zip(mean, std, strict=True)]
@@ -227,16 +245,17 @@ _NOT_IN_LINE = {"table", "parts", "whole", "mean", "std", "trials"}
 
 
 def _line(description: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    names = printed_metrics(description)
     facts = {
         "dataset": description.get("dataset"),
         **{name: value for name, value in result.items() if name not in _NOT_IN_LINE},
         "embedding": "+".join(result["parts"]),
-        **{name: value for name, value in description.items() if name != "dataset"},
+        **{of: value for of, value in description.items() if of not in ("dataset", "metrics")},
     }
     for name in ("queries", "queries_skipped"):
         facts[name] = _one_or_range(facts[name])
     said = ", ".join(f"{name}={_plain(value)}" for name, value in facts.items())
-    values = zip(METRIC_NAMES, _percent(result), strict=True)
+    values = zip(names, _percent(result, names), strict=True)
     return f"{'  '.join(' '.join(pair) for pair in values)}  ({said})"
 
 
@@ -265,7 +284,8 @@ def check_expected(
     """
     failures = []
     for entry in expected:
-        protocol, metric, value, tolerance = check_entry(entry, metrics)
+        names = next(iter(metrics.values()))
+        protocol, metric, value, tolerance = check_entry(entry, metrics, names)
         found = metrics[protocol][metric]
         off = abs(found - value) - tolerance
         if not off <= 0:
@@ -276,8 +296,13 @@ def check_expected(
     return failures
 
 
-def check_entry(entry: Sequence[Any], protocols: Collection[str]) -> tuple[str, str, float, float]:
-    """Returns one entry of TEST.EXPECTED_RESULTS; ValueError for a malformed or foreign one."""
+def check_entry(
+    entry: Sequence[Any], protocols: Collection[str], names: Collection[str]
+) -> tuple[str, str, float, float]:
+    """Returns one entry of TEST.EXPECTED_RESULTS; ValueError for a malformed or foreign one.
+
+    ``protocols`` and ``names`` of metrics are those of the run.
+    """
     form = "[protocol, metric, value, tolerance] with value and tolerance as fractions"
     if not isinstance(entry, (list, tuple)) or len(entry) != 4:
         raise ValueError(f"TEST.EXPECTED_RESULTS entry {entry!r}: expected {form}")
@@ -286,8 +311,10 @@ def check_entry(entry: Sequence[Any], protocols: Collection[str]) -> tuple[str, 
         raise ValueError(
             f"TEST.EXPECTED_RESULTS names {protocol!r}; choose from {list(all_protocols())}"
         )
-    if not isinstance(metric, str) or metric not in METRIC_NAMES:
-        raise ValueError(f"TEST.EXPECTED_RESULTS names {metric!r}; choose from {METRIC_NAMES}")
+    if not isinstance(metric, str) or metric not in names:
+        raise ValueError(
+            f"TEST.EXPECTED_RESULTS names {metric!r}; choose from TEST.METRICS = {tuple(names)}"
+        )
     if protocol not in protocols:
         raise ValueError(
             f"TEST.EXPECTED_RESULTS expects {protocol}, this run has {list(protocols)}; "

@@ -6,8 +6,9 @@ embeddings: no device's matrix precision enters, and features written to a file 
 numbers as the model that wrote them. Equal embeddings tie (:mod:`wrimnet.metrics.distances`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import Trial
 from wrimnet.metrics.distances import TILE_ROWS, all_to_all, distinct_rows, negative_products
 from wrimnet.metrics.exclusion import camera_rule
+from wrimnet.metrics.names import Metric
 from wrimnet.metrics.query_expansion import expand_embeddings
 from wrimnet.metrics.ranking import (
     Labels,
@@ -97,32 +99,55 @@ def score_trials(
     trials: Sequence[Trial],
     protocol: Protocol,
     scoring: Scoring,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> list[RankingMetrics]:
     """Scores each trial of a protocol on embeddings (N, D), one row per item.
 
-    Similarity is their dot product as given. ValueError if an embedding is not finite, the shapes
-    do not fit, or a trial has no match.
+    Similarity is their dot product as given; ``metrics`` are registered ones by name. ValueError if
+    an embedding is not finite, the shapes do not fit, or a trial has no match.
+    """
+    ranked = rank_trials(embeddings, items, trials, protocol, scoring, metrics=metrics)
+    return [summarise_scores(scores, metrics or ()) for scores in ranked]
+
+
+def rank_trials(
+    embeddings: np.ndarray,
+    items: Sequence[ImageItem],
+    trials: Sequence[Trial],
+    protocol: Protocol,
+    scoring: Scoring,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    num_nearest: int = 0,
+) -> list[QueryScores]:
+    """Scores the queries of each trial, in their order; see :func:`score_trials`.
+
+    ``nearest`` of the scores, (Q, num_nearest), are places in the trial's gallery.
     """
     _check(embeddings, items)
     tensor = torch.from_numpy(np.ascontiguousarray(embeddings)).to(scoring.device)
     labels = item_labels(items, scoring.device)
     changed = scoring.expansion is not None or scoring.reranking is not None
-    blocks, rule = _changed_blocks if changed else _plain_blocks, camera_rule(protocol.camera_rule)
+    blocks = _changed_blocks if changed else _plain_blocks
+    options: dict[str, Any] = {
+        "rule": camera_rule(protocol.camera_rule),
+        "unique_ids": protocol.unique_ids,
+        "metrics": metrics,
+        "num_nearest": num_nearest,
+    }
     numbers: list[list[np.ndarray]] = [[] for _ in trials]
     scores: list[list[QueryScores]] = [[] for _ in trials]
     for trial, queries, dist in blocks(tensor, trials, scoring):
         rows = (trials[trial].query_rows[queries], trials[trial].gallery_rows)
         asked, gallery = (labels[torch.from_numpy(of).to(scoring.device)] for of in rows)
         numbers[trial].append(queries)
-        scores[trial].append(
-            rank_queries(dist, asked, gallery, rule=rule, unique_ids=protocol.unique_ids)
-        )
-    return [_summary(*of_trial) for of_trial in zip(numbers, scores, strict=True)]
+        scores[trial].append(rank_queries(dist, asked, gallery, **options))
+    return [_in_order(*of_trial) for of_trial in zip(numbers, scores, strict=True)]
 
 
-def _summary(numbers: list[np.ndarray], chunks: list[QueryScores]) -> RankingMetrics:
-    """Averages in the order of the trial's queries, however they were dealt out to blocks."""
-    return summarise_scores(concatenate_scores(chunks)[np.argsort(np.concatenate(numbers))])
+def _in_order(numbers: list[np.ndarray], chunks: list[QueryScores]) -> QueryScores:
+    """Scores in the order of the trial's queries, however they were dealt out to blocks."""
+    return concatenate_scores(chunks).rows(np.argsort(np.concatenate(numbers)))
 
 
 def item_labels(items: Sequence[ImageItem], device: str = "cpu") -> Labels:

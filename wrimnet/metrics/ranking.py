@@ -7,37 +7,45 @@ are integers, and the few floating-point operations on them run on the CPU, so t
 matrix gives the same bits on every device.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wrimnet.metrics.exclusion import CameraRule
+from wrimnet.metrics.names import CMC_LENGTH, Metric
+from wrimnet.metrics.registered import score_registered
+from wrimnet.metrics.reranking import nearest_neighbors
 
-CMC_LENGTH = 20
 # Elements of the distance matrix looked at together: what a core's cache holds, what fills a GPU.
 _CHUNK_ELEMENTS = {"cpu": 2**17, "cuda": 2**25}
 
 
-@dataclass(frozen=True)
-class QueryScores:
-    """What the ranked list of each query says; all arrays are (Q,).
+class QueryScores(NamedTuple):
+    """What the ranked list of each query says; every array has Q rows, 0 where there is no match.
 
     Attributes:
-        first_match: rank of the first match, counted in images or in identities; 0 without a match.
-        average_precision: mean over the matches of j / r_j; 0 without a match.
-        inverse_negative_penalty: n / r_n; 0 without a match.
+        first_match: (Q,) rank of the first match, counted in images or in identities.
+        average_precision: (Q,) mean over the matches of j / r_j.
+        inverse_negative_penalty: (Q,) n / r_n.
+        num_matches: (Q,) n.
+        nearest: (Q, k) columns of the nearest gallery images, -1 where the camera rule leaves less.
+        registered: (Q, L) values of registered metrics, in the order in which they were given.
     """
 
     first_match: np.ndarray
     average_precision: np.ndarray
     inverse_negative_penalty: np.ndarray
+    num_matches: np.ndarray
+    nearest: np.ndarray
+    registered: np.ndarray
 
-    def __getitem__(self, rows: np.ndarray) -> "QueryScores":
-        columns = self.first_match, self.average_precision, self.inverse_negative_penalty
-        return QueryScores(*(column[rows] for column in columns))
+    def rows(self, rows: np.ndarray) -> "QueryScores":
+        """Returns the scores of some queries."""
+        return QueryScores(*(column[rows] for column in self))
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class RankingMetrics:
     mean_inverse_negative_penalty: float  # mINP
     num_queries: int  # queries asked
     num_skipped: int  # queries without a match, which no mean contains
+    registered: dict[str, float] = field(default_factory=dict)  # by name
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,14 @@ class Labels:
 
 
 def rank_queries(
-    dist: Tensor, queries: Labels, gallery: Labels, *, rule: CameraRule, unique_ids: bool
+    dist: Tensor,
+    queries: Labels,
+    gallery: Labels,
+    *,
+    rule: CameraRule,
+    unique_ids: bool,
+    metrics: Mapping[str, Metric] | None = None,
+    num_nearest: int = 0,
 ) -> QueryScores:
     """Scores every query against one gallery.
 
@@ -73,12 +89,15 @@ def rank_queries(
         gallery: labels of the G gallery images.
         rule: which pairs are removed before ranking.
         unique_ids: count ``first_match`` in identities, each at its closest image.
+        metrics: registered metrics by name.
+        num_nearest: k, how many nearest gallery images are listed, at most G.
 
     Returns:
         The scores in the order of the queries.
 
     Raises:
-        ValueError: a shape or dtype does not fit, a side is empty, or a distance is not finite.
+        ValueError: a shape or dtype does not fit, a side is empty, a distance is not finite, or a
+            registered metric gives no number in [0, 1].
     """
     _check(dist, queries, gallery)
     groups = _group_by_identity(gallery.pids)
@@ -88,22 +107,23 @@ def rank_queries(
         chunk = queries[rows]
         removed = rule(chunk.pids, chunk.camids, gallery.pids, gallery.camids)
         visible = dist[rows].masked_fill(removed, torch.inf)
-        chunks.append(_score_chunk(visible, chunk.pids, groups, unique_ids))
+        nearest = _nearest(visible, min(num_nearest, dist.shape[1]))
+        scores = _score_chunk(visible, chunk.pids, groups, unique_ids, metrics or {})
+        chunks.append(scores._replace(nearest=nearest))
     return concatenate_scores(chunks)
 
 
 def concatenate_scores(chunks: Iterable[QueryScores]) -> QueryScores:
     """Joins the scores of consecutive queries."""
-    columns = zip(*((c.first_match, c.average_precision, c.inverse_negative_penalty)
-                    for c in chunks), strict=True)  # fmt: skip
-    return QueryScores(*(np.concatenate(column) for column in columns))
+    return QueryScores(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
 
 
-def summarise_scores(scores: QueryScores) -> RankingMetrics:
+def summarise_scores(scores: QueryScores, names: Iterable[str] = ()) -> RankingMetrics:
     """Averages over the queries that have a match.
 
     The curve is a float32 sum of indicators divided by the number of such queries. It has 20
-    values however small the gallery is: beyond the last rank it keeps its last value.
+    values however small the gallery is: beyond the last rank it keeps its last value. ``names`` are
+    those of the registered metrics.
 
     Raises:
         ValueError: no query has a match.
@@ -122,6 +142,10 @@ def summarise_scores(scores: QueryScores) -> RankingMetrics:
         mean_inverse_negative_penalty=float(scores.inverse_negative_penalty[valid].mean()),
         num_queries=valid.size,
         num_skipped=valid.size - num_valid,
+        registered={
+            name: float(values[valid].mean())
+            for name, values in zip(names, scores.registered.T, strict=True)
+        },
     )
 
 
@@ -151,7 +175,11 @@ def _group_by_identity(gallery_pids: Tensor) -> _GalleryGroups:
 
 
 def _score_chunk(
-    dist: Tensor, query_pids: Tensor, gallery: _GalleryGroups, unique_ids: bool
+    dist: Tensor,
+    query_pids: Tensor,
+    gallery: _GalleryGroups,
+    unique_ids: bool,
+    metrics: Mapping[str, Metric],
 ) -> QueryScores:
     columns, exists = gallery.matches(query_pids)
     ranks, tied = _match_ranks(dist, columns, exists)
@@ -163,7 +191,20 @@ def _score_chunk(
         first = _identity_rank(dist, columns, ranks, gallery)
     else:
         first = torch.cat((ranks, ranks.new_full((len(ranks), 1), _NO_MATCH)), dim=1).amin(1)
-    return _scores_from_ranks(ranks.cpu().numpy(), first.cpu().numpy())
+    scores = _scores_from_ranks(ranks.cpu().numpy(), first.cpu().numpy())
+    if not metrics:
+        return scores
+    sizes = (dist < torch.inf).sum(1).cpu().numpy()
+    return scores._replace(registered=score_registered(metrics, ranks.cpu().numpy(), sizes))
+
+
+def _nearest(visible: Tensor, count: int) -> np.ndarray:
+    """Columns (Q, count) of the nearest images, -1 for those that the camera rule removes."""
+    if not count:
+        return np.empty((len(visible), 0), np.int64)
+    columns = nearest_neighbors(visible, count)
+    removed = visible.cpu().gather(1, columns) == torch.inf
+    return columns.masked_fill(removed, -1).numpy()
 
 
 _NO_MATCH = torch.iinfo(torch.int32).max
@@ -212,6 +253,9 @@ def _scores_from_ranks(ranks: np.ndarray, first: np.ndarray) -> QueryScores:
         first_match=np.where(num_matches > 0, first, 0).astype(np.int64),
         average_precision=precision / divisor,
         inverse_negative_penalty=num_matches / last,
+        num_matches=num_matches,
+        nearest=np.empty((len(ranks), 0), np.int64),
+        registered=np.empty((len(ranks), 0)),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wrimnet.metrics.names import metric_value
 from wrimnet.run_folder import COST, RECORD, find_results, read_json
 
 
@@ -23,8 +24,7 @@ class Record(NamedTuple):
 
     def value(self, protocol: str, metric: str) -> float:
         """Mean over the protocol's trials, in percent."""
-        mean = self.whole[protocol]["mean"]
-        return 100 * (mean["cmc"][0] if metric == "Rank-1" else mean[metric])
+        return 100 * metric_value(self.whole[protocol]["mean"], metric)
 
 
 def read_records(places: Sequence[str | Path]) -> list[Record]:
@@ -74,7 +74,7 @@ def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> N
 
 
 _DESCRIBED = ("dataset", "synthetic", "split", "flip", "reranking", "query_expansion")
-_DESCRIBED += ("input", "precision")
+_DESCRIBED += ("input", "precision", "metrics")
 _OF_A_PROTOCOL = ("table", "draw", "shots", "num_trials", "camera_rule", "cmc", "queries")
 
 

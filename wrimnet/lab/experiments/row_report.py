@@ -9,7 +9,8 @@ from scipy.special import stdtrit
 
 from wrimnet.lab.experiments.plans import BY_NAME, DEFAULTS, FULL, TABLES, Row, rows_of
 from wrimnet.lab.experiments.records import Record, check_comparable
-from wrimnet.tables import METRICS, MISSING, Table
+from wrimnet.metrics.names import COMPARED, compared_metrics
+from wrimnet.tables import MISSING, Table
 
 Column = tuple[str, str]  # protocol, metric
 COSTS = (
@@ -17,7 +18,7 @@ COSTS = (
     ("gflop", "GFLOP/image", "{:.3g}", 1),
     ("latency_ms", "ms/image", "{:.1f}", 1),
 )
-PRINTED_HEADER = tuple(f"paper {metric}, direction as printed" for metric in METRICS)
+PRINTED_HEADER = tuple(f"paper {metric}, direction as printed" for metric in COMPARED)
 
 
 class Summary(NamedTuple):
@@ -130,7 +131,7 @@ class Report(NamedTuple):
     def printed_differences(self, row: RowRuns) -> dict[str, float]:
         """The same of the paper's numbers, by metric."""
         full = self.full.printed
-        return {m: row.printed[m] - full[m] for m in METRICS if m in row.printed and m in full}
+        return {m: row.printed[m] - full[m] for m in COMPARED if m in row.printed and m in full}
 
     def missing(self) -> list[str]:
         """One sentence per row that lacks a run."""
@@ -164,8 +165,8 @@ def gather(title: str, rows: Sequence[RowRuns]) -> Report:
 
 def columns_of(records: Iterable[Record]) -> tuple[Column, ...]:
     """Lists protocol and metric of every column that some run has results for."""
-    protocols = dict.fromkeys(name for record in records for name in record.whole)
-    return tuple((protocol, metric) for protocol in protocols for metric in METRICS)
+    means = {name: entry["mean"] for record in records for name, entry in record.whole.items()}
+    return tuple((protocol, m) for protocol, mean in means.items() for m in compared_metrics(mean))
 
 
 def tables_of(records: Iterable[Record]) -> list[str]:
@@ -176,7 +177,7 @@ def tables_of(records: Iterable[Record]) -> list[str]:
 
 def _row_runs(row: Row, records: Sequence[Record]) -> RowRuns:
     own = [record for record in records if record.about.get("row") == row.name]
-    printed = dict(zip(METRICS, (row.rank1, row.mean_average_precision), strict=True))
+    printed = dict(zip(COMPARED, (row.rank1, row.mean_average_precision), strict=True))
     numbers = {metric: value for metric, value in printed.items() if value is not None}
     return RowRuns(row.label, by_seed(own), numbers)
 
@@ -239,7 +240,7 @@ def _own_cells(report: Report, row: RowRuns) -> list[str]:
 
 
 def _printed_cells(printed: dict[str, float], form: str) -> list[str]:
-    return [form.format(printed[m]) if m in printed else MISSING for m in METRICS]
+    return [form.format(printed[m]) if m in printed else MISSING for m in COMPARED]
 
 
 def _cost_cells(row: RowRuns) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wrimnet.lab.experiments.row_report import Report, RowRuns, value_of
-from wrimnet.tables import METRICS
 from wrimnet.visualization.drawing import add_axes, new_figure
 
 if TYPE_CHECKING:
@@ -33,12 +32,13 @@ def draw_sweeps(sweeps: Sequence[tuple[str, Report]], title: str) -> "Figure":
         ValueError: no run of a sweep is finished.
     """
     figure = new_figure(4.2 * len(sweeps), 6, title, layout="constrained")
-    panels = add_axes(figure, len(METRICS), len(sweeps))
+    metrics = list(dict.fromkeys(metric for _, report in sweeps for _, metric in report.columns))
+    panels = add_axes(figure, len(metrics) or 1, len(sweeps))
     for column, (key, report) in enumerate(sweeps):
         points = [row for row in report.rows if row.finished]
         if not points:
             raise ValueError(f"no run of the sweep over {key} is finished; nothing to draw")
-        for panel, metric in zip(panels[:, column], METRICS, strict=True):
+        for panel, metric in zip(panels[:, column], metrics, strict=True):
             _draw_panel(panel, key, points, [c for c in report.columns if c[1] == metric])
             panel.set_ylabel(f"{metric} (%)")
     panels[0, 0].legend(fontsize="small")
