@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from wrimnet.metrics.names import COMPARED, is_compared
 from wrimnet.run_folder import kind_of
-from wrimnet.tables import METRICS
 
 _AUXILIARY = "_aux"  # end of the names of the auxiliary level's loss terms
 _SHOWN = {
@@ -115,7 +115,7 @@ def _metric_charts(
     iterations_per_epoch: float,
     chance: Mapping[str, Mapping[str, float]],
 ) -> list[Chart]:
-    """Rank-1 and mAP of every protocol over epochs, in percent, on one scale.
+    """Rank-1, mAP and registered metrics of every protocol over epochs, in percent, on one scale.
 
     Of a single evaluation there is no chart: its numbers are at the top of the page.
     """
@@ -123,18 +123,19 @@ def _metric_charts(
     for name in _names(lines):
         protocol, _, metric = name.rpartition("/")
         iterations, values = _values(lines, name)
-        if metric in METRICS and kind_of(name) == "test" and len(values) > 1:
+        if kind_of(name) == "test" and is_compared(metric) and len(values) > 1:
             epochs = [iteration / iterations_per_epoch for iteration in iterations]
-            level = 100 * chance[protocol][metric] if protocol in chance else None
+            level = chance.get(protocol, {}).get(metric)
+            level = None if level is None else 100 * level
             series = Series(protocol, epochs, [100 * value for value in values], chance=level)
             by_metric.setdefault(metric, []).append(series)
     top = max((max(s.y) for series in by_metric.values() for s in series), default=0.0)
+    in_order = sorted(by_metric, key=lambda metric: (metric not in COMPARED, metric))
     return [
-        _chart(f"{metric} on the test set", f"{metric}, percent", series, top=top)._replace(
-            x_label="epoch"
-        )
-        for metric, series in sorted(by_metric.items(), key=lambda item: METRICS.index(item[0]))
-    ]
+        _chart(f"{metric} on the test set", f"{metric}, percent", by_metric[metric], top=top)
+        ._replace(x_label="epoch")
+        for metric in in_order
+    ]  # fmt: skip
 
 
 def _optimizer_charts(lines: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from wrimnet.evaluation.results import mean_metrics
-
-SHOWN_METRICS = ("Rank-1", "mAP", "mINP")
+from wrimnet.metrics.names import is_compared
 
 
 class Number(NamedTuple):
@@ -43,7 +42,8 @@ def headlines(
             directions[name],
             tuple(
                 _number(metric, metrics, chance.get(name, {}), published.get(name, {}))
-                for metric in SHOWN_METRICS
+                for metric in metrics
+                if is_compared(metric) or metric == "mINP"
             ),
         )
         for name, metrics in mean_metrics(content).items()
