@@ -16,31 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from wrimnet.command_line import make_parser, parse, run_tool
-from wrimnet.evaluation.provenance import describe_code, describe_machine
-from wrimnet.lab.benchmarks.benchmark_setup import (
-    build_description,
-    build_num_images,
-    setup_axes,
-    setup_benchmark_cfg,
-)
-from wrimnet.lab.benchmarks.benchmark_tables import (
-    scaling_table,
-    stage_table,
-    train_numbers,
-    train_table,
-)
-from wrimnet.lab.benchmarks.cost_figure import draw_costs
-from wrimnet.lab.benchmarks.data import benchmark_data, ways_table
-from wrimnet.lab.benchmarks.evaluation import benchmark_evaluation, evaluation_table
-from wrimnet.lab.benchmarks.processes import build_process_rows, process_table
-from wrimnet.lab.benchmarks.scaling import build_points
-from wrimnet.lab.benchmarks.stages import build_stage_profile
-from wrimnet.lab.benchmarks.timing import one_thread
-from wrimnet.lab.benchmarks.train import build_train_times
-from wrimnet.visualization.drawing import save_figure
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "reference"
 
@@ -55,6 +31,8 @@ class Section(NamedTuple):
 
 def measure_evaluation(arguments: Any) -> Section:
     """Ranking and re-ranking beside the literal forms, one thread."""
+    from wrimnet.lab.benchmarks.evaluation import benchmark_evaluation, evaluation_table
+
     loops, dense = _reference("ranking_loop"), _reference("reranking_dense")
     timings = benchmark_evaluation(
         {"literal loop": loops.rank_by_walking, "numpy per query": loops.rank_by_numpy},
@@ -70,6 +48,10 @@ def measure_evaluation(arguments: Any) -> Section:
 
 def measure_data(arguments: Any) -> Section:
     """Files to batches of 384 x 144, beside FastReID's own transforms and the classic way."""
+    import torch
+
+    from wrimnet.lab.benchmarks.data import benchmark_data, ways_table
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         classic = _reference("classic_augmentation").ClassicAugmentation
@@ -79,6 +61,17 @@ def measure_data(arguments: Any) -> Section:
 
 def measure_train(arguments: Any) -> Section:
     """Training steps from FastReID's way to ours, and the stages of ours; small on a CPU."""
+    from wrimnet.lab.benchmarks.benchmark_setup import (
+        build_description,
+        build_num_images,
+        setup_benchmark_cfg,
+    )
+    from wrimnet.lab.benchmarks.benchmark_tables import stage_table, train_numbers, train_table
+    from wrimnet.lab.benchmarks.processes import build_process_rows, process_table
+    from wrimnet.lab.benchmarks.stages import build_stage_profile
+    from wrimnet.lab.benchmarks.timing import one_thread
+    from wrimnet.lab.benchmarks.train import build_train_times
+
     cfg = setup_benchmark_cfg(arguments.config_file, arguments.overrides)
     repeats, steps = arguments.repeats, arguments.steps
     if arguments.nproc > 1:
@@ -96,6 +89,17 @@ def measure_train(arguments: Any) -> Section:
 
 def measure_scaling(arguments: Any) -> Section:
     """Time and memory of a step against batch, input size and identities; small on a CPU."""
+    from wrimnet.lab.benchmarks.benchmark_setup import (
+        build_description,
+        setup_axes,
+        setup_benchmark_cfg,
+    )
+    from wrimnet.lab.benchmarks.benchmark_tables import scaling_table
+    from wrimnet.lab.benchmarks.cost_figure import draw_costs
+    from wrimnet.lab.benchmarks.scaling import build_points
+    from wrimnet.lab.benchmarks.timing import one_thread
+    from wrimnet.visualization.drawing import save_figure
+
     cfg = setup_benchmark_cfg(arguments.config_file, arguments.overrides)
     repeats, steps = arguments.repeats, arguments.steps
     with one_thread():
@@ -124,6 +128,9 @@ def main() -> int:
     parser.add_argument("--nproc", type=int, default=1, help="train: processes that share a batch")
     parser.add_argument("--config-file", default="", help="training; the default fits the device")
     arguments = parse(parser)
+
+    from wrimnet.evaluation.provenance import describe_code, describe_machine
+
     facts = {**describe_machine(), "commit": describe_code()["commit"]}
     names = list(SECTIONS) if arguments.section == "all" else [arguments.section]
     for name in names:

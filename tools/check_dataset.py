@@ -5,13 +5,15 @@
 Exit code 0: all holds. 1: findings, printed in words with what to do. 2: wrong arguments.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
 import sys
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
@@ -24,12 +26,13 @@ from wrimnet.command_line import (
     parse,
     run_tool,
 )
-from wrimnet.data.build import default_root
-from wrimnet.data.datasets.base import DRAWN, Counts, CrossModalityDataset, check_counts, stand_in
-from wrimnet.data.datasets.doctor import Examination, examine
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.registries import find_dataset
 from wrimnet.tables import counted
+
+if TYPE_CHECKING:
+    from wrimnet.data.datasets.base import Counts, CrossModalityDataset
+    from wrimnet.data.datasets.doctor import Examination
 
 # Kind of finding -> what it means, and what to do about it. In the order they are best mended.
 ADVICE = {
@@ -61,6 +64,8 @@ ADVICE = {
 
 def counts_file(path: str) -> Counts:
     """Reads the JSON file of --counts."""
+    from wrimnet.data.datasets.base import check_counts
+
     try:
         require_file(path, "the file")
         return check_counts(json.loads(Path(path).read_bytes()))
@@ -81,7 +86,6 @@ def parse_arguments() -> Any:
     parser.add_argument("--dataset", required=True, help="LLCM, RegDB, SYSU-MM01 or your own")
     parser.add_argument(
         "--root",
-        default=default_root(),
         metavar="DIR",
         help="folder that holds the dataset's folder (default: FASTREID_DATASETS, else datasets)",
     )
@@ -103,8 +107,17 @@ def parse_arguments() -> Any:
     return parse(parser)
 
 
+def root_of(arguments: Any) -> str:
+    """Returns the folder that holds the dataset's folder."""
+    from wrimnet.data.build import default_root
+
+    return arguments.root or default_root()
+
+
 def published_counts(dataset: type[CrossModalityDataset], root: str) -> Counts | None:
     """Returns the counts published for a dataset, None for a stand-in of it."""
+    from wrimnet.data.datasets.base import stand_in
+
     folder = str(Path(root, dataset.folder_name))
     return None if stand_in(folder) else dataset.expected_counts
 
@@ -113,14 +126,16 @@ def expected_counts(
     dataset: type[CrossModalityDataset], arguments: Any
 ) -> tuple[Counts | None, str]:
     """Returns the counts to compare with and the line that says which they are."""
+    from wrimnet.data.datasets.base import DRAWN, stand_in
+
     if arguments.counts is not None:
         return arguments.counts, "Counts are compared with the file of --counts."
     if arguments.skip_counts:
         return None, "Counts are not compared: --skip-counts."
-    published = published_counts(dataset, arguments.root)
+    published = published_counts(dataset, root_of(arguments))
     if published is not None:
         return published, "Counts are compared with the published ones."
-    what = stand_in(str(Path(arguments.root, dataset.folder_name))) or dataset.title
+    what = stand_in(str(Path(root_of(arguments), dataset.folder_name))) or dataset.title
     what = "drawn images" if what == DRAWN else what
     return (
         None,
@@ -131,12 +146,15 @@ def expected_counts(
 def main() -> int:
     """Examines the dataset, prints the report and returns the exit code."""
     arguments = parse_arguments()
+
+    from wrimnet.data.datasets.doctor import examine
+
     load_plugins(arguments.plugin)
     dataset = find_dataset(arguments.dataset)
     expected, line = expected_counts(dataset, arguments)
     examination = examine(
         dataset,
-        arguments.root,
+        root_of(arguments),
         expected=expected,
         open_images=not arguments.no_images,
         workers=arguments.workers,
@@ -151,6 +169,8 @@ def main() -> int:
 
 def in_words(examination: Examination) -> str:
     """Returns the whole report as text."""
+    from wrimnet.data.datasets.base import DRAWN
+
     what = examination.stand_in
     kind = "drawn stand-in" if what == DRAWN else what
     kind = f" ({kind})" if kind else ""

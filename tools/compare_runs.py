@@ -12,9 +12,6 @@ from typing import Any
 from wrimnet.command_line import make_parser, parse, picture_file, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
-from wrimnet.evaluation.provenance import check_scored
-from wrimnet.evaluation.results import mean_metrics
-from wrimnet.metrics.names import is_compared
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, find_results, read_metrics
 from wrimnet.tables import MISSING, Table, for_console
 
@@ -29,6 +26,9 @@ def main() -> int:
     figure_file = picture_file(".png", ".pdf", ".svg", ".jpg")
     parser.add_argument("--figure", type=figure_file, metavar="FILE", help="draws loss and mAP")
     args = parse(parser)
+
+    from wrimnet.evaluation.provenance import check_scored
+
     for run in args.runs:
         content = find_results(check_run_folder(run))
         if content:
@@ -56,6 +56,9 @@ def keys_that_differ(runs: list[Path]) -> Table:
 
 def results_of(runs: list[Path]) -> Table:
     """One row per run: iterations, last loss, metrics of every protocol, in percent."""
+    from wrimnet.evaluation.results import mean_metrics
+    from wrimnet.metrics.names import is_compared
+
     metrics = [mean_metrics(content) if (content := find_results(run)) else {} for run in runs]
     found = [(name, m) for own in metrics for name, values in own.items() for m in values]
     columns = [(name, m) for name, m in dict.fromkeys(found) if is_compared(m)]

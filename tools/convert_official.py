@@ -6,17 +6,8 @@ THEIRS is a file of tensors alone, or a dictionary with such a one under "net". 
 hold other objects beside it, which are not read: save "net" by itself first.
 """
 
-import torch
-
 from wrimnet.command_line import add_config_options, make_parser, output_file, parse, run_tool
 from wrimnet.config import setup_cfg
-from wrimnet.modeling.weights import (
-    build_model,
-    build_without_pretrained,
-    load_weights,
-    read_checkpoint,
-)
-from wrimnet.peers.official_weights import convert_official
 
 
 def main() -> int:
@@ -26,6 +17,17 @@ def main() -> int:
     parser.add_argument("--weights", required=True, metavar="FILE", help="of the official code")
     parser.add_argument("--out", required=True, type=output_file, metavar="FILE", help="ours")
     args = parse(parser)
+
+    import torch
+
+    from wrimnet.modeling.weights import (
+        build_model,
+        build_without_pretrained,
+        load_weights,
+        read_checkpoint,
+    )
+    from wrimnet.peers.official_weights import convert_official
+
     content = read_checkpoint(args.weights)
     weights = content.get("net", content)
     classes = ("MODEL.HEADS.NUM_CLASSES", str(len(weights.get("classifier.weight", ""))))

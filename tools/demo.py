@@ -5,35 +5,28 @@
 A second call goes on where the first one stopped, or shows its results again.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wrimnet.compat  # noqa: F401
 
-import numpy as np
-import torch
 from fastreid.config import CfgNode
-from torch import nn
 
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
-from wrimnet.data.build import build_dataset
-from wrimnet.data.images import ImageItem
-from wrimnet.engine.head import build_next_line
-from wrimnet.engine.run import train
-from wrimnet.evaluation.chance_level import chance_level
-from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
-from wrimnet.evaluation.extraction import join_arrays
-from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
-from wrimnet.lab.synthetic.plan import Request
-from wrimnet.modeling.weights import build_model, build_without_pretrained, load_weights
 from wrimnet.run_folder import FINAL, read_metrics
 from wrimnet.tables import markdown, metric_table
-from wrimnet.visualization.drawing import add_to_tensorboard
-from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed
-from wrimnet.visualization.run_report import report_training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from wrimnet.data.images import ImageItem
+    from wrimnet.evaluation.evaluator import Evaluator
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIG_FILE = "configs/Synthetic/wrim.yml"
@@ -42,6 +35,11 @@ CONFIG_FILE = "configs/Synthetic/wrim.yml"
 def main() -> int:
     """Runs the demo; returns 0 if the network learnt what the README promises, else 1."""
     arguments = parse(make_parser(__doc__))
+
+    from wrimnet.engine.head import build_next_line
+    from wrimnet.engine.run import train
+    from wrimnet.visualization.run_report import report_training
+
     os.chdir(PROJECT)
     cfg = setup_cfg(CONFIG_FILE, options=arguments.overrides)
     generate_dataset(Path(cfg.DATASETS.ROOT))
@@ -54,6 +52,13 @@ def main() -> int:
 
 def show_results(cfg: CfgNode) -> int:
     """Prints the table, saves the picture, compares with chance."""
+    import torch
+
+    from wrimnet.data.build import build_dataset
+    from wrimnet.evaluation.chance_level import chance_level
+    from wrimnet.evaluation.evaluator import build_evaluator
+    from wrimnet.modeling.weights import build_model, build_without_pretrained, load_weights
+
     dataset = build_dataset(cfg)
     evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
     print("measuring an untrained network and 100 random embeddings, for comparison")
@@ -77,6 +82,9 @@ def show_results(cfg: CfgNode) -> int:
 
 def generate_dataset(root: Path) -> None:
     """Generates the demo's dataset, unless it is there already."""
+    from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
+    from wrimnet.lab.synthetic.plan import Request
+
     request = Request(train_ids=200, test_ids=80, images_per_id=8, test_images_per_id=8, seed=0)
     generate_synthetic(layout="llcm", out=root, request=request, workers=os.cpu_count() or 1)
 
@@ -85,6 +93,10 @@ def save_ranked_lists(
     evaluator: Evaluator, model: nn.Module, items: list[ImageItem], folder: Path
 ) -> Path:
     """Saves a sheet of ranked lists of the first protocol's first trial."""
+    from wrimnet.evaluation.extraction import join_arrays
+    from wrimnet.visualization.drawing import add_to_tensorboard
+    from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed
+
     run = evaluator.runs[0]
     embeddings = join_arrays(evaluator.extract(model), model.embedding_parts)
     rankings = choose_rankings(embeddings, items, run, per_kind=2, seed=0)
@@ -97,6 +109,8 @@ def save_ranked_lists(
 
 def loss_ratio(cfg: CfgNode) -> float:
     """Returns mean loss of the last tenth of the log lines / that of the first tenth."""
+    import numpy as np
+
     losses = [line["total_loss"] for line in read_metrics(cfg.OUTPUT_DIR)]
     tenth = max(1, len(losses) // 10)
     return float(np.mean(losses[-tenth:]) / np.mean(losses[:tenth]))

@@ -11,12 +11,12 @@ are added with their weights, by similarity. D.npz: ``dist`` (Q, G), ``q_pids``,
         --features A.npz B.npz --weights 0.7 0.3 --rerank 20 6 0.3
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from wrimnet.command_line import (
     add_plugin_option,
@@ -27,32 +27,29 @@ from wrimnet.command_line import (
     run_tool,
 )
 from wrimnet.console import wrapped
-from wrimnet.data.images import ImageItem
-from wrimnet.data.protocols import Protocol, find_protocol
-from wrimnet.evaluation.features import (
-    evaluate_distances,
-    evaluate_features,
-    load_features,
-    unit_length,
-)
-from wrimnet.evaluation.galleries import DRAWS, OfficialPermutations
-from wrimnet.evaluation.provenance import describe_code, file_sha256
-from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, describe_metrics
-from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
-from wrimnet.metrics.names import PRINTED
 from wrimnet.run_folder import write_json
 from wrimnet.tables import Table, for_console
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from wrimnet.data.images import ImageItem
+    from wrimnet.data.protocols import Protocol
+    from wrimnet.evaluation.results import ProtocolResult
+    from wrimnet.evaluation.scoring import Scoring
 
 
 def parse_arguments() -> Any:
     """Reads the command line."""
+    from wrimnet.metrics.names import PRINTED
+
     parser = make_parser(__doc__)
     parser.add_argument("--protocol", required=True, help="such as llcm_ir2vis")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--features", nargs="+", metavar="F.npz", help="one file or several")
     source.add_argument("--distances", metavar="D.npz")
     parser.add_argument("--weights", nargs="+", type=float, help="of the files; default 1 each")
-    parser.add_argument("--draw", choices=DRAWS, help="SYSU-MM01's gallery draw; default agw")
+    parser.add_argument("--draw", help="SYSU-MM01's gallery draw: agw or official; default agw")
     parser.add_argument("--perm-file", help="rand_perm_cam.mat, for --draw official")
     parser.add_argument("--shots", type=int, help="images per identity and camera, official draw")
     parser.add_argument("--num-trials", type=int, default=10, help="gallery draws")
@@ -82,6 +79,8 @@ def result_file(word: str) -> Path:
 
 def asked_protocol(arguments: Any) -> Protocol:
     """Returns the protocol with the options that change it."""
+    from wrimnet.data.protocols import find_protocol
+
     protocol = find_protocol(arguments.protocol)
     if arguments.unique_ids:
         protocol = replace(protocol, unique_ids=True)
@@ -104,6 +103,8 @@ def numbers(flag: str, words: Sequence[str], kinds: Sequence[type]) -> list[Any]
 
 def asked_scoring(arguments: Any) -> Scoring:
     """Returns the options of the similarities."""
+    from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
+
     expansion, reranking = None, None
     if arguments.aqe:
         k, alpha, rounds = numbers("--aqe", arguments.aqe, (int, float, int))
@@ -119,6 +120,9 @@ def asked_scoring(arguments: Any) -> Scoring:
 
 def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
     """Runs the protocol that the command line asks for: the whole first, then each part alone."""
+    from wrimnet.evaluation.features import evaluate_distances, evaluate_features
+    from wrimnet.evaluation.galleries import OfficialPermutations
+
     protocol, official = asked_protocol(arguments), arguments.draw == "official"
     if official != bool(arguments.perm_file):
         raise ValueError("--draw official and --perm-file rand_perm_cam.mat belong together")
@@ -153,6 +157,8 @@ def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
 
 def read_sets(arguments: Any, protocol: Protocol) -> tuple[list[str], list, list[float]]:
     """Returns name, images with features, and weight of every part of every file."""
+    from wrimnet.evaluation.features import load_features, unit_length
+
     given = arguments.weights or [1.0] * len(arguments.features)
     if len(given) != len(arguments.features):
         raise ValueError(f"--weights {given}: expected one for each of {arguments.features}")
@@ -176,6 +182,8 @@ def weighted_sum(
     Raises:
         ValueError: a weight is not above 0, their number is another, or images differ.
     """
+    import numpy as np
+
     if len(weights) != len(sets) or not all(weight > 0 for weight in weights):
         raise ValueError(f"--weights {list(weights)}: expected {len(sets)} numbers above 0")
     relpaths, joined = [item.relpath for item in sets[0][0]], []
@@ -200,6 +208,10 @@ def table_of_parts(alone: Sequence[ProtocolResult]) -> Table:
 def main() -> int:
     """Evaluates, prints the table and the result lines, writes the result file."""
     arguments = parse_arguments()
+
+    from wrimnet.evaluation.provenance import describe_code, file_sha256
+    from wrimnet.evaluation.results import EvaluationReport, describe_metrics
+
     if arguments.out.is_dir():
         raise ValueError(f"--out {arguments.out} is a folder; give a file to be written")
     load_plugins(arguments.plugin)

@@ -13,22 +13,25 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
-from wrimnet.inference.embedder import build_embedder
-from wrimnet.inference.export import FILES, build_onnx_files, build_safetensors
+from wrimnet.run_folder import EXPORTED
 
 
 def main() -> int:
     """Runs the command; returns the exit code."""
     parser = make_parser(__doc__)
-    parser.add_argument("format", choices=(*FILES,))
+    parser.add_argument("format", choices=(*EXPORTED,))
     add_model_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR")
     parser.add_argument("--force", action="store_true", help="replace what an export left there")
     arguments = parse(parser)
+
+    from wrimnet.inference.embedder import build_embedder
+    from wrimnet.inference.export import build_onnx_files, build_safetensors
+
     cfg, folder = setup_model_cfg(arguments), Path(arguments.out)
     if folder.is_file():
         raise ValueError(f"--out {folder} is a file; give a folder")
-    there = [name for name in FILES[arguments.format] if (folder / name).exists()]
+    there = [name for name in EXPORTED[arguments.format] if (folder / name).exists()]
     if there and not arguments.force:
         raise ValueError(
             f"{folder / there[0]} is there already; give another --out, or --force to replace it"

@@ -11,15 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from wrimnet.command_line import add_several, called_as, make_parser, parse, run_tool
-from wrimnet.data.augmentation import build_augmentation
-from wrimnet.data.build import build_dataset
-from wrimnet.evaluation.chance_level import chance_level
-from wrimnet.evaluation.evaluator import build_evaluator
-from wrimnet.lab.benchmarks.batches import batch_of
-from wrimnet.lab.benchmarks.counting import SavedActivations
 from wrimnet.lab.experiments.experiment_command import (
     INTERRUPTED,
     add_experiment_options,
@@ -39,8 +31,6 @@ from wrimnet.lab.experiments.row_report import (
     difference_table,
     gather,
 )
-from wrimnet.metrics.names import is_compared
-from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import read_metrics
 from wrimnet.tables import MISSING, Table, markdown
 
@@ -172,6 +162,11 @@ def _result_cells(report: Report, row: RowRuns, published: dict[str, Any]) -> tu
 
 def chance_fact(record: Record) -> str:
     """What embeddings without information score on the test set of a run."""
+    from wrimnet.data.build import build_dataset
+    from wrimnet.evaluation.chance_level import chance_level
+    from wrimnet.evaluation.evaluator import build_evaluator
+    from wrimnet.metrics.names import is_compared
+
     cfg = setup_planned_cfg(record.about, "MODEL.DEVICE", "cpu")
     evaluator = build_evaluator(cfg, build_dataset(cfg))
     texts = []
@@ -186,6 +181,13 @@ def chance_fact(record: Record) -> str:
 
 def kept_megabytes(record: Record) -> float:
     """Counts the MB that one training batch of a run keeps for the backward pass."""
+    import torch
+
+    from wrimnet.data.augmentation import build_augmentation
+    from wrimnet.lab.benchmarks.batches import batch_of
+    from wrimnet.lab.benchmarks.counting import SavedActivations
+    from wrimnet.modeling.weights import build_model, build_without_pretrained
+
     words = ("MODEL.DEVICE", "cpu", "MODEL.HEADS.NUM_CLASSES", "64")
     cfg = setup_planned_cfg(record.about, *words)
     model = build_model(build_without_pretrained(cfg)).train()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wrimnet.command_line import make_parser, parse, run_tool
-from wrimnet.lab.pairs.description import in_words
-from wrimnet.lab.pairs.generate_pairs import generate_pairs
-from wrimnet.lab.pairs.options import Options
+
+if TYPE_CHECKING:
+    from wrimnet.lab.pairs.options import Options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,6 +55,8 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    from wrimnet.lab.pairs.options import Options
+
     defaults = Options()
     parser.add_argument(
         "--train-share",
@@ -81,6 +84,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def read_options(arguments: argparse.Namespace) -> Options:
     """Return what the command line asks for."""
+    from wrimnet.lab.pairs.options import Options
+
     names = [name for name in Options.__dataclass_fields__ if name != "kind"]
     kind = "places" if arguments.boxes is None else "boxes"
     return Options(kind=kind, **{name: getattr(arguments, name) for name in names})
@@ -89,6 +94,10 @@ def read_options(arguments: argparse.Namespace) -> Options:
 def main() -> int:
     """Write the set, say what it holds and print its folder."""
     arguments = parse(build_parser())
+
+    from wrimnet.lab.pairs.description import in_words
+    from wrimnet.lab.pairs.generate_pairs import generate_pairs
+
     folder, manifest = generate_pairs(
         visible=arguments.visible,
         infrared=arguments.infrared,

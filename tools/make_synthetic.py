@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wrimnet.command_line import make_parser, parse, run_tool
-from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
-from wrimnet.lab.synthetic.layouts import LAYOUTS
-from wrimnet.lab.synthetic.plan import Request
+
+if TYPE_CHECKING:
+    from wrimnet.lab.synthetic.plan import Request
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
+    from wrimnet.lab.synthetic.layouts import LAYOUTS
+
     parser = make_parser(__doc__)
     parser.add_argument("--layout", choices=sorted(LAYOUTS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="gets LLCM/, RegDB/ or SYSU-MM01/")
@@ -47,6 +50,8 @@ def read_request(arguments: argparse.Namespace) -> Request:
     Raises:
         ValueError: ``--ids`` stands beside ``--train-ids`` or ``--test-ids``.
     """
+    from wrimnet.lab.synthetic.plan import Request
+
     is_regdb = arguments.layout == "regdb"
     train_ids, test_ids = arguments.train_ids, arguments.test_ids
     if arguments.ids is not None:
@@ -73,6 +78,9 @@ def read_request(arguments: argparse.Namespace) -> Request:
 def main() -> int:
     """Write the dataset and print its folder."""
     arguments = parse(build_parser())
+
+    from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
+
     folder = generate_synthetic(
         layout=arguments.layout,
         out=arguments.out,

@@ -8,18 +8,17 @@ Writes cost.json into each folder. Latency means something only while nothing el
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.lab.experiments.plans import read_record
-from wrimnet.lab.network_cost import measure_cost
-from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import COST, write_json
 
 
 def measure_folder(folder: Path) -> dict[str, Any]:
     """Builds the network of a run folder, measures it and writes cost.json."""
+    from wrimnet.lab.network_cost import measure_cost
+    from wrimnet.modeling.weights import build_model, build_without_pretrained
+
     record = read_record(folder)
     if not record:
         raise FileNotFoundError(f"{folder} holds no run.json; give folders of run_ablations.py")
@@ -37,6 +36,9 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of one run each")
     parser.add_argument("--threads", type=int, help="CPU threads")
     args = parse(parser)
+
+    import torch
+
     if args.threads:
         torch.set_num_threads(args.threads)
     for folder in args.runs:

@@ -7,6 +7,10 @@ channels, between images, between the positions of an image. The second tests th
 with each image's gates replaced by their mean over the positions, and with fixed gates.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from wrimnet.command_line import (
     add_model_options,
     make_parser,
@@ -14,11 +18,10 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
-from wrimnet.data.build import build_dataset
-from wrimnet.evaluation.evaluator import build_evaluator
-from wrimnet.lab.gate_study import GateStudy, study_gates
-from wrimnet.modeling.weights import build_trained_model
 from wrimnet.tables import Table, markdown, metric_table
+
+if TYPE_CHECKING:
+    from wrimnet.lab.gate_study import GateStudy
 
 
 def spread_table(study: GateStudy) -> Table:
@@ -40,6 +43,12 @@ def main() -> int:
     parser = make_parser(__doc__)
     add_model_options(parser)
     cfg = setup_model_cfg(parse(parser))
+
+    from wrimnet.data.build import build_dataset
+    from wrimnet.evaluation.evaluator import build_evaluator
+    from wrimnet.lab.gate_study import study_gates
+    from wrimnet.modeling.weights import build_trained_model
+
     model = build_trained_model(cfg)
     study = study_gates(model, build_evaluator(cfg, build_dataset(cfg)))
     print(markdown(spread_table(study)))

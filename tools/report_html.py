@@ -6,7 +6,6 @@ python tools/report_html.py logs/LLCM/wrim
 import sys
 
 from wrimnet.command_line import make_parser, parse, run_tool
-from wrimnet.visualization.run_report import write_report
 
 
 def main() -> int:
@@ -16,6 +15,9 @@ def main() -> int:
         "--run", metavar="DIR", help="a finished run's; the bare folder means the same"
     )
     arguments = parse(parser)
+
+    from wrimnet.visualization.run_report import write_report
+
     if not arguments.run:
         raise ValueError("which run? give its folder, as in tools/report_html.py logs/LLCM/wrim")
     print(f"report of {arguments.run}: figures and tables, some seconds", file=sys.stderr)

@@ -5,14 +5,15 @@ python tools/search.py query --run RUN --images IMAGE_OR_FOLDER ... --index INDE
 python tools/search.py benchmark --entries 10000 100000 --dim 512
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from wrimnet.command_line import (
     add_model_options,
@@ -25,22 +26,15 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
-from wrimnet.data.images import read_rgb
-from wrimnet.inference.embedder import Embedder, build_embedder
-from wrimnet.lab.search.approximate import BACKENDS, open_searcher
-from wrimnet.lab.search.image_folder import list_images
-from wrimnet.lab.search.index import DTYPES, INDEX_FILE, EmbeddingIndex, IndexFacts
-from wrimnet.lab.search.throughput import Throughput, measure_search
+from wrimnet.lab.search import BACKENDS, DTYPES
 from wrimnet.modality import INFRARED, MODALITY_NAMES, find_modality
 from wrimnet.run_folder import write_json
 from wrimnet.tables import counted
-from wrimnet.visualization.ranked_lists import (
-    QUERY,
-    UNKNOWN,
-    RankedList,
-    Tile,
-    draw_ranked_lists,
-)
+
+if TYPE_CHECKING:
+    from wrimnet.inference.embedder import Embedder
+    from wrimnet.lab.search.index import EmbeddingIndex
+    from wrimnet.visualization.ranked_lists import RankedList
 
 _SHARD_IMAGES = 20_000
 _SHEET_QUERIES, _SHEET_RESULTS = 20, 15
@@ -81,6 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def index_images(arguments: argparse.Namespace) -> int:
     """Embeds images and adds them to an index; prints how many and how fast."""
+    from wrimnet.inference.embedder import build_embedder
+    from wrimnet.lab.search.image_folder import list_images
+    from wrimnet.lab.search.index import INDEX_FILE, EmbeddingIndex, IndexFacts
+
     modality = MODALITY_NAMES[find_modality(arguments.modality)]
     paths = list_images(arguments.images)
     cfg = setup_model_cfg(arguments)
@@ -121,11 +119,20 @@ def append_images(index: EmbeddingIndex, embedder: Embedder, paths: Sequence[str
 
 def has_colours(path: str) -> bool:
     """Says whether the channels of an image differ by more than compression makes them."""
+    import numpy as np
+
+    from wrimnet.data.images import read_rgb
+
     return float(np.ptp(np.asarray(read_rgb(path)), axis=2).mean()) > _COLOUR
 
 
 def query_index(arguments: argparse.Namespace) -> int:
     """Prints the ranked lists of the query images; writes them as JSON and as a picture."""
+    from wrimnet.inference.embedder import build_embedder
+    from wrimnet.lab.search.approximate import open_searcher
+    from wrimnet.lab.search.image_folder import list_images
+    from wrimnet.lab.search.index import EmbeddingIndex
+
     index = EmbeddingIndex.open(arguments.index)
     held = find_modality(index.facts.modality)
     modality = find_modality(arguments.modality) if arguments.modality else 1 - held
@@ -180,6 +187,8 @@ def write_lists(
     lists: list[dict], direction: str, embedder: Embedder, arguments: argparse.Namespace
 ) -> None:
     """Writes the JSON and the contact sheet where the command line asks for them."""
+    from wrimnet.visualization.ranked_lists import draw_ranked_lists
+
     facts = embedder.facts
     if arguments.json:
         content = {"model": facts.name, "model_hash": facts.model_hash, "direction": direction}
@@ -197,6 +206,8 @@ def write_lists(
 
 def sheet_row(entry: dict) -> RankedList:
     """One query and its results; whether they are right is not known, so the frames are grey."""
+    from wrimnet.visualization.ranked_lists import QUERY, UNKNOWN, RankedList, Tile
+
     tiles = [
         Tile(
             result["path"],
@@ -217,6 +228,8 @@ def name_of(result: dict) -> str:
 
 def benchmark(arguments: argparse.Namespace) -> int:
     """Prints a table of throughput and memory for each number of entries."""
+    from wrimnet.lab.search.throughput import Throughput, measure_search
+
     print(f"random embeddings, D = {arguments.dim}, {arguments.dtype}, {arguments.backend}, CPU")
     print(f"| {' | '.join(Throughput._fields)} |\n|{'---:|' * len(Throughput._fields)}")
     for entries in arguments.entries:

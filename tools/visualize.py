@@ -14,7 +14,6 @@ from wrimnet.command_line import (
     setup_model_cfg,
 )
 from wrimnet.run_folder import FIGURE_LIST, FIGURES
-from wrimnet.visualization.figures import build_subject, write_figures
 
 
 def main() -> int:
@@ -23,6 +22,9 @@ def main() -> int:
     add_model_options(parser)
     parser.add_argument("--out", metavar="DIR", help="default: figures in the run's folder")
     arguments = parse(parser)
+
+    from wrimnet.visualization.figures import build_subject, write_figures
+
     cfg = setup_model_cfg(arguments)
     folder = Path(arguments.out or Path(arguments.run or cfg.OUTPUT_DIR, FIGURES))
     figures = write_figures(build_subject(cfg), folder)

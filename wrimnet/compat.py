@@ -6,29 +6,33 @@
    build whose C++ library cannot load beside a CPU-only torch, and its Python side then fails.
 4. ``faiss`` and ``sklearn``, imported by FastReID at module top for re-ranking and ROC curves that
    this project computes itself: stubbed where they are not installed.
+
+PyTorch itself is not imported here: the schemas are registered when torchvision is imported first.
 """
 
 import collections
 import collections.abc
+import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
 import types
-
-import torch
+from typing import Any
 
 _TORCHVISION_SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_KEPT_ALIVE: list[torch.library.Library] = []
+_KEPT_ALIVE: list[Any] = []
 
 
 def apply_import_shim() -> None:
     """Adds what FastReID's imports need; calling it again changes nothing."""
     _provide_torch_six()
     _provide_collections_mapping()
-    _provide_torchvision_schemas()
+    if "torchvision" not in sys.modules and not _SCHEMAS_FINDER.is_used:
+        sys.meta_path.insert(0, _SCHEMAS_FINDER)
+        _SCHEMAS_FINDER.is_used = True
     _stub_if_missing("faiss", METRIC_L2=1)
     _stub_if_missing("sklearn", metrics=_stub_if_missing("sklearn.metrics"))
 
@@ -45,9 +49,25 @@ def _provide_collections_mapping() -> None:
         collections.Mapping = collections.abc.Mapping  # type: ignore[attr-defined]
 
 
+class _SchemasFinder(importlib.abc.MetaPathFinder):
+    """Finds no module; registers the schemas when torchvision is about to be imported."""
+
+    is_used = False
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        if fullname == "torchvision":
+            sys.meta_path.remove(self)
+            _provide_torchvision_schemas()
+
+
+_SCHEMAS_FINDER = _SchemasFinder()
+
+
 def _provide_torchvision_schemas() -> None:
-    if _KEPT_ALIVE or "torchvision" in sys.modules or _torchvision_library_loads():
+    if _torchvision_library_loads():
         return
+    import torch
+
     library = torch.library.Library("torchvision", "DEF")
     for schema in _TORCHVISION_SCHEMAS.values():
         library.define(schema)
@@ -67,6 +87,8 @@ def _torchvision_library_loads() -> bool:
 
 
 def _loads(library: str) -> bool:
+    import torch
+
     try:
         torch.ops.load_library(library)
     except OSError:

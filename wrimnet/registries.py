@@ -6,7 +6,6 @@ from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
-from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.utils.registry import Registry
 
 from wrimnet.metrics.names import ALWAYS, CMC_LENGTH, COMPARED, Metric, is_computed_always
@@ -65,6 +64,8 @@ def datasets() -> dict[str, Any]:
     Raises:
         KeyError: nothing has registered any.
     """
+    from fastreid.data.datasets import DATASET_REGISTRY  # imports PyTorch, which --help needs not
+
     every = DATASET_REGISTRY._obj_map.items()
     found = {name: dataset for name, dataset in every if getattr(dataset, "protocols", None)}
     if not found:

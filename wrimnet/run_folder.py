@@ -23,6 +23,11 @@ ENVIRONMENT, FIGURES, FIGURE_LIST, REPORT = (
 )
 EVALUATIONS = "eval"  # folder of evaluations, each in a folder of its own
 CHANGES = "changes.json"  # what --resume changed, and when
+# written by an export, by format
+EXPORTED = {
+    "onnx": ("wrimnet_visible.onnx", "wrimnet_infrared.onnx"),
+    "safetensors": ("wrimnet.safetensors", CONFIG, "README.md"),
+}
 # written by the tools that run experiments
 RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
 

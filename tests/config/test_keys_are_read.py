@@ -26,7 +26,7 @@ READ_IN = {
     "MODEL.BACKBONE.NAME": build_backbone,
 }
 # Builds FastReID's own loader, to compare with it, from FastReID's own tree.
-WITH_FASTREID_KEYS = {"tools.benchmarks.data_paths"}
+WITH_FASTREID_KEYS = {"wrimnet.lab.benchmarks.data_paths"}
 # Read by the name that stands in a table: of the loss terms, or of a dataset.
 BY_NAME = {name for term in TERMS for name in (*term.weights, *term.settings.values())} | {
     dataset.number_key for dataset in datasets().values() if dataset.number_key

@@ -51,6 +51,7 @@ def setup_cfg(
     add_plugins(cfg, find_last(layers, "PLUGINS", cfg))
     for layer in layers:
         merge_layer(cfg, layer)
+    load_plugin(_OWN_PLUGIN)  # only now: it imports PyTorch, and a wrong key is reported without it
     setup_dataset_name(cfg)
     setup_device(cfg)
     check_config(cfg, plugin_keys(cfg.PLUGINS))
@@ -63,7 +64,8 @@ def add_plugins(cfg: CfgNode, names: Sequence[str]) -> None:
 
     Raises ValueError: no such module, or a key that stands in the table already.
     """
-    load_plugin(_OWN_PLUGIN)
+    if names:
+        load_plugin(_OWN_PLUGIN)
     known = set(leaf_names(cfg))
     for key in plugin_keys(names):
         if key.name in known:

@@ -2,7 +2,6 @@
 
 import wrimnet.compat  # noqa: F401
 
-import torch
 from fastreid.config import CfgNode
 from fastreid.config import get_cfg as get_fastreid_cfg
 
@@ -10,30 +9,39 @@ from wrimnet.config.keys import KEYS
 
 
 def get_cfg() -> CfgNode:
-    """Returns FastReID's defaults with every key of this project added."""
+    """Returns FastReID's defaults with every key of this project, ``MODEL.DEVICE`` still "auto"."""
     cfg = get_fastreid_cfg()
-    add_wrim_config(cfg)
+    add_keys(cfg)
     return cfg
 
 
 def add_wrim_config(cfg: CfgNode) -> None:
-    """Adds the keys of :data:`KEYS` to ``cfg``, in place.
+    """Adds this project's keys to a configuration of FastReID's, in place.
 
-    Keys that FastReID has already get this project's default. ``MODEL.DEVICE`` is set to the device
-    at hand, so that FastReID's own ``build_model(cfg)`` works without further setup.
+    ``MODEL.DEVICE`` is set to the device at hand, so that FastReID's own ``build_model(cfg)`` works
+    without further setup.
     """
+    add_keys(cfg)
+    cfg.MODEL.DEVICE = default_device()
+
+
+def add_keys(cfg: CfgNode) -> None:
+    """Adds :data:`KEYS` to ``cfg``; keys that FastReID has already get this project's default."""
     for key in KEYS:
         set_key(cfg, key.name, key.default)
-    cfg.MODEL.DEVICE = default_device()
 
 
 def default_device() -> str:
     """Returns ``"cuda"`` where PyTorch sees a CUDA device, else ``"cpu"``."""
+    import torch  # slow, and a wrong key is reported without it
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def available_devices() -> list[str]:
     """Returns the names MODEL.DEVICE may have on this machine: cpu, cuda, cuda:0, cuda:1, ..."""
+    import torch
+
     numbered = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return ["cpu", "cuda", *numbered] if numbered else ["cpu"]
 

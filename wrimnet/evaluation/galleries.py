@@ -113,7 +113,6 @@ def _camera_cells(path: str | Path) -> list[np.ndarray]:
     return cameras
 
 
-DRAWS = ("agw", "official")
 _Pools = dict[tuple[int, int], list[int]]
 
 
@@ -158,13 +157,9 @@ def build_trials(
 
 def check_draw(protocol: Protocol, draw: str) -> None:
     """Raises ValueError for a draw that the protocol does not have."""
-    if draw not in DRAWS:
-        raise ValueError(f"unknown gallery draw {draw!r}; choose one of {DRAWS}")
     if draw not in protocol.draws:
-        raise ValueError(
-            f"the {draw} draw exists for SYSU-MM01 only, not for {protocol.name}; use "
-            f"{protocol.draws[0]!r}"
-        )
+        known = " or ".join(map(repr, protocol.draws))
+        raise ValueError(f"{protocol.name} has no gallery draw {draw!r}; use {known}")
     if protocol.shots > 1 and draw != "official":
         raise ValueError(
             f"{protocol.name} draws {protocol.shots} images and only the official permutations "

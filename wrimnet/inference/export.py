@@ -25,17 +25,13 @@ from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.modeling.embedding import join_parts
 from wrimnet.modeling.weights import DIGEST, NETWORK, evaluation_weights, tensors_sha256
-from wrimnet.run_folder import CONFIG, find_results
+from wrimnet.run_folder import EXPORTED, find_results
 from wrimnet.tables import markdown_rows
 
 OPSET = 18
 TOLERANCE = 1e-4
 INPUT, OUTPUT = "images", "embeddings"
 _CHECKED_BATCHES = (1, 3)
-FILES = {  # that an export writes
-    "onnx": tuple(f"wrimnet_{name}.onnx" for name in MODALITY_NAMES),
-    "safetensors": ("wrimnet.safetensors", CONFIG, "README.md"),
-}
 
 
 class SingleModalityEmbedder(nn.Module):
@@ -157,7 +153,7 @@ def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Pat
     """Writes one file per modality; returns each with its cosine distance to PyTorch."""
     embedder.model.cpu()
     try:
-        paths = zip(MODALITY_NAMES, (folder / file for file in FILES["onnx"]), strict=True)
+        paths = zip(MODALITY_NAMES, (folder / file for file in EXPORTED["onnx"]), strict=True)
         return {path: _write_onnx(cfg, embedder, name, path) for name, path in paths}
     finally:
         embedder.model.to(embedder.device)
@@ -192,7 +188,7 @@ def build_safetensors(
         raise ValueError("export needs safetensors: pip install 'wrimnet[export]'") from error
     folder.mkdir(parents=True, exist_ok=True)
     facts = build_facts(cfg, embedder)
-    path, config, card = (folder / file for file in FILES["safetensors"])
+    path, config, card = (folder / file for file in EXPORTED["safetensors"])
     tensors = evaluation_weights(embedder.model)
     network = json.dumps(build_network_settings(cfg))
     metadata = {**facts, DIGEST: tensors_sha256(tensors), NETWORK: network}

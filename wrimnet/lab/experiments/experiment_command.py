@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wrimnet.command_line import (
     INTERRUPTED,
     add_config_options,
@@ -18,8 +16,6 @@ from wrimnet.command_line import (
 )
 from wrimnet.config import setup_cfg
 from wrimnet.config.merge import Layer, layer_of_words, read_overlay_file
-from wrimnet.data.build import build_dataset, build_dataset_folder
-from wrimnet.data.images import fingerprint
 from wrimnet.lab.experiments.plans import ExperimentRun, Setting, is_done, setup_planned_cfg
 from wrimnet.lab.experiments.run_queue import (
     AlikeFailuresError,
@@ -97,6 +93,8 @@ def _spelt_otherwise(configs: Path) -> Path:
 
 def draw_if_missing(setting: Setting) -> None:
     """Draws the generated dataset if it is asked for and not there."""
+    from wrimnet.data.build import build_dataset_folder
+
     if setting.dataset != GENERATED:
         return
     folder = build_dataset_folder(setting.setup())
@@ -118,6 +116,8 @@ def work_through(runs: Sequence[ExperimentRun], args: Any, *, costs: bool) -> in
 
     Returns the exit code: 0, 1 if a run failed, 130 after an interruption.
     """
+    import torch
+
     gpus = choose_gpus(args.gpus, torch.cuda.device_count())
     slots = make_slots(gpus, args.jobs, args.threads)
     train = (sys.executable, str(PROJECT / "tools" / "train_net.py"))
@@ -143,6 +143,9 @@ def _check_data(runs: Sequence[ExperimentRun]) -> None:
     Raises:
         FileNotFoundError, ValueError: of the dataset, or a run is done that had other images.
     """
+    from wrimnet.data.build import build_dataset
+    from wrimnet.data.images import fingerprint
+
     images: dict[Any, str] = {}
     for run in runs:
         split, known = run.about.get("split"), None

@@ -12,8 +12,6 @@ from fastreid.config import CfgNode
 from wrimnet.config import KEYS, config_hash, setup_cfg
 from wrimnet.config.setup import all_keys
 from wrimnet.config.tree import get_key
-from wrimnet.data.build import build_dataset_folder
-from wrimnet.data.datasets.base import SYNTHETIC_MARK
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import RECORD, find_results, read_json, write_json
 
@@ -224,6 +222,9 @@ def _build_run(
     options: Sequence[str] = (),
 ) -> ExperimentRun:
     """Checks the configuration of a run, before any run starts, and describes it."""
+    from wrimnet.data.build import build_dataset_folder
+    from wrimnet.data.datasets.base import SYNTHETIC_MARK
+
     config_file = str(setting.configs / config)
     overlays = [*setting.overlays, *overlays]
     options = [*setting.overrides, *options, "SEED", str(about["seed"])]

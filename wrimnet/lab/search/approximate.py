@@ -8,12 +8,12 @@ from types import ModuleType
 import numpy as np
 
 from wrimnet.evaluation.provenance import file_sha256
+from wrimnet.lab.search import BACKENDS
 from wrimnet.lab.search.exact import ExactSearcher, Neighbors, Searcher, check_queries
 from wrimnet.lab.search.hashed_files import write_hashed_file, write_hashed_json
 from wrimnet.lab.search.index import INDEX_FILE, EmbeddingIndex
 
 EXACT_UP_TO = 1_000_000
-BACKENDS = ("auto", "exact", "faiss")
 _PROBES, _SEED, _SAMPLES_PER_LIST, _BLOCK = 64, 0, 40, 65536
 _FILE, _RECORD = "faiss.index", "faiss.json"
 

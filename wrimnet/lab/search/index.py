@@ -22,12 +22,12 @@ import numpy as np
 
 from wrimnet.atomic_files import sole_writer
 from wrimnet.evaluation.provenance import file_sha256
+from wrimnet.lab.search import DTYPES
 from wrimnet.lab.search.hashed_files import write_hashed_file, write_hashed_json
 from wrimnet.modality import MODALITY_NAMES
 
 FORMAT = 2
 INDEX_FILE = "index.json"
-DTYPES = ("float32", "float16")
 
 
 @dataclass(frozen=True, kw_only=True)
