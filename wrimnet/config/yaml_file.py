@@ -4,7 +4,7 @@ import re
 import reprlib
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -19,7 +19,7 @@ class _Loader(yaml.SafeLoader):
     Integers and floats are decimal: YAML 1.1 also reads 010 as 8 and 1:30 as 90.
     """
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar = {
         first: [(tag, rule) for tag, rule in rules if tag not in (_INT, _FLOAT)]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
