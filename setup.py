@@ -17,11 +17,13 @@ VIZ = ["matplotlib>=3.8"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "safetensors>=0.4"]
 SEARCH = ["faiss-cpu>=1.8"]
 TIMM = ["timm>=1.0"]
+HEIF = ["pillow-heif>=0.18"]
 EXTRAS = {
     "viz": VIZ,
     "export": EXPORT,
     "search": SEARCH,
     "timm": TIMM,
+    "heif": HEIF,
     "dev": [
         "pytest>=8.0",
         "pytest-xdist>=3.5",
@@ -32,6 +34,7 @@ EXTRAS = {
         *EXPORT,
         *SEARCH,
         *TIMM,
+        *HEIF,
     ],
 }
 

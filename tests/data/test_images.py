@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from wrimnet.data import images
 from wrimnet.data.images import (
     ImageItem,
     UnreadableImageError,
+    as_rgb,
     fingerprint,
+    is_turned,
     read_rgb,
     resize_rgb,
 )
@@ -97,10 +100,10 @@ def test_integer_pixels_outside_16_bits_are_an_error(tmp_path, value):
         read_rgb(str(path))
 
 
-def test_float_images_are_an_error(tmp_path):
+def test_float_images_without_a_range_are_an_error(tmp_path):
     path = tmp_path / "image.tif"
-    Image.fromarray(np.zeros((16, 8), np.float32)).save(path)
-    with pytest.raises(UnreadableImageError, match="'F' has no agreed conversion"):
+    Image.fromarray(np.linspace(20, 37, 128, dtype=np.float32).reshape(16, 8)).save(path)
+    with pytest.raises(UnreadableImageError, match=r"20\.\.37; set INPUT\.INFRARED_RANGE to"):
         read_rgb(str(path))
 
 
@@ -135,12 +138,104 @@ def test_the_error_survives_the_way_between_processes():
     assert (error.path, error.reason, str(error)) == ("a.jpg", "broken", "a.jpg: broken")
 
 
-def test_exif_orientation_is_left_alone(tmp_path):
-    path = tmp_path / "turned.png"
+def lying(upright, orientation):
+    """Pixels as a camera stores them that asks for `orientation`: the tag's definition, inverted.
+
+    The EXIF standard says where the stored row 0 and column 0 are in the scene.
+    """
+    row_0, column_0 = {
+        1: ("top", "left"),
+        2: ("top", "right"),
+        3: ("bottom", "right"),
+        4: ("bottom", "left"),
+        5: ("left", "top"),
+        6: ("right", "top"),
+        7: ("right", "bottom"),
+        8: ("left", "bottom"),
+    }[orientation]
+    stored = upright
+    if "bottom" in (row_0, column_0):
+        stored = stored[::-1]
+    if "right" in (row_0, column_0):
+        stored = stored[:, ::-1]
+    return stored if row_0 in ("top", "bottom") else stored.swapaxes(0, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
+    path, upright = tmp_path / f"turned.{suffix}", np.asarray(colour_ramp())
     exif = Image.Exif()
-    exif[0x0112] = 6  # "rotate by 90 degrees to view"
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(lying(upright, orientation)))
+    options = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
+    options |= {"lossless": True} if suffix == "webp" else {}
+    stored.save(path, exif=exif, **options)
+    error = 3 if suffix == "jpg" else 0
+    for read in (read_rgb(str(path)), as_rgb(Image.open(path))):
+        assert read.size == (8, 16)
+        assert np.abs(np.asarray(read).astype(int) - upright).max() <= error
+    assert is_turned(str(path)) == (orientation != 1)
+
+
+def test_sixteen_bit_images_are_turned_as_well(tmp_path):
+    path, upright = tmp_path / "turned.png", np.arange(128, dtype=np.uint16).reshape(16, 8) * 500
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.ascontiguousarray(lying(upright, 6))).save(path, exif=exif)
+    assert np.array_equal(np.asarray(read_rgb(str(path)))[..., 0], upright // 256)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00II*\x00\xff\xff\xff\xff", b"Exif\x00\x00", b"x"])
+def test_a_damaged_exif_block_turns_nothing(tmp_path, exif):
+    path = tmp_path / "image.jpg"
     colour_ramp().save(path, exif=exif)
-    assert np.array_equal(np.asarray(read_rgb(str(path))), np.asarray(colour_ramp()))
+    assert read_rgb(str(path)).size == (8, 16)
+
+
+def test_sixteen_bit_grey_in_three_channels_is_refused(tmp_path):
+    import cv2  # PIL cannot write it
+
+    path = str(tmp_path / "image.png")
+    counts = np.linspace(7000, 8500, 128).astype(np.uint16).reshape(16, 8)
+    cv2.imwrite(path, np.stack([counts] * 3, axis=-1))
+    with pytest.raises(UnreadableImageError, match="store the image with one channel"):
+        read_rgb(path)
+    full = (np.arange(128, dtype=np.uint16) * 512).reshape(16, 8)
+    cv2.imwrite(path, np.stack([full] * 3, axis=-1))
+    assert np.array_equal(np.asarray(read_rgb(path))[..., 0], full // 256)
+    with pytest.raises(UnreadableImageError, match="store the image with one channel"):
+        read_rgb(path, (0, 65535))
+
+
+def test_arrays_of_one_channel_are_grey():
+    grey = np.asarray(as_rgb(RAMP))
+    assert all(np.array_equal(grey[..., channel], RAMP) for channel in range(3))
+    counts = RAMP.astype(np.uint16) * 10 + 7000
+    assert np.array_equal(np.asarray(as_rgb(counts, (7000, 9550)))[..., 1], RAMP)
+    with pytest.raises(ValueError, match="INFRARED_RANGE"):
+        as_rgb(counts)
+    for array in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4), np.uint8)):
+        with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\)"):
+            as_rgb(array)
+
+
+def test_an_avif_image_is_read(tmp_path):
+    colour_ramp().save(tmp_path / "image.avif", quality=100)
+    assert read_rgb(str(tmp_path / "image.avif")).size == (8, 16)
+
+
+def test_a_heic_image_is_read_where_pillow_heif_is_installed(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.from_pillow(colour_ramp().resize((64, 64))).save(tmp_path / "image.heic")
+    assert read_rgb(str(tmp_path / "image.heic")).size == (64, 64)
+
+
+def test_the_package_that_reads_heic_is_named(tmp_path, monkeypatch):
+    (tmp_path / "image.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(40))
+    monkeypatch.setattr(images, "readable_formats", lambda: ("JPEG", "PNG"))
+    with pytest.raises(UnreadableImageError, match=r"HEIC.*pillow-heif; formats.*: JPEG, PNG"):
+        read_rgb(str(tmp_path / "image.heic"))
 
 
 @pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos"])

@@ -84,7 +84,7 @@ def test_batch_size_and_modality(embedder, finished_run, paths):
         (np.zeros((4, 4, 3), np.uint8), "one image was given where several"),
         (["absent.jpg"], "absent.jpg: the file does not exist"),
         ([np.zeros((4, 4, 3))], r"expected uint8 \(H, W, 3\)"),
-        ([Image.new("I;16", (4, 4))], "mode 'I;16'"),
+        ([Image.new("F", (4, 4))], "set INPUT.INFRARED_RANGE"),
         ([3], "an image of type int"),
     ],
 )

@@ -23,7 +23,7 @@ import numpy as np
 import PIL
 from PIL import features
 
-from wrimnet.data import images, reading
+from wrimnet.data import grey_levels, images, reading
 from wrimnet.data.images import ImageItem, UnreadableImageError
 
 FORMAT_VERSION = 2  # of the cache file itself
@@ -91,7 +91,12 @@ def cache_key(
         folders=_hash(sorted(map(os.path.realpath, {os.path.dirname(i.path) for i in items}))),
         files=_hash([_file_state(item.path, on_bad_image) for item in items]),
         on_bad_image=on_bad_image,
-        code=_hash([FORMAT_VERSION, *(Path(m.__file__).read_text() for m in (images, reading))]),
+        code=_hash(
+            [
+                FORMAT_VERSION,
+                *(Path(m.__file__).read_text() for m in (grey_levels, images, reading)),
+            ]
+        ),
         libraries=f"Pillow {PIL.__version__}, JPEG {features.version('jpg')}",
     )
 

@@ -1,17 +1,16 @@
-"""Reading an image file as RGB and resizing it, with one rule per pixel format.
+"""Any image as upright 8-bit RGB, with one rule per pixel format; and resizing.
 
 | PIL mode | becomes RGB by |
 |---|---|
 | 1, L, P, RGB, CMYK, YCbCr, HSV, LAB | PIL's own conversion |
 | LA, PA, RGBA | PIL's own conversion; the alpha channel is dropped, not blended |
-| I;16, I;16B, I;16L, I;16N | value // 256, the same in the three channels (thermal data) |
-| I (32 bit) | the 16-bit rule; a value outside 0..65535 is an error |
-| F and all others | an error: a float image has no agreed range |
+| I;16, I;16B, I;16L, I;16N, I, F | :mod:`wrimnet.data.grey_levels`, three equal channels |
+| all others | an error |
 
-The EXIF orientation tag is not applied: the benchmarks' crops are stored upright and the published
-numbers were made without it. Of a file with several frames, the first is read.
+The EXIF orientation is applied. Of a file with several frames, the first is read.
 """
 
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -19,7 +18,9 @@ from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, features
+
+from wrimnet.data.grey_levels import LEAST_LEVELS, PixelRangeError, count_levels, grey_levels
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -29,12 +30,29 @@ INTERPOLATIONS = {
 }
 DIRECT_MODES = frozenset({"1", "L", "RGB", "CMYK", "YCbCr", "HSV", "LAB", "LA", "RGBA"})
 PALETTE_MODES = frozenset({"P", "PA"})
-PIL_MODES = ("RGB", "L")  # of images in memory
-INTEGER_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+WIDE_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})  # of one channel
 
-
-# what may be opened; others of PIL's formats start programs (EPS) or draw (WMF)
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
+# what may be opened, with its endings; others of PIL's formats start programs (EPS) or draw (WMF)
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "PPM": (".ppm", ".pgm", ".pbm"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "JPEG2000": (".jp2",),
+}
+OPTIONAL_FORMATS = {"AVIF": (".avif",), "HEIF": (".heic", ".heif")}
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF orientation; 1 is upright
 
 
 class ImageItem(NamedTuple):
@@ -71,42 +89,62 @@ class UnreadableImageError(ValueError):
         return f"{self.path}: {self.reason}"
 
 
-def read_rgb(path: str) -> Image.Image:
-    """Opens an image file and decodes it to its last pixel: a PIL image, mode RGB, in memory.
+def read_rgb(path: str, infrared_range: Sequence[float] = ()) -> Image.Image:
+    """Opens an image file and decodes it to its last pixel: upright, mode RGB, in memory.
 
+    ``infrared_range`` is (low, high) of pixels of more than 8 bits, () for none.
     Raises UnreadableImageError: missing, damaged, no image, or of a format without a rule above.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            image.load()
-            return _to_rgb(image)
+        with Image.open(path, formats=readable_formats()) as image:
+            return _to_rgb(image, infrared_range)
     except Exception as problem:  # PIL's decoders raise whatever their format calls for
         raise UnreadableImageError(str(path), _reason(path, problem)) from problem
 
 
-def as_rgb(image: str | PathLike | Image.Image | np.ndarray) -> Image.Image:
-    """Returns a path, a PIL image (RGB or L) or an array (H, W, 3) uint8 as a PIL image in RGB.
+def as_rgb(
+    image: str | PathLike | Image.Image | np.ndarray, infrared_range: Sequence[float] = ()
+) -> Image.Image:
+    """Returns a path, a PIL image or an array as an upright PIL image in RGB.
 
+    Arrays are uint8 (H, W, 3) in RGB, or one channel (H, W): uint8, or wider as in files.
     Raises ValueError: an unreadable file, or a kind of image that has no rule.
     """
     if isinstance(image, str | PathLike):
-        return read_rgb(str(image))
+        return read_rgb(str(image), infrared_range)
     if isinstance(image, Image.Image):
-        if image.mode not in PIL_MODES:
-            raise ValueError(
-                f"a PIL image of mode {image.mode!r}: expected one of {PIL_MODES}; give its path "
-                "instead, or convert it"
-            )
-        return image.convert("RGB")
+        return _to_rgb(image, infrared_range)
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"an array {image.dtype} {image.shape}: expected uint8 (H, W, 3), RGB, 0..255"
-            )
-        return Image.fromarray(image)
+        return _array_to_rgb(image, infrared_range)
     raise ValueError(
-        f"an image of type {type(image).__name__}: expected a path, a PIL image or a uint8 array"
+        f"an image of type {type(image).__name__}: expected a path, a PIL image or an array"
     )
+
+
+@functools.cache
+def readable_formats() -> tuple[str, ...]:
+    """Returns PIL's names of the formats that can be opened here."""
+    found = [*FORMATS]
+    if "avif" in features.get_supported_modules():
+        found.append("AVIF")
+    try:
+        from pillow_heif import register_heif_opener
+    except ModuleNotFoundError:
+        return tuple(found)
+    register_heif_opener()
+    return (*found, "HEIF")
+
+
+def readable_endings() -> frozenset[str]:
+    """Returns the file endings, in small letters, of the formats that can be opened here."""
+    known = {**FORMATS, **OPTIONAL_FORMATS}
+    return frozenset(ending for name in readable_formats() for ending in known[name])
+
+
+def is_turned(path: str) -> bool:
+    """Says whether an image file is stored in another orientation than its EXIF tag asks for."""
+    with Image.open(path, formats=readable_formats()) as image:
+        return _orientation(image) in _TO_UPRIGHT
 
 
 def resize_rgb(image: Image.Image, height: int, width: int, interpolation: str) -> np.ndarray:
@@ -120,26 +158,74 @@ def resize_rgb(image: Image.Image, height: int, width: int, interpolation: str) 
     return np.array(image.resize((width, height), INTERPOLATIONS[interpolation]))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, infrared_range: Sequence[float]) -> Image.Image:
+    """The only way from pixels as they are stored to RGB as they are seen."""
+    is_wide = any(";16" in str(tile) for tile in getattr(image, "tile", ()))  # gone when loaded
+    image.load()
+    rgb = _convert(image, infrared_range)
+    if is_wide and image.mode not in WIDE_MODES:
+        _check_channels(rgb, infrared_range)
+    method = _TO_UPRIGHT.get(_orientation(image))
+    return rgb if method is None else rgb.transpose(method)
+
+
+def _convert(image: Image.Image, infrared_range: Sequence[float]) -> Image.Image:
     if image.mode in DIRECT_MODES:
         return image.convert("RGB")
     if image.mode in PALETTE_MODES:
         return image.convert("RGBA").convert("RGB")  # a palette with transparency warns otherwise
-    if image.mode in INTEGER_MODES:
-        return _from_16_bit(np.asarray(image).astype(np.int64))
+    if image.mode in WIDE_MODES:
+        values = np.asarray(image)
+        return Image.fromarray(grey_levels(values, infrared_range)).convert("RGB")
     raise ValueError(f"pixel format {image.mode!r} has no agreed conversion to 8-bit RGB")
 
 
-def _from_16_bit(values: np.ndarray) -> Image.Image:
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ValueError(f"integer pixels span {low}..{high}, expected 16-bit values 0..65535")
-    return Image.fromarray((values // 256).astype(np.uint8)).convert("RGB")
+def _check_channels(rgb: Image.Image, infrared_range: Sequence[float]) -> None:
+    """Refuses 16-bit grey in three channels where PIL, which keeps the high byte, loses it."""
+    pixels = np.asarray(rgb)
+    is_grey = bool((pixels == pixels[..., :1]).all())
+    if is_grey and (infrared_range or count_levels(pixels) < LEAST_LEVELS):
+        raise PixelRangeError(
+            "16-bit grey pixels in several channels: the range of these cannot be set; store the "
+            "image with one channel"
+        )
+
+
+def _array_to_rgb(array: np.ndarray, infrared_range: Sequence[float]) -> Image.Image:
+    if array.ndim == 2 and array.dtype.kind in "uif" and array.size:
+        grey = array if array.dtype == np.uint8 else grey_levels(array, infrared_range)
+        return Image.fromarray(grey).convert("RGB")
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(
+            f"an array {array.dtype} {array.shape}: expected uint8 (H, W, 3), RGB, 0..255, or one "
+            "channel (H, W)"
+        )
+    return Image.fromarray(array)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged EXIF block says nothing; PIL raises many types
+        return 1
 
 
 def _reason(path: str, problem: Exception) -> str:
     if isinstance(problem, FileNotFoundError):
         return "the file does not exist"
     if isinstance(problem, Image.UnidentifiedImageError):
-        return "not an image, or an empty or damaged file"
+        return _unidentified(path)
+    if isinstance(problem, PixelRangeError):
+        return str(problem)
     return f"{type(problem).__name__}: {problem}"
+
+
+def _unidentified(path: str) -> str:
+    with open(path, "rb") as file:
+        brand = file.read(12)[4:]
+    read = f"formats that are read here: {', '.join(readable_formats())}"
+    if brand.startswith(b"ftypavi"):
+        return f"an AVIF image, which needs Pillow 11.3 or later; {read}"
+    if brand.startswith((b"ftyphei", b"ftyphev", b"ftypmif")):
+        return f"a HEIC image, which needs pip install pillow-heif; {read}"
+    return f"not an image, or an empty or damaged file; {read}"

@@ -1,0 +1,54 @@
+"""Pixels of more than 8 bits, counts or temperatures of an infrared camera, as grey levels.
+
+A thermal camera uses a small part of 16 bits: 14-bit counts (7000 to 8500), centikelvin (28800 to
+31300), or degrees as floats. INPUT.INFRARED_RANGE says which part becomes the 256 grey levels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+LEAST_LEVELS = 64  # that 16-bit pixels must keep without INPUT.INFRARED_RANGE
+KEY = "INPUT.INFRARED_RANGE"
+_ADVICE = f"set {KEY} to (low, high), or to auto, which training measures"
+
+
+class PixelRangeError(ValueError):
+    """Pixels of more than 8 bits that have no usable range."""
+
+
+def grey_levels(values: np.ndarray, infrared_range: Sequence[float] = ()) -> np.ndarray:
+    """Returns integer or float pixels (H, W) as grey levels, uint8 (H, W).
+
+    With a range (low, high), low becomes 0, high 255, linearly, and what is outside is clipped.
+    Without one, 16-bit integers are divided by 256.
+
+    Raises PixelRangeError: no pixel is inside the range; NaN or infinity; or, without a range,
+    floats, integers beyond 16 bits, or fewer than LEAST_LEVELS levels left of more values.
+    """
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise PixelRangeError("pixels are NaN or infinite; expected finite values")
+    span = f"pixels span {low:g}..{high:g}"
+    if infrared_range:
+        start, end = infrared_range
+        if high <= start or low >= end:
+            raise PixelRangeError(
+                f"{span}, none is inside {KEY} ({start:g}, {end:g}); set it to the camera's"
+            )
+        stretched = (values.astype(np.float64) - start) * (255 / (end - start))
+        return np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
+    if values.dtype.kind == "f":
+        raise PixelRangeError(f"float {span}; {_ADVICE}")
+    if low < 0 or high > 65535:
+        raise PixelRangeError(f"{span}, expected 16-bit values 0..65535; {_ADVICE}")
+    grey = (values // 256).astype(np.uint8)
+    left = count_levels(grey)
+    if left < LEAST_LEVELS and left < len(np.unique(values)):
+        raise PixelRangeError(f"16-bit {span}: {left} of 256 grey levels are left; {_ADVICE}")
+    return grey
+
+
+def count_levels(grey: np.ndarray) -> int:
+    """Counts the different values of uint8 pixels."""
+    return int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)))
