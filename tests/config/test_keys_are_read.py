@@ -14,16 +14,19 @@ from source_tree import layer_of, read_modules
 import wrimnet.plugin  # noqa: F401  registers the datasets
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
+from wrimnet.config.setup import build_infrared_range
 from wrimnet.losses.total import TERMS
 from wrimnet.peers import add_config
 from wrimnet.registries import datasets
 
 ALL_KEYS = (*KEYS, *add_config())
-# Read by FastReID's own functions, which ours call with the configuration, or to set it up.
+# Read by FastReID's own functions, or by functions of the config layer that others call.
 READ_IN = {
     "PLUGINS": setup_cfg,
     "MODEL.META_ARCHITECTURE": build_model,
     "MODEL.BACKBONE.NAME": build_backbone,
+    "INPUT.INFRARED_RANGE": build_infrared_range,
+    "INPUT.MEASURED_RANGE": build_infrared_range,
 }
 # Builds FastReID's own loader, to compare with it, from FastReID's own tree.
 WITH_FASTREID_KEYS = {"wrimnet.lab.benchmarks.data_paths"}

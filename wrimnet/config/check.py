@@ -9,7 +9,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 from fastreid.config import get_cfg as get_fastreid_cfg
 
-from wrimnet.config.keys import KEYS, Key
+from wrimnet.config.keys import AUTO, KEYS, Key
 from wrimnet.config.tree import get_key, leaf_names
 from wrimnet.registries import AUGMENTATION_REGISTRY, find_metrics, find_registered
 
@@ -36,6 +36,7 @@ def check_config(cfg: CfgNode, plugin_keys: Sequence[Key] = ()) -> None:
     check_fastreid_keys(cfg)
     for key in (*KEYS, *plugin_keys):
         check_key(key, get_key(cfg, key.name))
+    check_infrared_range(cfg)
     check_schedule(cfg)
     check_batch(cfg)
     check_acceleration(cfg)
@@ -76,6 +77,19 @@ def is_within(value: Any, allowed: str) -> bool:
         and (number <= high if interval[-1] == "]" else number < high)
         for number in numbers
     )
+
+
+def check_infrared_range(cfg: CfgNode) -> None:
+    """Raises ValueError if INPUT.INFRARED_RANGE is neither (low, high), auto nor ()."""
+    value = cfg.INPUT.INFRARED_RANGE
+    if value in ((), AUTO):
+        return
+    is_pair = len(value) == 2 and all(type(number) in (int, float) for number in value)
+    if not is_pair or not -math.inf < value[0] < value[1] < math.inf:
+        raise ValueError(
+            f"INPUT.INFRARED_RANGE = {value!r}: expected (low, high), two numbers with low < high, "
+            "such as (7000, 8500) for counts or (10.0, 40.0) for degrees; or auto"
+        )
 
 
 def check_schedule(cfg: CfgNode) -> None:

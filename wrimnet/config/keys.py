@@ -17,8 +17,13 @@ SHARE, FEW, COUNT, COUNT_OR_NONE = "[0, 1]", "[1, 1000]", "[1, 1e9]", "[0, 1e9]"
 # Whether a key is part of the hash of a configuration. NEVER: where and how a run happens, not what
 # it computes. IF_SET: younger than the first hashes, which stay what they were.
 ALWAYS, NEVER, IF_SET = "always", "never", "if set"
-# How older files write values, and how the first hashes have them.
-OLD_WORDS = {"SOLVER.COMPILE False": "never", "SOLVER.COMPILE True": "always"}
+AUTO = ("auto",)
+# How older files write values, and words for sequences; how the first hashes have values.
+OLD_WORDS = {
+    "SOLVER.COMPILE False": "never",
+    "SOLVER.COMPILE True": "always",
+    "INPUT.INFRARED_RANGE auto": AUTO,
+}
 FIRST_VALUES = {f"SOLVER.COMPILE {w}": w == "always" for w in ("auto", "never", "always")}
 
 
@@ -138,6 +143,15 @@ KEYS = (
             "PIL filter of the resize to the input size",
             ("nearest", "bilinear", "bicubic", "lanczos"),
         ),
+        Key(
+            "INFRARED_RANGE",
+            (),
+            "(low, high): infrared pixels of more than 8 bits, counts or degrees, that become grey "
+            "0 and 255; auto: 0.1 and 99.9 percentile of the training images",
+            None,
+            IF_SET,
+        ),
+        Key("MEASURED_RANGE", (), "what auto has found; training writes it", None, NEVER),
         Key("AUGMENTATION", "build_batch_augmentation", "registered augmentation", None, IF_SET),
     ),
     *_under(

@@ -11,12 +11,13 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
-from wrimnet.config.keys import OLD_WORDS
+from wrimnet.config.keys import KEYS, OLD_WORDS
 from wrimnet.config.tree import get_key, leaf_names, set_key
 from wrimnet.config.yaml_file import read_yaml
 
 BASE_KEY = "_BASE_"
 _MOST_BASES = 20
+_DEFAULTS = {key.name: key.default for key in KEYS}  # whose type every value has
 
 
 def read_config_file(path: str | Path) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def find_last(layers: Sequence[Layer], name: str, cfg: CfgNode) -> Any:
 
 def _value(cfg: CfgNode, name: str, value: Any, source: str) -> Any:
     value = OLD_WORDS.get(f"{name} {value}", value)
-    return _coerced(name, _decoded(value), get_key(cfg, name), source)
+    return _coerced(name, _decoded(value), _DEFAULTS.get(name, get_key(cfg, name)), source)
 
 
 def _check_known(cfg: CfgNode, name: str, source: str) -> None:

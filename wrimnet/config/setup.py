@@ -14,7 +14,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.config.check import check_config
-from wrimnet.config.keys import ALWAYS, FIRST_VALUES, IF_SET, KEYS, NEVER, Key
+from wrimnet.config.keys import ALWAYS, AUTO, FIRST_VALUES, IF_SET, KEYS, NEVER, Key
 from wrimnet.config.merge import (
     Layer,
     find_last,
@@ -180,7 +180,32 @@ def build_network_settings(cfg: CfgNode) -> dict[str, Any]:
         and get_key(cfg, key.name) != key.default
     ]
     names = dict.fromkeys((*NETWORK_KEYS, *miim, *set_ones, "INPUT.SIZE_TEST"))
-    return {name: plain(get_key(cfg, name)) for name in names}
+    settings = {name: plain(get_key(cfg, name)) for name in names}
+    infrared_range = build_infrared_range(cfg)
+    return settings | ({RANGE_KEY: list(infrared_range)} if infrared_range else {})
+
+
+RANGE_KEY = "INPUT.INFRARED_RANGE"
+
+
+def build_infrared_range(cfg: CfgNode) -> tuple[float, ...]:
+    """Returns (low, high) of infrared pixels of more than 8 bits; () where none is set or known."""
+    is_auto = cfg.INPUT.INFRARED_RANGE == AUTO
+    return cfg.INPUT.MEASURED_RANGE if is_auto else cfg.INPUT.INFRARED_RANGE
+
+
+def is_range_unknown(cfg: CfgNode) -> bool:
+    """Says whether INPUT.INFRARED_RANGE is auto and nothing has been measured."""
+    return cfg.INPUT.INFRARED_RANGE == AUTO and not cfg.INPUT.MEASURED_RANGE
+
+
+def with_measured_range(cfg: CfgNode, measured: Sequence[float]) -> CfgNode:
+    """Returns a copy of ``cfg`` that records what INPUT.INFRARED_RANGE auto stands for."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.MEASURED_RANGE = tuple(measured)
+    cfg.freeze()
+    return cfg
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 
 from wrimnet.config import check_batch
+from wrimnet.config.setup import build_infrared_range
 from wrimnet.config.tree import get_key
 from wrimnet.data.cache import open_cache
 from wrimnet.data.cache_file import CacheFile, cache_key
@@ -126,4 +127,5 @@ def build_reading(cfg: CfgNode) -> dict[str, Any]:
         "width": width,
         "interpolation": cfg.INPUT.INTERPOLATION,
         "on_bad_image": cfg.DATALOADER.ON_BAD_IMAGE,
+        "infrared_range": build_infrared_range(cfg),
     }

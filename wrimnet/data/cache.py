@@ -323,6 +323,7 @@ def _start_decoding(partial: str, key: CacheKey, items: Sequence[ImageItem]) -> 
         width=key.width,
         interpolation=key.interpolation,
         on_bad_image=key.on_bad_image,
+        infrared_range=key.infrared_range,
     )
     _descriptor = os.open(partial, os.O_WRONLY)
 

@@ -42,6 +42,7 @@ class CacheKey:
     folders: str  # hash of the folders that hold them
     files: str  # hash of the files' sizes and modification times
     on_bad_image: str  # "error" or "skip"
+    infrared_range: list[float]  # low, high of infrared pixels of more than 8 bits, or none
     code: str  # hash of the code that reads and resizes
     libraries: str  # versions of Pillow and its JPEG decoder
 
@@ -76,6 +77,7 @@ def cache_key(
     width: int,
     interpolation: str,
     on_bad_image: str,
+    infrared_range: Sequence[float] = (),
 ) -> CacheKey:
     """Makes the key of a list of images; looks at every file's place, size and time.
 
@@ -91,6 +93,7 @@ def cache_key(
         folders=_hash(sorted(map(os.path.realpath, {os.path.dirname(i.path) for i in items}))),
         files=_hash([_file_state(item.path, on_bad_image) for item in items]),
         on_bad_image=on_bad_image,
+        infrared_range=list(infrared_range),
         code=_hash(
             [
                 FORMAT_VERSION,

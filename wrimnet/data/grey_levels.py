@@ -26,9 +26,7 @@ def grey_levels(values: np.ndarray, infrared_range: Sequence[float] = ()) -> np.
     Raises PixelRangeError: no pixel is inside the range; NaN or infinity; or, without a range,
     floats, integers beyond 16 bits, or fewer than LEAST_LEVELS levels left of more values.
     """
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise PixelRangeError("pixels are NaN or infinite; expected finite values")
+    low, high = check_finite(values).min(), values.max()
     span = f"pixels span {low:g}..{high:g}"
     if infrared_range:
         start, end = infrared_range
@@ -47,6 +45,13 @@ def grey_levels(values: np.ndarray, infrared_range: Sequence[float] = ()) -> np.
     if left < LEAST_LEVELS and left < len(np.unique(values)):
         raise PixelRangeError(f"16-bit {span}: {left} of 256 grey levels are left; {_ADVICE}")
     return grey
+
+
+def check_finite(values: np.ndarray) -> np.ndarray:
+    """Returns pixels; raises PixelRangeError for NaN or infinity among them."""
+    if not np.isfinite(values).all():
+        raise PixelRangeError("pixels are NaN or infinite; expected finite values")
+    return values
 
 
 def count_levels(grey: np.ndarray) -> int:

@@ -20,7 +20,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, features
 
-from wrimnet.data.grey_levels import LEAST_LEVELS, PixelRangeError, count_levels, grey_levels
+from wrimnet.data.grey_levels import (
+    LEAST_LEVELS,
+    PixelRangeError,
+    check_finite,
+    count_levels,
+    grey_levels,
+)
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -99,6 +105,20 @@ def read_rgb(path: str, infrared_range: Sequence[float] = ()) -> Image.Image:
         with Image.open(path, formats=readable_formats()) as image:
             return _to_rgb(image, infrared_range)
     except Exception as problem:  # PIL's decoders raise whatever their format calls for
+        raise UnreadableImageError(str(path), _reason(path, problem)) from problem
+
+
+def read_wide_pixels(path: str) -> np.ndarray | None:
+    """Returns the pixels (H, W) of an image file of more than 8 bits as stored, else None.
+
+    Raises UnreadableImageError: missing, damaged, no image, NaN or infinity.
+    """
+    try:
+        with Image.open(path, formats=readable_formats()) as image:
+            if image.mode not in WIDE_MODES:
+                return None
+            return check_finite(np.asarray(image))
+    except Exception as problem:  # as above
         raise UnreadableImageError(str(path), _reason(path, problem)) from problem
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, resize_rgb
-from wrimnet.modality import MODALITY_NAMES
+from wrimnet.modality import INFRARED, MODALITY_NAMES
 
 POLL_SECONDS = 0.2
 Result = TypeVar("Result")
@@ -64,6 +64,7 @@ class ImageReader:
         width: int,
         interpolation: str,
         on_bad_image: str,
+        infrared_range: Sequence[float] = (),
         watch: ReadingWatch | None = None,
     ) -> None:
         if on_bad_image not in ("error", "skip"):
@@ -72,6 +73,7 @@ class ImageReader:
             )
         self.items, self.height, self.width = items, height, width
         self.interpolation, self.on_bad_image = interpolation, on_bad_image
+        self.infrared_range = infrared_range
         self.watch = watch or ReadingWatch()
         self.skipped: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -82,11 +84,12 @@ class ImageReader:
         Raises UnreadableImageError, or ValueError: no image of its identity and modality is left.
         """
         for candidate in self._candidates(index):
-            path = self.items[candidate].path
+            item = self.items[candidate]
+            path = item.path
             if path in self.skipped:
                 continue
             try:
-                self.watch.reading(path, lambda path=path: self._decode(path, place))
+                self.watch.reading(path, lambda item=item: self._decode(item, place))
                 return
             except UnreadableImageError as problem:
                 if self.on_bad_image == "error":
@@ -95,8 +98,9 @@ class ImageReader:
                 self._report(problem)
         raise ValueError(self._none_left(index))
 
-    def _decode(self, path: str, place: np.ndarray) -> None:
-        place[...] = resize_rgb(read_rgb(path), self.height, self.width, self.interpolation)
+    def _decode(self, item: ImageItem, place: np.ndarray) -> None:
+        image = read_rgb(item.path, self.infrared_range if item.modality == INFRARED else ())
+        place[...] = resize_rgb(image, self.height, self.width, self.interpolation)
 
     def _candidates(self, index: int) -> Iterator[int]:
         """Yields the image itself, then those that may replace it."""

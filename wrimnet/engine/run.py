@@ -38,6 +38,7 @@ from wrimnet.engine.head import (
     setup_changes,
 )
 from wrimnet.engine.hooks import StopRequest
+from wrimnet.engine.measured_range import setup_infrared_range
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.galleries import check_draw
@@ -53,6 +54,7 @@ from wrimnet.modeling.weights import (
     build_without_pretrained,
     check_network,
     read_checkpoint,
+    with_recorded_range,
 )
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, FINAL, LOG, TRACES, find_results
@@ -165,6 +167,7 @@ def train(cfg: CfgNode, args: argparse.Namespace) -> int:
             held.enter_context(hold_output_dir(cfg))
     began = time.monotonic()
     with held, StopRequest(comm.get_world_size()) as request:
+        cfg = setup_infrared_range(cfg, resume=resume)
         setup_run(cfg)
         trainer = build_trainer(cfg, resume=resume, request=request)
         trainer.resume_or_load(resume)
@@ -208,6 +211,7 @@ def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     check_dataset(cfg)
     check_protocols(cfg)
     weights = check_weights(cfg)
+    cfg = with_recorded_range(cfg)
     cfg = build_evaluation_cfg(cfg)
     if comm.is_main_process():
         check_writable(build_output_dir(cfg))

@@ -11,6 +11,7 @@ import numpy as np
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 
+from wrimnet.config.setup import build_infrared_range
 from wrimnet.data.datasets.base import DRAWN
 from wrimnet.data.images import ImageItem, fingerprint
 from wrimnet.data.protocols import Protocol, dataset_protocols
@@ -213,13 +214,14 @@ def _build_scoring(cfg: CfgNode) -> Scoring:
 def _build_description(
     cfg: CfgNode, dataset: Any, scoring: Scoring, config_hash: str | None
 ) -> dict[str, Any]:
-    what = dataset.stand_in
+    what, infrared_range = dataset.stand_in, build_infrared_range(cfg)
     description = {
         "dataset": dataset.name,
         "synthetic": bool(what),
         **({} if what in ("", DRAWN) else {"stand_in": what}),
         "images": fingerprint(dataset.test),
         **describe_metrics(cfg.TEST.METRICS),
+        **({"infrared_range": list(infrared_range)} if infrared_range else {}),
         **({} if cfg.MODEL.WEIGHTS_STRICT else {"weights_strict": False}),
         "split": cfg.DATASETS.SPLIT,
         "flip": cfg.TEST.FLIP.ENABLED,

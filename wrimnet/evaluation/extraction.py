@@ -15,9 +15,11 @@ from fastreid.utils import comm
 from torch import Tensor
 from tqdm import tqdm
 
+from wrimnet.config.setup import build_infrared_range
 from wrimnet.data.images import as_rgb, resize_rgb
 from wrimnet.data.reading import Prefetcher, ReadingWatch, ThreadPool
 from wrimnet.data.sources import host_buffer
+from wrimnet.modality import INFRARED
 from wrimnet.modeling.embedding import embed_parts, join_parts
 
 PRECISIONS = ("fp32", "bf16")
@@ -39,14 +41,20 @@ class Extraction:
     flip: bool = False  # average each part with that of the mirrored image
     device: str = "cpu"  # where the model is
     precision: str = "fp32"  # of the forward pass
+    infrared_range: tuple[float, ...] = ()  # (low, high) of infrared pixels of more than 8 bits
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is {self.precision!r}, expected one of {PRECISIONS}")
 
-    def read(self, image: Any) -> np.ndarray:
+    def read(self, image: Any, modality: int) -> np.ndarray:
         """Reads a path, a PIL image or an array and resizes it, (H, W, 3) uint8."""
-        return resize_rgb(as_rgb(image), self.height, self.width, self.interpolation)
+        rgb = as_rgb(image, self.range_of(modality))
+        return resize_rgb(rgb, self.height, self.width, self.interpolation)
+
+    def range_of(self, modality: int) -> tuple[float, ...]:
+        """Returns the range of a modality's pixels of more than 8 bits, () for none."""
+        return self.infrared_range if modality == INFRARED else ()
 
     def __call__(self, model: Any, images: Sequence[Any], modalities: Sequence[int]) -> Parts:
         """Embeds N paths, PIL images or arrays with ``model.embed_parts``, a modality at a time.
@@ -92,7 +100,7 @@ class Extraction:
         watch, pool = ReadingWatch(), ThreadPool(self.num_workers)
 
         def read_into(row: int, place: np.ndarray) -> None:
-            place[...] = self.read(images[row])
+            place[...] = self.read(images[row], modalities[row])
 
         def batches() -> Iterator[tuple[list[int], Tensor]]:
             for rows in batch_rows(modalities, self.batch_size):
@@ -132,6 +140,7 @@ def build_extraction(cfg: CfgNode) -> Extraction:
         flip=cfg.TEST.FLIP.ENABLED,
         device=cfg.MODEL.DEVICE,
         precision=cfg.SOLVER.PRECISION,
+        infrared_range=build_infrared_range(cfg),
     )
 
 

@@ -16,10 +16,11 @@ from PIL import Image
 from torch import nn
 
 from wrimnet.config import NETWORK_KEYS, build_network_settings, config_hash, get_key, setup_cfg
+from wrimnet.config.setup import RANGE_KEY
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
 from wrimnet.modality import find_modality
-from wrimnet.modeling.weights import build_trained_model, evaluation_weights
+from wrimnet.modeling.weights import build_trained_model, evaluation_weights, with_recorded_range
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 # Beside the network's own; the precision of the forward pass and the device are left out.
@@ -121,7 +122,8 @@ def load_embedder(
 
 def build_embedder(cfg: CfgNode) -> Embedder:
     """Builds the embedder of a configuration, with MODEL.WEIGHTS; errors of load_weights."""
-    return build_embedder_of(cfg, build_trained_model(cfg), Path(cfg.MODEL.WEIGHTS).name)
+    model = build_trained_model(cfg)
+    return build_embedder_of(with_recorded_range(cfg), model, Path(cfg.MODEL.WEIGHTS).name)
 
 
 def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
@@ -137,9 +139,13 @@ def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
 
 
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:
-    """Returns 64 hex digits over the weights that evaluation uses and the keys that shape it."""
+    """Returns 64 hex digits over the weights that evaluation uses and the keys that shape it.
+
+    INPUT.INFRARED_RANGE is left out: it describes the camera, and visible images do not use it.
+    """
     network = build_network_settings(cfg)
-    rest = [name for name in network if name not in (*NETWORK_KEYS, *_SHAPING_KEYS)]
+    known = (*NETWORK_KEYS, *_SHAPING_KEYS, RANGE_KEY)
+    rest = [name for name in network if name not in known]
     names = (*NETWORK_KEYS, *_SHAPING_KEYS, *rest)  # the order that hashes have had from the start
     settings = [[name, get_key(cfg, name)] for name in names]
     digest = hashlib.sha256(json.dumps(settings, default=list).encode())

@@ -132,6 +132,8 @@ def _random_images(batch: int, size: tuple[int, int], seed: int) -> np.ndarray:
 def build_facts(cfg: CfgNode, embedder: Embedder) -> dict[str, str]:
     """Returns what a user of an exported file must know, as text."""
     extraction, code = embedder.extraction, describe_code()
+    low_high = " to ".join(f"{end:g}" for end in extraction.infrared_range)
+    wide = f"{low_high} become 0 to 255, linear, clipped; 8-bit images as they are"
     return {
         "model": embedder.facts.name,
         "config_hash": embedder.facts.config_hash,
@@ -143,6 +145,7 @@ def build_facts(cfg: CfgNode, embedder: Embedder) -> dict[str, str]:
         "resize": f"PIL {extraction.interpolation}, antialiased, aspect ratio not kept",
         "pixel_mean": " ".join(map(str, cfg.MODEL.PIXEL_MEAN)),
         "pixel_std": " ".join(map(str, cfg.MODEL.PIXEL_STD)),
+        **({"infrared_range": wide} if low_high else {}),
         "wrimnet": str(code["wrimnet"]),
         "torch": str(code["torch"]),
         "commit": str(code["commit"]),

@@ -20,6 +20,7 @@ from torchvision import models
 
 from wrimnet.atomic_files import require_file
 from wrimnet.config import all_keys, build_network_settings, get_key, plain
+from wrimnet.config.setup import RANGE_KEY, is_range_unknown, with_measured_range
 
 _IMAGENET = {
     "18x": models.ResNet18_Weights.IMAGENET1K_V1,
@@ -175,7 +176,8 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     defaults = {key.name: plain(key.default) for key in all_keys(cfg)}
     here = build_network_settings(cfg) if trained else {}
     names = sorted(defaults.keys() & (trained.keys() | here.keys()))
-    pairs = {n: (trained.get(n, defaults[n]), plain(get_key(cfg, n))) for n in names}
+    now = {n: here.get(n, plain(get_key(cfg, n))) for n in names}
+    pairs = {n: (trained.get(n, defaults[n]), now[n]) for n in names}
     told = [f"{n} {then!r}, here {here!r}" for n, (then, here) in pairs.items() if then != here]
     if not told:
         return
@@ -183,6 +185,14 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     if cfg.MODEL.WEIGHTS_STRICT and any(line.startswith("MODEL.") for line in told):
         raise ValueError(f"{text}. Set it so; MODEL.WEIGHTS_STRICT False uses them nonetheless")
     _logger.warning("%s; used nonetheless", text)
+
+
+def with_recorded_range(cfg: CfgNode) -> CfgNode:
+    """Returns ``cfg`` with what INPUT.INFRARED_RANGE auto was in the training of MODEL.WEIGHTS."""
+    if not is_range_unknown(cfg):
+        return cfg
+    network = read_checkpoint(cfg.MODEL.WEIGHTS).get(NETWORK) or {}
+    return with_measured_range(cfg, network.get(RANGE_KEY, ()))
 
 
 def start_from_weights(

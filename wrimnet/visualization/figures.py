@@ -90,13 +90,15 @@ class Subject:
 
     def picture(self, row: int) -> np.ndarray:
         """Returns a test image (H, W, 3) uint8, stretched to the shape that the network sees."""
-        extraction = self.trained.extraction
+        extraction, item = self.trained.extraction, self.items[row]
         width = round(_SHOWN_HEIGHT * extraction.width / extraction.height)
-        return np.asarray(read_rgb(self.items[row].path).resize((width, _SHOWN_HEIGHT)))
+        image = read_rgb(item.path, extraction.range_of(item.modality))
+        return np.asarray(image.resize((width, _SHOWN_HEIGHT)))
 
     def network_input(self, rows: Sequence[int]) -> torch.Tensor:
         """Returns test images as the network gets them, (B, H, W, 3) uint8 on its device."""
-        images = np.stack([self.trained.extraction.read(self.items[row].path) for row in rows])
+        chosen, read = [self.items[row] for row in rows], self.trained.extraction.read
+        images = np.stack([read(item.path, item.modality) for item in chosen])
         return torch.from_numpy(images).to(self.trained.device)
 
 
@@ -192,7 +194,8 @@ def draw_rankings(subject: Subject, run: ProtocolRun) -> Any:
     """Draws a protocol's ranked lists."""
     rankings = subject.rankings(run, _PER_KIND)
     title = subject.title(f"Ranked lists, {run.protocol.name}", run.protocol.direction)
-    return draw_ranked_lists(title, [listed(ranking, subject.items) for ranking in rankings])
+    rows = [listed(ranking, subject.items) for ranking in rankings]
+    return draw_ranked_lists(title, rows, subject.trained.extraction.infrared_range)
 
 
 def draw_map(subject: Subject) -> Any:

@@ -17,6 +17,7 @@ from wrimnet.evaluation.scoring import item_labels
 from wrimnet.metrics.distances import exact_distances
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.ranking import rank_queries
+from wrimnet.modality import INFRARED, VISIBLE
 
 KINDS = ("best", "random", "worst")
 RIGHT, WRONG, EXCLUDED, UNKNOWN, QUERY = "right", "wrong", "excluded", "unknown", "query"
@@ -55,6 +56,7 @@ class Tile(NamedTuple):
     path: str
     status: str
     caption: str
+    modality: int = VISIBLE
 
 
 class RankedList(NamedTuple):
@@ -141,7 +143,7 @@ def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
     def tile(place: int, status: str, rank: int) -> Tile:
         item = items[ranking.order[place]]
         words = f"{rank}: id {item.pid}\n{ranking.similarity[place]:.3f}"
-        return Tile(item.path, status, words)
+        return Tile(item.path, status, words, item.modality)
 
     kept = np.flatnonzero(~ranking.removed)[:LISTED]
     gone = np.flatnonzero(ranking.removed)[:REMOVED_SHOWN]
@@ -149,14 +151,18 @@ def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
     statuses = [RIGHT if pid == asked.pid else WRONG for pid in found]
     return RankedList(
         label=f"{ranking.kind}\nAP {100 * ranking.average_precision:.0f} %",
-        query=Tile(asked.path, QUERY, f"id {asked.pid}\ncamera {asked.camid}"),
+        query=Tile(asked.path, QUERY, f"id {asked.pid}\ncamera {asked.camid}", asked.modality),
         ranked=[tile(place, statuses[n], n + 1) for n, place in enumerate(kept)],
         removed=[tile(p, EXCLUDED, int((~ranking.removed[:p]).sum()) + 1) for p in gone],
     )
 
 
-def draw_ranked_lists(title: str, lists: Sequence[RankedList]) -> Image.Image:
+def draw_ranked_lists(
+    title: str, lists: Sequence[RankedList], infrared_range: Sequence[float] = ()
+) -> Image.Image:
     """Draws one row per query: its words, the query, the nearest images, those removed.
+
+    ``infrared_range`` is (low, high) of infrared pixels of more than 8 bits.
 
     Raises:
         ValueError: there is no list.
@@ -181,17 +187,18 @@ def draw_ranked_lists(title: str, lists: Sequence[RankedList]) -> Image.Image:
         places += [1 + num_ranked + i for i in range(len(row.removed))]
         for place, tile in zip(places, (row.query, *row.ranked, *row.removed), strict=True):
             shift = _GAP * ((place >= 1) + (place >= 1 + num_ranked))  # groups stand apart
-            _draw_tile(sheet, tile, _MARGIN + label + int(place * step_x) + shift, top)
+            left = _MARGIN + label + int(place * step_x) + shift
+            picture = read_rgb(tile.path, infrared_range if tile.modality == INFRARED else ())
+            _draw_tile(sheet, tile, picture, left, top)
     shown = {tile.status for row in lists for tile in (*row.ranked, *row.removed)}
     legend = ", ".join(words for status, words in _LEGEND_WORDS.items() if status in shown)
     pen.text((_MARGIN, sheet.height - _LEGEND + 4), legend, (70, 70, 70), _font(13))
     return sheet
 
 
-def _draw_tile(sheet: Image.Image, tile: Tile, left: int, top: int) -> None:
+def _draw_tile(sheet: Image.Image, tile: Tile, picture: Image.Image, left: int, top: int) -> None:
     frame = Image.new("RGB", (_TILE[0] + 2 * _FRAME, _TILE[1] + 2 * _FRAME), COLOURS[tile.status])
-    picture = read_rgb(tile.path).resize(_TILE, Image.Resampling.BICUBIC)
-    frame.paste(picture, (_FRAME, _FRAME))
+    frame.paste(picture.resize(_TILE, Image.Resampling.BICUBIC), (_FRAME, _FRAME))
     if tile.status == EXCLUDED:
         corners = (0, frame.height, frame.width, 0)
         ImageDraw.Draw(frame).line(corners, "white", 7)
