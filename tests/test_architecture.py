@@ -46,7 +46,7 @@ ALLOWED = {
     "modeling": {"modality", "atomic_files", "layers", "losses", "compat", "config"},
     "data": {"modality", "atomic_files", "compat", "config", "registries"},
     "evaluation": {"modality", "data", "metrics", "compat", "registries", "run_folder", "tables"}
-    | {"atomic_files", "modeling", "version"},
+    | {"atomic_files", "config", "modeling", "version"},
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
     | {"console", "metrics", "plugin", "registries", "run_folder", "tables"},
     # A trained model as something to call and to export; it knows no training.
