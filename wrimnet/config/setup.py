@@ -194,12 +194,7 @@ def build_infrared_range(cfg: CfgNode) -> tuple[float, ...]:
     return cfg.INPUT.MEASURED_RANGE if is_auto else cfg.INPUT.INFRARED_RANGE
 
 
-def is_range_unknown(cfg: CfgNode) -> bool:
-    """Says whether INPUT.INFRARED_RANGE is auto and nothing has been measured."""
-    return cfg.INPUT.INFRARED_RANGE == AUTO and not cfg.INPUT.MEASURED_RANGE
-
-
-def with_measured_range(cfg: CfgNode, measured: Sequence[float]) -> CfgNode:
+def build_measured_cfg(cfg: CfgNode, measured: Sequence[float]) -> CfgNode:
     """Returns a copy of ``cfg`` that records what INPUT.INFRARED_RANGE auto stands for."""
     cfg = cfg.clone()
     cfg.defrost()

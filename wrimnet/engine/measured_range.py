@@ -7,7 +7,8 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 
-from wrimnet.config.setup import is_range_unknown, setup_cfg, with_measured_range
+from wrimnet.config.keys import AUTO
+from wrimnet.config.setup import build_measured_cfg, setup_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.data.infrared_range import measure_infrared_range
 from wrimnet.evaluation.extraction import from_main_process
@@ -19,10 +20,10 @@ def setup_infrared_range(cfg: CfgNode, *, resume: bool) -> CfgNode:
 
     Raises UnreadableImageError, or ValueError: all pixels are equal.
     """
-    if not is_range_unknown(cfg):
+    if cfg.INPUT.INFRARED_RANGE != AUTO or cfg.INPUT.MEASURED_RANGE:
         return cfg
     measured = build_measured_range(cfg, resume) if comm.is_main_process() else None
-    return with_measured_range(cfg, from_main_process(measured))
+    return build_measured_cfg(cfg, from_main_process(measured))
 
 
 def build_measured_range(cfg: CfgNode, resume: bool) -> tuple[float, ...]:

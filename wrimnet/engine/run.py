@@ -54,7 +54,7 @@ from wrimnet.modeling.weights import (
     build_without_pretrained,
     check_network,
     read_checkpoint,
-    with_recorded_range,
+    setup_recorded_range,
 )
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import BEST, CONFIG, EVALUATIONS, FINAL, LOG, TRACES, find_results
@@ -211,7 +211,7 @@ def evaluate(cfg: CfgNode, args: argparse.Namespace) -> int:
     check_dataset(cfg)
     check_protocols(cfg)
     weights = check_weights(cfg)
-    cfg = with_recorded_range(cfg)
+    cfg = setup_recorded_range(cfg)
     cfg = build_evaluation_cfg(cfg)
     if comm.is_main_process():
         check_writable(build_output_dir(cfg))

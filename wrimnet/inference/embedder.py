@@ -20,7 +20,7 @@ from wrimnet.config.setup import RANGE_KEY
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
 from wrimnet.modality import find_modality
-from wrimnet.modeling.weights import build_trained_model, evaluation_weights, with_recorded_range
+from wrimnet.modeling.weights import build_trained_model, evaluation_weights, setup_recorded_range
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 # Beside the network's own; the precision of the forward pass and the device are left out.
@@ -123,7 +123,7 @@ def load_embedder(
 def build_embedder(cfg: CfgNode) -> Embedder:
     """Builds the embedder of a configuration, with MODEL.WEIGHTS; errors of load_weights."""
     model = build_trained_model(cfg)
-    return build_embedder_of(with_recorded_range(cfg), model, Path(cfg.MODEL.WEIGHTS).name)
+    return build_embedder_of(setup_recorded_range(cfg), model, Path(cfg.MODEL.WEIGHTS).name)
 
 
 def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:

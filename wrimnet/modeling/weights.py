@@ -20,7 +20,8 @@ from torchvision import models
 
 from wrimnet.atomic_files import require_file
 from wrimnet.config import all_keys, build_network_settings, get_key, plain
-from wrimnet.config.setup import RANGE_KEY, is_range_unknown, with_measured_range
+from wrimnet.config.keys import AUTO
+from wrimnet.config.setup import RANGE_KEY, build_measured_cfg
 
 _IMAGENET = {
     "18x": models.ResNet18_Weights.IMAGENET1K_V1,
@@ -187,12 +188,12 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     _logger.warning("%s; used nonetheless", text)
 
 
-def with_recorded_range(cfg: CfgNode) -> CfgNode:
+def setup_recorded_range(cfg: CfgNode) -> CfgNode:
     """Returns ``cfg`` with what INPUT.INFRARED_RANGE auto was in the training of MODEL.WEIGHTS."""
-    if not is_range_unknown(cfg):
+    if cfg.INPUT.INFRARED_RANGE != AUTO or cfg.INPUT.MEASURED_RANGE:
         return cfg
     network = read_checkpoint(cfg.MODEL.WEIGHTS).get(NETWORK) or {}
-    return with_measured_range(cfg, network.get(RANGE_KEY, ()))
+    return build_measured_cfg(cfg, network.get(RANGE_KEY, ()))
 
 
 def start_from_weights(
