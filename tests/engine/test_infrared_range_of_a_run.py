@@ -49,7 +49,7 @@ def test_resuming_keeps_the_range_without_measuring(run, tmp_path, monkeypatch):
     monkeypatch.setattr("wrimnet.engine.measured_range.measure_infrared_range", None)
     args = arguments()
     args.resume = True
-    assert train(auto(root, tmp_path / "out", SOLVER__MAX_EPOCH="3"), args) == 0
+    assert train(auto(root, tmp_path / "out"), args) == 0
     again, before = (setup_cfg(str(f / "config.yaml")) for f in (tmp_path / "out", output))
     assert again.INPUT.MEASURED_RANGE == before.INPUT.MEASURED_RANGE
 
