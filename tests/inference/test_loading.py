@@ -15,7 +15,7 @@ from wrimnet.config import config_hash, setup_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.extraction import join_arrays
-from wrimnet.modality import INFRARED, VISIBLE, find_modality
+from wrimnet.modality import INFRARED, VISIBLE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +67,30 @@ def test_paths_pictures_and_arrays_give_the_same(embedder, paths):
     np.testing.assert_array_equal(embedder.embed(arrays, "infrared"), expected)
 
 
+def test_one_image_gives_one_row_and_parts_stand_alone(embedder, paths):
+    rows = embedder.embed(paths, "ir")
+    np.testing.assert_allclose(embedder.embed(paths[1], "nir"), rows[1], atol=1e-6)
+    parts = embedder.embed_parts(paths, "thermal", batch_size=2)
+    assert set(parts) >= set(embedder.parts)
+    joined = np.concatenate([parts[name] for name in embedder.parts], axis=1)
+    joined /= np.linalg.norm(joined, axis=1, keepdims=True)
+    np.testing.assert_allclose(joined, rows, atol=1e-5)
+    one = embedder.embed_parts(paths[1], "ir")
+    assert {name: part.shape[1:] for name, part in parts.items()} == {
+        name: part.shape for name, part in one.items()
+    }
+    with pytest.raises(ValueError, match="batch_size is 0; expected at least 1"):
+        embedder.embed(paths, "ir", batch_size=0)
+
+
+def test_tensors_give_the_same_as_arrays(embedder, paths):
+    arrays = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+    expected = embedder.embed(arrays, "rgb")
+    tensors = torch.from_numpy(arrays).movedim(-1, 1)
+    np.testing.assert_array_equal(embedder.embed(tensors, "rgb"), expected)
+    np.testing.assert_array_equal(embedder.embed(list(tensors / 255), "rgb"), expected)
+
+
 def test_batch_size_and_modality(embedder, finished_run, paths):
     run = finished_run.run
     options = ["TEST.IMS_PER_BATCH", "4"]
@@ -80,8 +104,6 @@ def test_batch_size_and_modality(embedder, finished_run, paths):
     ("images", "message"),
     [
         ([], "the list is empty"),
-        ("a.jpg", "one image was given where several"),
-        (np.zeros((4, 4, 3), np.uint8), "one image was given where several"),
         (["absent.jpg"], "absent.jpg: the file does not exist"),
         ([np.zeros((4, 4, 3))], r"expected uint8 \(H, W, 3\)"),
         ([Image.new("F", (4, 4))], "set INPUT.INFRARED_RANGE"),
@@ -91,12 +113,6 @@ def test_batch_size_and_modality(embedder, finished_run, paths):
 def test_unusable_images_are_named(embedder, images, message):
     with pytest.raises(ValueError, match=message):
         embedder.embed(images, "visible")
-
-
-@pytest.mark.parametrize("modality", ["thermal", 2, None, ""])
-def test_unknown_modality_is_refused(modality):
-    with pytest.raises(ValueError, match=r"unknown modality .* visible or infrared"):
-        find_modality(modality)
 
 
 def test_missing_weights_are_named(finished_run):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ import wrimnet.compat  # noqa: F401
 
 import numpy as np
 from fastreid.config import CfgNode
-from PIL import Image
 from torch import nn
 
 from wrimnet.config import NETWORK_KEYS, build_network_settings, config_hash, get_key, setup_cfg
 from wrimnet.config.setup import RANGE_KEY
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
+from wrimnet.inference.image_input import as_image_list
 from wrimnet.modality import find_modality
 from wrimnet.modeling.weights import build_trained_model, evaluation_weights, setup_recorded_range
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
@@ -64,43 +64,57 @@ class Embedder:
         """D, the length of an embedding."""
         return sum(self.model.part_dims[name] for name in self.parts)
 
-    def embed(self, images: Any, modality: int | str) -> np.ndarray:
+    def embed(
+        self, images: Any, modality: int | str, *, batch_size: int | None = None
+    ) -> np.ndarray:
         """Embeds images of one modality; a progress bar appears on a terminal.
 
         Args:
-            images: N paths, PIL images or uint8 arrays (H, W, 3), or one array (N, H, W, 3).
-            modality: "visible" or "infrared", or their numbers in :mod:`wrimnet.modality`.
+            images: one or several: paths; PIL images; arrays (H, W, 3) of uint8 in RGB or (H, W);
+                tensors (3, H, W) or (1, H, W) of uint8, or of floats in 0..1, on any device.
+                Several of one size may be one array (N, H, W, 3) or tensor (N, C, H, W).
+            modality: "visible" or "infrared", or another of the names in :mod:`wrimnet.modality`.
+            batch_size: images embedded together; None: TEST.IMS_PER_BATCH.
 
         Returns:
-            (N, D) float32, rows of unit length, in the order of the images. The similarity of two
-            images, of the same or of different modality, is the dot product of their rows.
+            (N, D) float32, L2-normalized rows in the order of the images; (D,) for one image that
+            is not in a list. The cosine similarity of two images, of the same or of different
+            modality, is the dot product of their rows.
 
         Raises:
             ValueError: no image, an unreadable or unusable one, or an unknown modality.
             TimeoutError: a file is in reading for longer than DATALOADER.TIMEOUT.
         """
-        modality, images = find_modality(modality), _several(images)
-        return self._joined(images, [modality] * len(images))
+        given = as_image_list(images)
+        rows = join_arrays(self._extract(given.images, modality, batch_size), self.parts)
+        return rows[0] if given.single else rows
+
+    def embed_parts(
+        self, images: Any, modality: int | str, *, batch_size: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Embeds images as :meth:`embed` does, each part of the network's embedding by itself.
+
+        Returns:
+            Name of each part and its (N, D_part) float32, (D_part,) for one image, as the network
+            gives it: the embedding is the L2-normalized concatenation of those in ``parts``.
+        """
+        given = as_image_list(images)
+        found = self._extract(given.images, modality, batch_size)
+        return {name: part[0] if given.single else part for name, part in found.items()}
 
     def embed_items(self, items: Sequence[ImageItem]) -> np.ndarray:
         """Embeds images of a dataset, of both modalities, (N, D), rows in their order."""
-        return self._joined([item.path for item in items], [item.modality for item in items])
+        paths, modalities = [item.path for item in items], [item.modality for item in items]
+        return join_arrays(self.extraction(self.model, paths, modalities), self.parts)
 
-    def _joined(self, images: Sequence[Any], modalities: Sequence[int]) -> np.ndarray:
-        return join_arrays(self.extraction(self.model, images, modalities), self.parts)
-
-
-def _several(images: Any) -> Sequence[Any]:
-    """The images as a sequence of arrays, PIL images or paths; an array (N, H, W, 3) is one."""
-    single = isinstance(images, str | PathLike | Image.Image)
-    if single or (isinstance(images, np.ndarray) and images.ndim == 3):
-        raise ValueError("one image was given where several are expected; write embed([image])")
-    listed = images if isinstance(images, np.ndarray) else list(images)
-    if len(listed) == 0:
-        raise ValueError("no image to embed: the list is empty")
-    if isinstance(listed, np.ndarray):
-        return listed
-    return [str(image) if isinstance(image, PathLike) else image for image in listed]
+    def _extract(
+        self, images: Sequence[Any], modality: int | str, batch_size: int | None
+    ) -> dict[str, np.ndarray]:
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+        size = batch_size or self.extraction.batch_size
+        extraction = replace(self.extraction, batch_size=size)
+        return extraction(self.model, images, [find_modality(modality)] * len(images))
 
 
 def load_embedder(
