@@ -43,7 +43,7 @@ ALLOWED = {
     "layers": {"modality"},
     "metrics": {"modality"},
     "config": {"atomic_files", "compat", "metrics", "registries"},
-    "modeling": {"modality", "atomic_files", "layers", "losses", "compat", "config"},
+    "modeling": {"modality", "atomic_files", "layers", "losses", "compat", "config", "registries"},
     "data": {"modality", "atomic_files", "compat", "config", "registries"},
     "evaluation": {"modality", "data", "metrics", "compat", "registries", "run_folder", "tables"}
     | {"atomic_files", "config", "modeling", "version"},

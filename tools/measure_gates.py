@@ -19,6 +19,7 @@ from wrimnet.command_line import (
     setup_model_cfg,
 )
 from wrimnet.tables import Table, markdown, metric_table
+from wrimnet.visualization.gates import blocks_without_gate
 
 if TYPE_CHECKING:
     from wrimnet.lab.gate_study import GateStudy
@@ -52,6 +53,8 @@ def main() -> int:
     model = build_trained_model(cfg)
     study = study_gates(model, build_evaluator(cfg, build_dataset(cfg)))
     print(markdown(spread_table(study)))
+    for line in blocks_without_gate(model):
+        print(f"without a gate: {line}")
     print(markdown(metric_table("Results with other gates", "gates", study.metrics)))
     return 0
 

@@ -1,7 +1,7 @@
 """What YAML and the command line name, found in FastReID's registries."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -12,6 +12,18 @@ from wrimnet.metrics.names import ALWAYS, CMC_LENGTH, COMPARED, Metric, is_compu
 
 AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
 METRIC_REGISTRY = Registry("METRIC")  # functions as wrimnet.metrics.names describes them
+MIIM_REGISTRY = Registry("MIIM")
+FUSION_REGISTRY = Registry("FUSION")
+
+
+def register_as(registry: Registry, name: str) -> Callable[[Any], Any]:
+    """Returns a decorator that registers under another name than that of the class or function."""
+
+    def register(registered: Any) -> Any:
+        registry._do_register(name, registered)
+        return registered
+
+    return register
 
 
 def find_registered(registry: Registry, name: str, key: str) -> Any:

@@ -12,7 +12,7 @@ from key_reads import keys_read
 from source_tree import layer_of, read_modules
 
 import wrimnet.plugin  # noqa: F401  registers the datasets
-from wrimnet.config import setup_cfg
+from wrimnet.config import build_network_settings
 from wrimnet.config.keys import KEYS
 from wrimnet.config.setup import build_infrared_range
 from wrimnet.losses.total import TERMS
@@ -22,7 +22,7 @@ from wrimnet.registries import datasets
 ALL_KEYS = (*KEYS, *add_config())
 # Read by FastReID's own functions, or by functions of the config layer that others call.
 READ_IN = {
-    "PLUGINS": setup_cfg,
+    "PLUGINS": build_network_settings,
     "MODEL.META_ARCHITECTURE": build_model,
     "MODEL.BACKBONE.NAME": build_backbone,
     "INPUT.INFRARED_RANGE": build_infrared_range,

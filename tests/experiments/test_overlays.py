@@ -13,11 +13,12 @@ from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import Layer, merge_layer, read_overlay_file
 from wrimnet.config.tree import get_key
 from wrimnet.lab.experiments.plans import FULL, ROWS, TABLES, rows_of
-from wrimnet.layers.per_modality import PerModality
+from wrimnet.layers import Addition, Multiplication, PerModality, SigmoidGate
 
 OVERLAYS = sorted((PROJECT / "configs" / "ablation").glob("*.yml"))
 CONFIGS = sorted((PROJECT / "configs").glob("*/wrim.yml"))
 MIIM = "MODEL.WRIM.MIIM."
+FUSIONS = {"sigmoid": SigmoidGate, "multiply": Multiplication, "add": Addition}
 SEPARATE, SHARED = MIIM + "SEPARATE_STAGES", MIIM + "SHARED_STAGES"
 EXPECTED = {
     "s1_none": {SEPARATE: (), SHARED: ()},
@@ -119,7 +120,9 @@ def test_network_differs_as_the_row_says(row_and_model):
     kinds = {name: type(miim) is PerModality for name, miim in model.backbone.miims.items()}
     assert kinds == {str(stage): stage in separate for stage in sorted((*separate, *shared))}
     inner = [getattr(miim, "visible", miim) for miim in model.backbone.miims.values()]
-    assert {miim.restoration.fusion for miim in inner} <= {expected.get(MIIM + "FUSION", "sigmoid")}
+    assert {type(miim.fusion) for miim in inner} <= {
+        FUSIONS[expected.get(MIIM + "FUSION", "sigmoid")]
+    }
     heads = model.heads
     assert (heads.auxiliary is None) == (row.name in {"s4_no_auxiliary", "baseline"})
     assert heads.main.num_stripes == (0 if row.name in {"no_stripes", "baseline"} else 2)

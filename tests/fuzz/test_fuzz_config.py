@@ -10,6 +10,7 @@ from wrimnet.config.tree import get_key, leaf_names
 
 NAMES = [key.name for key in KEYS]
 DEFAULTS = {name: get_key(get_cfg(), name) for name in leaf_names(get_cfg())}
+SEVERAL = {key.name for key in KEYS if key.several}
 EXPECTED = (ValueError, KeyError, FileNotFoundError)
 scalars = st.one_of(
     st.integers(-3, 10),
@@ -44,7 +45,11 @@ def assert_checked(make):
         return
     assert sorted(leaf_names(cfg)) == sorted(DEFAULTS)
     for name, default in DEFAULTS.items():
-        assert type(get_key(cfg, name)) is type(default), name
+        value = get_key(cfg, name)
+        if name in SEVERAL and isinstance(value, tuple):
+            assert {type(element) for element in value} == {type(default)}, name
+        else:
+            assert type(value) is type(default), name
     assert len(config_hash(cfg)) == 12
 
 

@@ -1,15 +1,14 @@
 """The layers compile to one graph, and on a GPU repeat their numbers bit by bit."""
 
-from functools import partial
-
 import pytest
 import torch
 
-from wrimnet.layers import MIIM, PerModality, partition_pool
+from wrimnet.layers import MIIM, PerModality, SigmoidGate, partition_pool
 
-build_miim = partial(
-    MIIM, channels=64, reduction=2, stride=2, num_heads=8, region_size=3, fusion="sigmoid"
-)
+
+def build_miim():
+    sizes = {"channels": 64, "reduction": 2, "stride": 2, "num_heads": 8, "region_size": 3}
+    return MIIM(**sizes, fusion=SigmoidGate())
 
 
 def make_pair(device="cpu"):

@@ -6,17 +6,30 @@ from reference.miim_literal import compress_literal, interact_literal, miim_lite
 
 from wrimnet.layers import (
     MIIM,
+    Addition,
     GlobalRegionInteraction,
+    Multiplication,
+    SigmoidGate,
     SpatialChannelCompression,
     SpatialChannelRestoration,
 )
+from wrimnet.layers.scr import enlarge
 
+FUSIONS = {"sigmoid": SigmoidGate, "multiply": Multiplication, "add": Addition}
 SMALL = {"channels": 8, "reduction": 2, "stride": 2, "num_heads": 2, "region_size": 3}
 
 
-def make_block(fusion="sigmoid", seed=0, **changed):
+def make_block(fusion="sigmoid", seed=0, kind=MIIM, **changed):
     torch.manual_seed(seed)
-    return MIIM(**(SMALL | {"fusion": fusion} | changed)).double()
+    fusion = FUSIONS[fusion]() if isinstance(fusion, str) else fusion
+    return kind(**(SMALL | {"fusion": fusion} | changed)).double()
+
+
+def restored_map(block, features):
+    """F5, enlarged, by the public steps."""
+    tokens, regions = block.compress(features)
+    size = tuple(features.shape[2:])
+    return enlarge(block.restore(block.interact(tokens, regions), size), size)
 
 
 def make_features(*shape, seed=0, dtype=torch.float64):
@@ -76,15 +89,15 @@ def test_norms_without_weights_stand_at_the_entrance_and_on_the_logits(norm):
     assert dict(plain.named_parameters()).keys() == dict(block.named_parameters()).keys()
     features = make_features(4, 8, 8, 6)
     entering = normalized(features) if norm != "gate" else features
-    logits = plain.interaction_map(entering)
+    logits = restored_map(plain, entering)
     expected = features * (normalized(logits) if norm != "entrance" else logits).sigmoid()
     torch.testing.assert_close(block(features), expected)
 
 
 def test_gate_of_scale_two_lies_between_zero_and_two():
     features = make_features(2, 8, 8, 6)
-    gate = make_block(gate_scale=2.0).interaction_map(features)
-    torch.testing.assert_close(gate, 2 * make_block().interaction_map(features))
+    gate = make_block(SigmoidGate(2.0)).gate(features)
+    torch.testing.assert_close(gate, 2 * make_block().gate(features))
 
 
 def test_unknown_norm_is_refused():
@@ -124,7 +137,7 @@ def test_shapes_at_384x144(channels, reduction, stride, height, width):
         stride=stride,
         num_heads=8,
         region_size=3,
-        fusion="sigmoid",
+        fusion=SigmoidGate(),
     )
     features = torch.zeros(1, channels, height, width)
     with torch.no_grad():
@@ -170,16 +183,46 @@ def test_the_fusion_mode_changes_neither_parameters_nor_initialisation():
         assert all(torch.equal(states[0][name], other[name]) for name in other)
 
 
-def test_interaction_map_is_what_the_features_are_fused_with():
+def test_features_are_fused_with_the_gate_or_the_restored_map():
     features = make_features(2, 8, 8, 6)
-    gate, f5, same_f5 = (
-        make_block(fusion).interaction_map(features) for fusion in ("sigmoid", "multiply", "add")
-    )
-    torch.testing.assert_close(gate, torch.sigmoid(f5))
-    assert torch.equal(f5, same_f5)
+    restored = restored_map(make_block(), features)
+    gate = make_block().gate(features)
+    torch.testing.assert_close(gate, torch.sigmoid(restored))
     assert torch.equal(make_block("sigmoid")(features), features * gate)
-    assert torch.equal(make_block("multiply")(features), features * f5)
-    assert torch.equal(make_block("add")(features), features + f5)
+    assert torch.equal(make_block("multiply")(features), features * restored)
+    assert torch.equal(make_block("add")(features), features + restored)
+
+
+def test_gate_before_and_after_the_upsampling_is_the_same():
+    block, features = make_block(), make_features(2, 8, 9, 7)
+    fused = block.fuse(features, restored_map(block, features))
+    assert torch.equal(block(features), fused)
+
+
+class Affine(MIIM):
+    def fuse(self, features, restored):
+        return features * (1 + restored) + restored
+
+
+class Doubled(MIIM):
+    def restore(self, tokens, size):
+        return 2 * super().restore(tokens, size)
+
+
+def test_a_fusion_of_ones_own_gets_the_restored_map_and_no_gate():
+    features = make_features(2, 8, 9, 7)
+    plain, block = make_block(), make_block(kind=Affine)
+    assert plain.has_gate and not block.has_gate
+    restored = restored_map(plain, features)
+    assert torch.equal(block(features), features * (1 + restored) + restored)
+
+
+def test_a_step_of_ones_own_is_used_by_output_and_gate():
+    features = make_features(2, 8, 9, 7)
+    block = make_block(kind=Doubled)
+    gate = torch.sigmoid(2 * restored_map(make_block(), features))
+    torch.testing.assert_close(block.gate(features), gate)
+    assert torch.equal(block(features), features * block.gate(features))
 
 
 def test_a_restoration_of_zero_weights_halves_removes_or_keeps_the_features():
@@ -192,12 +235,12 @@ def test_a_restoration_of_zero_weights_halves_removes_or_keeps_the_features():
 
 
 def test_restoration_repeats_each_token_over_its_stride():
-    restoration = SpatialChannelRestoration(channels=2, reduction=1, stride=2, fusion="add")
+    restoration = SpatialChannelRestoration(channels=2, reduction=1, stride=2)
     restoration.expand.weight.data.copy_(torch.eye(2))
     restoration.expand.bias.data.zero_()
     tokens = torch.arange(6.0).view(1, 6, 1).expand(1, 6, 2)  # a 2x3 grid
     rows = [[0.0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [3, 3, 4, 4, 5, 5]]
-    assert torch.equal(restoration(tokens, (4, 6))[0, 1], torch.tensor(rows))
+    assert torch.equal(enlarge(restoration(tokens, (4, 6)), (4, 6))[0, 1], torch.tensor(rows))
 
 
 def test_queries_are_the_tokens_and_keys_only_the_regions():
@@ -236,7 +279,7 @@ def test_channels_last_stays_channels_last(stride):
     features = make_features(2, 8, 9, 8).contiguous(memory_format=torch.channels_last)
     out = block(features.requires_grad_())
     assert is_channels_last(out) and not out.is_contiguous()
-    assert is_channels_last(block.interaction_map(features))
+    assert is_channels_last(block.gate(features))
     torch.testing.assert_close(out, block(features.detach().contiguous()))
     (gradient,) = torch.autograd.grad(out.square().sum(), features)
     assert is_channels_last(gradient) and not gradient.is_contiguous()
@@ -285,7 +328,6 @@ def test_runs_under_autocast():
     [
         ({"reduction": 3}, r"channels \(8\) is not a multiple of reduction \(3\)"),
         ({"num_heads": 3}, r"compressed channels \(4\) are not a multiple of num_heads \(3\)"),
-        ({"fusion": "gate"}, "fusion is 'gate'; expected one of sigmoid, multiply, add"),
     ],
 )
 def test_wrong_settings_are_named(changed, message):
@@ -302,8 +344,7 @@ def test_map_stays_in_bf16_under_autocast():
     """Upsampling is on autocast's float32 list; the enlarged map has the grid's own values."""
     block, features = make_block(stride=2).float(), make_features(2, 8, 8, 6).bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        tokens, regions = block.compression(features)
-        gate = block.restoration(block.interaction(tokens, regions), (8, 6))
+        gate = block.gate(features)
         assert block(features).dtype == torch.bfloat16
     assert gate.dtype == torch.bfloat16
     blocks = gate.unflatten(2, (4, 2)).unflatten(4, (3, 2))

@@ -1,16 +1,15 @@
 """PerModality: two independent copies, each for its slice of the batch."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
 
-from wrimnet.layers import MIIM, PerModality
+from wrimnet.layers import MIIM, PerModality, SigmoidGate
 
-build_miim = partial(
-    MIIM, channels=8, reduction=2, stride=2, num_heads=2, region_size=3, fusion="sigmoid"
-)
+
+def build_miim():
+    sizes = {"channels": 8, "reduction": 2, "stride": 2, "num_heads": 2, "region_size": 3}
+    return MIIM(**sizes, fusion=SigmoidGate())
 
 
 def make_pair():

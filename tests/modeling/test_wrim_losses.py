@@ -22,7 +22,7 @@ PARTLY_WEIGHTED = {
 
 def head_output(model, batch):
     levels = model.train().backbone(model.preprocess_image(batch["images"]), 4)
-    return model.compute_heads(levels)
+    return model.compute_heads(levels, 4)
 
 
 def terms_by_hand(output, batch):

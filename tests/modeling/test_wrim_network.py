@@ -171,7 +171,7 @@ def test_parts_are_unit_features_in_the_order_global_stripes_auxiliary():
     with torch.no_grad():
         parts = model.embed_parts(images, INFRARED)
         levels = model.backbone(model.preprocess_image(images), 0)
-        output = model.heads(levels)
+        output = model.heads(levels, 0)
     assert list(parts) == ["global", "stripes", "auxiliary"]
     for name, width, count in (("global", 512, 1), ("stripes", 512, 2), ("auxiliary", 256, 3)):
         features = parts[name].view(8, count, width)
@@ -281,8 +281,16 @@ def test_embedding_of_parts_that_do_not_exist_is_refused():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"MIIM__REDUCTION": "(2, 2, 3, 4)"}, "not a multiple of reduction"),
-        ({"MIIM__NUM_HEADS": 5}, "heads"),
+        (
+            {"MIIM__REDUCTION": "(2, 2, 3, 4)"},
+            r"MIIM.REDUCTION = 3 after Block 3 does not divide the 256 channels of its map; "
+            "these values fit: 1, 2, 4, 8, 16",
+        ),
+        (
+            {"MIIM__NUM_HEADS": "(8, 5, 8, 8)"},
+            r"MIIM.NUM_HEADS = 5 after Block 2 does not divide the 64 channels inside, 128 / 2; "
+            "these values fit: 1, 2, 4, 8, 16, 32, 64. One value per Block is a tuple of four",
+        ),
     ],
 )
 def test_impossible_block_is_refused(overrides, message):
@@ -298,15 +306,17 @@ def test_training_without_identities_is_refused():
 
 
 @pytest.mark.parametrize("max_pool", ["fastreid", "torchvision"])
-def test_recomputing_blocks_changes_no_loss_and_no_gradient(max_pool):
+def test_recomputing_blocks_changes_no_loss_no_gradient_and_no_statistic(max_pool):
     results = []
     for enabled in (False, True):
         model = make_model(
-            SOLVER__ACTIVATION_CHECKPOINTING=enabled, MODEL__BACKBONE__MAX_POOL=max_pool
+            SOLVER__ACTIVATION_CHECKPOINTING=enabled,
+            MODEL__BACKBONE__MAX_POOL=max_pool,
+            MIIM__NORM="entrance",
         )
         losses = train_once(model)
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        results.append((list(losses.values()), gradients))
+        results.append((list(losses.values()), gradients, list(model.buffers())))
     torch.testing.assert_close(*results)
 
 

@@ -25,7 +25,7 @@ def model_cfg(config_file="", **overrides):
     keys = dict(TINY)
     for name, value in overrides.items():
         name = name.replace("__", ".")
-        is_top = name.split(".")[0] in ("MODEL", "INPUT", "SOLVER", "DATALOADER")
+        is_top = name.split(".")[0] in ("MODEL", "INPUT", "SOLVER", "DATALOADER", "PLUGINS")
         keys[name if is_top else f"MODEL.WRIM.{name}"] = str(value)
     return setup_cfg(config_file, (), [word for pair in keys.items() for word in pair])
 

@@ -19,8 +19,9 @@ from wrimnet.lab.gate_study import (
     exchanged_miims,
     study_gates,
 )
+from wrimnet.layers import Addition
 from wrimnet.modality import INFRARED, VISIBLE
-from wrimnet.visualization.gates import intercepted_gates, named_miims
+from wrimnet.visualization.gates import blocks_without_gate, gated_miims, intercepted_gates
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def embedding(model, images, modality=VISIBLE):
 
 def test_every_miim_has_its_name(model):
     backbone = model.backbone
-    found = named_miims(model)
+    found = gated_miims(model)
     assert [tuple(name) for name in found] == [
         (1, "visible"), (1, "infrared"), (2, "visible"), (2, "infrared"), (3, "shared"),
         (4, "shared"),
@@ -89,7 +90,7 @@ def test_study_replaces_the_gates_by_the_means_it_names(cfg, model):
     assert list(study.metrics) == [AS_TRAINED, PER_IMAGE, PER_POSITION, FIXED, EXCHANGED]
     assert study.metrics[AS_TRAINED] == evaluator.run(model).metrics
     num_images = len(evaluator.items)
-    gates = {name: [] for name in named_miims(model)}
+    gates = {name: [] for name in gated_miims(model)}
     with intercepted_gates(model, lambda name, gate: gates[name].append(gate) or gate):
         evaluator.run(model)
     for name, spread in study.spreads.items():
@@ -119,3 +120,20 @@ def test_network_without_miim_has_no_gates(cfg, model):
     bare.backbone.miims = nn.ModuleDict()
     with pytest.raises(ValueError, match="has no MIIM"):
         study_gates(bare, build_evaluator(cfg, build_dataset(cfg)))
+
+
+def test_blocks_without_a_gate_are_named(cfg, model):
+    other = copy.deepcopy(model)
+    other.backbone.miims["1"].visible.fusion = Addition()
+    other.backbone.miims["3"] = nn.Identity()
+    assert blocks_without_gate(other) == [
+        "Block 1, visible: MIIM with Addition",
+        "Block 3, shared: Identity",
+    ]
+    assert [tuple(name) for name in gated_miims(other)] == [
+        (1, "infrared"), (2, "visible"), (2, "infrared"), (4, "shared")
+    ]  # fmt: skip
+    for block in ("1", "2", "4"):
+        other.backbone.miims[block] = nn.Identity()
+    with pytest.raises(ValueError, match="Without a gate: Block 1, shared: Identity; Block 2"):
+        study_gates(other, build_evaluator(cfg, build_dataset(cfg)))

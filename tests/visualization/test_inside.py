@@ -21,7 +21,7 @@ def subject(finished_run):
     return build_subject(setup_cfg(str(run / "config.yaml"), options=options))
 
 
-def test_gates_are_those_of_interaction_map(subject):
+def test_gates_are_those_of_the_miims(subject):
     model, images = subject.trained.model, subject.network_input([0, 1])
     backbone = model.backbone
     for modality, name in ((VISIBLE, "visible"), (INFRARED, "infrared")):
@@ -30,7 +30,7 @@ def test_gates_are_those_of_interaction_map(subject):
             features = model.preprocess_image(images)
             features = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(features))))
             features = backbone.layer1(features)
-            expected = getattr(backbone.miims["1"], name).interaction_map(features).mean(1)
+            expected = getattr(backbone.miims["1"], name).gate(features).mean(1)
         np.testing.assert_allclose(gates[1], expected.numpy(), atol=1e-6)
         assert sorted(gates) == [1, 2, 3, 4]
         assert all(gate.min() > 0 and gate.max() < 1 for gate in gates.values())
@@ -83,7 +83,7 @@ def test_looking_leaves_no_hook_behind(subject):
     similarity_maps(model, subject.trained.parts, images, modalities)
     gate_maps(model, torch.stack(images), VISIBLE)
     assert not any(module._forward_pre_hooks for module in model.modules())
-    assert not any("interaction_map" in vars(module) for module in model.modules())
+    assert not any("gate" in vars(module) for module in model.modules())
 
 
 def rankings_of(subject, run, per_kind):

@@ -11,7 +11,13 @@ from fastreid.config import get_cfg as get_fastreid_cfg
 
 from wrimnet.config.keys import AUTO, KEYS, Key
 from wrimnet.config.tree import get_key, leaf_names
-from wrimnet.registries import AUGMENTATION_REGISTRY, find_metrics, find_registered
+from wrimnet.registries import (
+    AUGMENTATION_REGISTRY,
+    FUSION_REGISTRY,
+    MIIM_REGISTRY,
+    find_metrics,
+    find_registered,
+)
 
 _INSTEAD = {
     "SOLVER.AMP.ENABLED": "SOLVER.PRECISION (bf16 or fp32)",
@@ -57,6 +63,11 @@ def check_fastreid_keys(cfg: CfgNode) -> None:
 
 def check_key(key: Key, value: Any) -> None:
     """Raises ValueError if a value is not what the row of its key allows."""
+    counts = ("n" if value else "0", str(len(value))) if isinstance(value, (list, tuple)) else ()
+    if key.several and counts and key.several not in counts:
+        raise ValueError(
+            f"{key.name} = {value!r}: expected one value or {key.several} of them ({key.meaning})"
+        )
     if isinstance(key.allowed, tuple) and value not in key.allowed:
         raise ValueError(f"{key.name} = {value!r}: expected one of {list(key.allowed)}")
     if isinstance(key.allowed, str) and not is_within(value, key.allowed):
@@ -169,8 +180,8 @@ def check_acceleration(cfg: CfgNode) -> None:
 def check_registered(cfg: CfgNode) -> None:
     """Raises ValueError for a name that nothing is registered by, or a rule of what is.
 
-    A network, backbone, head or augmentation has rules of its own by an attribute ``check_config``,
-    a function of the configuration.
+    What is registered has rules of its own by an attribute ``check_config``, a function of the
+    configuration.
     """
     # imported here: they bring torchvision's models, seconds that no process of a pool should pay
     from fastreid.modeling.backbones import BACKBONE_REGISTRY
@@ -178,17 +189,25 @@ def check_registered(cfg: CfgNode) -> None:
     from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
     found = [
-        find_registered(registry, get_key(cfg, key), key)
+        find_registered(registry, name, key)
         for registry, key in (
             (META_ARCH_REGISTRY, "MODEL.META_ARCHITECTURE"),
             (BACKBONE_REGISTRY, "MODEL.BACKBONE.NAME"),
             (REID_HEADS_REGISTRY, "MODEL.HEADS.NAME"),
+            (MIIM_REGISTRY, "MODEL.WRIM.MIIM.NAME"),
+            (FUSION_REGISTRY, "MODEL.WRIM.MIIM.FUSION"),
             (AUGMENTATION_REGISTRY, "INPUT.AUGMENTATION"),
         )
+        for name in one_or_several(get_key(cfg, key))
     ]
     find_metrics(cfg.TEST.METRICS)
     for registered in found:
         getattr(registered, "check_config", _no_rules)(cfg)
+
+
+def one_or_several(value: Any) -> Sequence[Any]:
+    """Returns the values of a key that may hold one or a sequence of them."""
+    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _no_rules(cfg: CfgNode) -> None:

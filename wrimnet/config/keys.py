@@ -39,6 +39,7 @@ class Key(NamedTuple):
     meaning: str
     allowed: tuple[Any, ...] | str | None = None
     hashed: str = ALWAYS
+    several: str = ""
 
 
 def _under(group: str, *keys: Key) -> tuple[Key, ...]:
@@ -82,12 +83,13 @@ KEYS = (
     ),
     *_under(
         "MODEL.WRIM.MIIM",
+        Key("NAME", "MIIM", "registered block; or four, by Block", None, IF_SET, "4"),
         Key("SEPARATE_STAGES", (1, 2), "Blocks followed by one MIIM per modality", "[1, 4]"),
         Key("SHARED_STAGES", (3, 4), "Blocks followed by one MIIM for both modalities", "[1, 4]"),
-        Key("FUSION", "sigmoid", "how F5 meets F0 (Table S3)", ("sigmoid", "multiply", "add")),
+        Key("FUSION", "sigmoid", "registered fusion of F0, F5: sigmoid, multiply, add (Table S3)"),
         Key("REDUCTION", (2, 2, 4, 4), "r, channel compression after each Block", "4 x [1, 1e9]"),
         Key("STRIDE", (4, 2, 1, 1), "s, spatial compression after each Block", "4 x [1, 1e9]"),
-        Key("NUM_HEADS", 8, "attention heads of GRI", COUNT),
+        Key("NUM_HEADS", 8, "attention heads of GRI; or four, by Block", COUNT, ALWAYS, "4"),
         Key("REGION_SIZE", 3, "g, side of a pooled region in tokens", COUNT),
         Key("RESIDUAL", False, "GRI adds its tokens to its output"),
         Key(

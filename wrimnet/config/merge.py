@@ -3,7 +3,7 @@
 import ast
 import difflib
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
-from wrimnet.config.keys import KEYS, OLD_WORDS
+from wrimnet.config.keys import KEYS, OLD_WORDS, Key
 from wrimnet.config.tree import get_key, leaf_names, set_key
 from wrimnet.config.yaml_file import read_yaml
 
@@ -92,11 +92,15 @@ def layer_of_words(words: Sequence[str]) -> Layer:
     return Layer("the overrides", content)
 
 
-def merge_layer(cfg: CfgNode, layer: Layer) -> None:
-    """Sets every leaf of a layer; KeyError for an unknown key, ValueError for another type."""
+def merge_layer(cfg: CfgNode, layer: Layer, keys: Sequence[Key] = KEYS) -> None:
+    """Sets every leaf of a layer; KeyError for an unknown key, ValueError for another type.
+
+    ``keys`` are those of the project and of plugins.
+    """
+    several = {key.name: key.default for key in keys if key.several}
     for name, value in layer.content.items():
         _check_known(cfg, name, layer.source)
-        set_key(cfg, name, _value(cfg, name, value, layer.source))
+        set_key(cfg, name, _value(cfg, name, value, layer.source, several))
 
 
 def find_last(layers: Sequence[Layer], name: str, cfg: CfgNode) -> Any:
@@ -104,12 +108,18 @@ def find_last(layers: Sequence[Layer], name: str, cfg: CfgNode) -> Any:
     given = [layer for layer in layers if name in layer.content]
     if not given:
         return get_key(cfg, name)
-    return _value(cfg, name, given[-1].content[name], given[-1].source)
+    return _value(cfg, name, given[-1].content[name], given[-1].source, {})
 
 
-def _value(cfg: CfgNode, name: str, value: Any, source: str) -> Any:
-    value = OLD_WORDS.get(f"{name} {value}", value)
-    return _coerced(name, _decoded(value), _DEFAULTS.get(name, get_key(cfg, name)), source)
+def _value(cfg: CfgNode, name: str, value: Any, source: str, several: Mapping[str, Any]) -> Any:
+    """``several`` holds the default of each key that takes one value or a sequence of them."""
+    value = _decoded(OLD_WORDS.get(f"{name} {value}", value))
+    if name not in several:
+        return _coerced(name, value, _DEFAULTS.get(name, get_key(cfg, name)), source)
+    plain = value.value if isinstance(value, _Literal) else value
+    if isinstance(plain, (tuple, list)):
+        return _coerced_sequence(name, plain, (several[name],), source)
+    return _coerced(name, value, several[name], source)
 
 
 def _check_known(cfg: CfgNode, name: str, source: str) -> None:

@@ -48,30 +48,31 @@ def setup_cfg(
     layers += [Layer(overlay, read_overlay_file(overlay)) for overlay in overlays]
     layers.append(layer_of_words(options))
     cfg = get_cfg()
-    add_plugins(cfg, find_last(layers, "PLUGINS", cfg))
+    own_keys = add_plugins(cfg, find_last(layers, "PLUGINS", cfg))
     for layer in layers:
-        merge_layer(cfg, layer)
+        merge_layer(cfg, layer, [*KEYS, *own_keys])
     load_plugin(_OWN_PLUGIN)  # only now: it imports PyTorch, and a wrong key is reported without it
     setup_dataset_name(cfg)
     setup_device(cfg)
-    check_config(cfg, plugin_keys(cfg.PLUGINS))
+    check_config(cfg, own_keys)
     cfg.freeze()
     return cfg
 
 
-def add_plugins(cfg: CfgNode, names: Sequence[str]) -> None:
-    """Imports WRIM-Net's plugin and those named, and adds their keys to ``cfg``.
+def add_plugins(cfg: CfgNode, names: Sequence[str]) -> list[Key]:
+    """Imports WRIM-Net's plugin and those named; adds their keys to ``cfg`` and returns them.
 
     Raises ValueError: no such module, or a key that stands in the table already.
     """
     if names:
         load_plugin(_OWN_PLUGIN)
-    known = set(leaf_names(cfg))
-    for key in plugin_keys(names):
+    known, keys = set(leaf_names(cfg)), plugin_keys(names)
+    for key in keys:
         if key.name in known:
             raise ValueError(f"a plugin of PLUGINS adds {key.name}, which there is already")
         known.add(key.name)
         set_key(cfg, key.name, key.default)
+    return keys
 
 
 def plugin_keys(names: Sequence[str]) -> list[Key]:

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from wrimnet.evaluation.evaluator import Evaluator
 from wrimnet.layers.per_modality import PerModality
-from wrimnet.visualization.gates import MIIMName, intercepted_gates, named_miims
+from wrimnet.visualization.gates import (
+    MIIMName,
+    blocks_without_gate,
+    gated_miims,
+    intercepted_gates,
+)
 
 
 class Spread(NamedTuple):
@@ -104,15 +109,16 @@ def study_gates(model: nn.Module, evaluator: Evaluator) -> GateStudy:
     """Tests a model as it is, with means for its gates, and with its separate MIIMs exchanged.
 
     Args:
-        model: a WRIMNet in evaluation mode with at least one MIIM.
+        model: a WRIMNet in evaluation mode with at least one MIIM that has a gate.
         evaluator: of the test set.
 
     Raises:
-        ValueError: the model has no MIIM.
+        ValueError: no block of the model has a gate.
     """
-    miims = named_miims(model)
+    miims = gated_miims(model)
     if not miims:
-        raise ValueError("the network has no MIIM, so there are no gates to study")
+        without = "; ".join(blocks_without_gate(model)) or "the network has no MIIM"
+        raise ValueError(f"there are no gates to study. Without a gate: {without}")
     gathered = {name: GateSpread() for name in miims}
 
     def gather(name: MIIMName, gates: Tensor) -> Tensor:

@@ -2,21 +2,25 @@
 
 from torch import Tensor, nn
 
+from wrimnet.layers.fusion import SigmoidGate
 from wrimnet.layers.gri import GlobalRegionInteraction
 from wrimnet.layers.scc import SpatialChannelCompression
-from wrimnet.layers.scr import SpatialChannelRestoration
+from wrimnet.layers.scr import SpatialChannelRestoration, enlarge
 
 NORMS = ("none", "entrance", "gate", "both")
 
 
 class MIIM(nn.Module):
-    """Compression (SCC), interaction of positions with regions (GRI), restoration and fusion (SCR).
+    """Compression (SCC), interaction of positions with regions (GRI), restoration (SCR), fusion.
 
     ::
 
-        F2, F3 = SCC(F0)                  tokens, regions
-        F4     = GRI(Q=F2, K=F3, V=F3)
-        out    = F0 * sigmoid(F5),  F5 = restore(F4)      in the sigmoid mode
+        F2, F3 = compress(F0)             tokens, regions
+        F4     = interact(F2, F3)         GRI(Q=F2, K=F3, V=F3)
+        F5     = restore(F4)
+        out    = fuse(F0, F5)             F0 * sigmoid(F5) with the default fusion
+
+    Each of the four steps is a method that a subclass may replace.
 
     What the supplement leaves open can be tried: a batch normalisation without weights of F0 on its
     way into SCC ("entrance"), of F5 ("gate"), or both.
@@ -30,13 +34,12 @@ class MIIM(nn.Module):
         stride: s, the height and width are divided by it inside; a rest is rounded down.
         num_heads: attention heads.
         region_size: g, side of a region in tokens.
-        fusion: "sigmoid", "multiply" or "add" (supplement, Table S3).
+        fusion: module (F0, F5) -> output; see :mod:`wrimnet.layers.fusion`.
         residual: whether GRI adds its tokens to its output.
         norm: "none", "entrance", "gate" or "both".
-        gate_scale: factor of the gate in the sigmoid mode; with 2 it starts near one.
 
     Raises:
-        ValueError: channels and reduction or num_heads do not fit, or fusion or norm is unknown.
+        ValueError: channels and reduction or num_heads do not fit, or norm is unknown.
     """
 
     def __init__(
@@ -47,10 +50,9 @@ class MIIM(nn.Module):
         stride: int,
         num_heads: int,
         region_size: int,
-        fusion: str,
+        fusion: nn.Module,
         residual: bool = False,
         norm: str = "none",
-        gate_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if norm not in NORMS:
@@ -67,10 +69,9 @@ class MIIM(nn.Module):
             channels=channels,
             reduction=reduction,
             stride=stride,
-            fusion=fusion,
             normalized=norm in ("gate", "both"),
-            gate_scale=gate_scale,
         )
+        self.fusion = fusion
 
     def forward(self, features: Tensor) -> Tensor:
         """Enriches a feature map with information of the whole image.
@@ -84,17 +85,40 @@ class MIIM(nn.Module):
         Raises:
             ValueError: the map is smaller than one stride.
         """
-        return self.restoration.fuse(features, self.interaction_map(features))
+        if self.has_gate:
+            return features * self.gate(features)
+        return self.fuse(features, enlarge(self._restored(features), _size(features)))
 
-    def interaction_map(self, features: Tensor) -> Tensor:
-        """Computes what the features are fused with; in the sigmoid mode the gate, 0 to 1.
+    def compress(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Makes tokens F2, (B, h*w, C/r), and regions F3, (B, regions, C/r), of F0."""
+        return self.compression(self.entrance(features))
 
-        Args:
-            features: F0, (B, C, H, W).
+    def interact(self, tokens: Tensor, regions: Tensor) -> Tensor:
+        """Lets the tokens attend to the regions: F4, (B, h*w, C/r)."""
+        return self.interaction(tokens, regions)
 
-        Returns:
-            (B, C, H, W): sigmoid(F5) in the sigmoid mode, F5 in the others.
-        """
-        tokens, regions = self.compression(self.entrance(features))
-        interacted = self.interaction(tokens, regions)  # F4: (B, h*w, C/r)
-        return self.restoration(interacted, (features.shape[2], features.shape[3]))
+    def restore(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Makes F5 of F4, on the grid of tokens, (B, C, h, w), for features of size (H, W)."""
+        return self.restoration(tokens, size)
+
+    def fuse(self, features: Tensor, restored: Tensor) -> Tensor:
+        """Joins F0 with F5, which was enlarged to its size: each (B, C, H, W), as the output."""
+        return self.fusion(features, restored)
+
+    @property
+    def has_gate(self) -> bool:
+        """Whether the output is the features times a gate, which :meth:`gate` returns."""
+        return isinstance(self.fusion, SigmoidGate) and type(self).fuse is MIIM.fuse
+
+    def gate(self, features: Tensor) -> Tensor:
+        """Computes the gate, (B, C, H, W), of a block that has one."""
+        assert isinstance(self.fusion, SigmoidGate)
+        return enlarge(self.fusion.gate(self._restored(features)), _size(features))
+
+    def _restored(self, features: Tensor) -> Tensor:
+        tokens, regions = self.compress(features)
+        return self.restore(self.interact(tokens, regions), _size(features))
+
+
+def _size(features: Tensor) -> tuple[int, int]:
+    return features.shape[2], features.shape[3]

@@ -1,4 +1,19 @@
-"""AICL head: both levels, contrastive embedding, test embedding (METHOD section 4)."""
+"""AICL head: both levels, contrastive embedding, test embedding (METHOD section 4).
+
+A head of one's own is a module that MODEL.HEADS.NAME names, often a subclass of :class:`AICLHead`:
+
+- It is built by ``Head(cfg, channels={"main": C, "auxiliary": C'})``.
+- ``forward(levels, num_visible)`` returns a :class:`HeadOutput`, in training and in evaluation. The
+  first ``num_visible`` rows of each map are visible images, the others infrared. Loss terms read
+  the output by the names of its fields; what a head adds is in ``branches``, for its own terms.
+- ``parts(output)`` returns groups of features (B, D_group) for the test embedding. The network
+  concatenates those of MODEL.WRIM.EMBEDDING_PARTS and scales the whole to unit L2 norm, so the norm
+  of a group is its weight.
+- ``part_names`` are the groups that there may be, in the order of the embedding; ``part_dims`` are
+  the lengths of those that there are.
+- Modules that only training uses have ``classifiers.`` or ``projection.`` in their names; they are
+  left out of evaluation and export.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -85,11 +100,15 @@ RESNET50_LEVELS = {"main": 2048, "auxiliary": 1024}
 
 
 class HeadOutput(NamedTuple):
-    """Both levels' outputs (``auxiliary`` may be None) and z (B, E) or (B, 2E) of unit length."""
+    """What a head computes; a loss term needs those fields that it reads.
+
+    The paper's terms read ``logits`` and ``pooled`` of both levels, and ``contrastive``.
+    """
 
     main: LevelOutput
     auxiliary: LevelOutput | None
-    contrastive: Tensor | None
+    contrastive: Tensor | None  # z (B, E) or (B, 2E) of unit length
+    branches: Mapping[str, LevelOutput] = {}  # of a head of one's own
 
 
 @REID_HEADS_REGISTRY.register()
@@ -139,7 +158,7 @@ class AICLHead(nn.Module):
             part_dims["auxiliary"] = channels["auxiliary"] * (wrim.AUXILIARY.STRIPES + 1)
         return {"main": main, "auxiliary": auxiliary, "part_dims": part_dims}
 
-    def forward(self, levels: dict[str, Tensor]) -> HeadOutput:
+    def forward(self, levels: dict[str, Tensor], num_visible: int) -> HeadOutput:
         """Computes both levels from the "main" and "auxiliary" feature maps (B, C, H, W)."""
         main = self.main(levels["main"])
         auxiliary = self.auxiliary(levels["auxiliary"]) if self.auxiliary is not None else None

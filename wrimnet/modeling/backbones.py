@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from wrimnet.config.keys import KEYS
-from wrimnet.layers.miim import MIIM
-from wrimnet.layers.per_modality import PerModality
+from wrimnet.modeling.miims import build_miims, check_miim, run_miim
 from wrimnet.modeling.weights import load_imagenet_weights, load_network_weights
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")  # of every ResNet
@@ -96,48 +95,6 @@ def _named_block(network: nn.Module, name: str) -> nn.Module:
         raise ValueError(
             f"MODEL.BACKBONE.STAGES names {name!r}, which the network does not have; it has {names}"
         ) from None
-
-
-def run_miim(miims: nn.ModuleDict, stage: int, features: Tensor, num_visible: int) -> Tensor:
-    """Sends a Block's features through its MIIM, if it has one."""
-    if str(stage) not in miims:
-        return features
-    miim = miims[str(stage)]
-    return miim(features, num_visible) if isinstance(miim, PerModality) else miim(features)
-
-
-def build_miims(cfg: CfgNode, channels: Sequence[int]) -> nn.ModuleDict:
-    """Builds the MIIMs of ``cfg.MODEL.WRIM.MIIM``: one per modality or one for both, by Block.
-
-    ``channels`` are those of the maps after Blocks 1 to 4.
-    """
-    miim, built = cfg.MODEL.WRIM.MIIM, nn.ModuleDict()
-    for stage in sorted((*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)):
-        build = partial(
-            MIIM,
-            channels=channels[stage - 1],
-            reduction=miim.REDUCTION[stage - 1],
-            stride=miim.STRIDE[stage - 1],
-            num_heads=miim.NUM_HEADS,
-            region_size=miim.REGION_SIZE,
-            fusion=miim.FUSION,
-            residual=miim.RESIDUAL,
-            norm=miim.NORM,
-            gate_scale=miim.GATE_SCALE,
-        )
-        built[str(stage)] = PerModality(build) if stage in miim.SEPARATE_STAGES else build()
-    return built
-
-
-def check_miim(cfg: CfgNode) -> None:
-    """Raises ValueError if the stage lists or the per-Block numbers of MIIM do not fit."""
-    miim = cfg.MODEL.WRIM.MIIM
-    stages = (*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)
-    if len(set(stages)) != len(stages):
-        raise ValueError(
-            f"MODEL.WRIM.MIIM.SEPARATE_STAGES = {miim.SEPARATE_STAGES} and SHARED_STAGES = "
-            f"{miim.SHARED_STAGES}: expected Blocks 1 to 4, each at most once"
-        )
 
 
 def build_level_backbone(cfg: CfgNode) -> nn.Module:

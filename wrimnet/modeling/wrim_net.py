@@ -88,15 +88,15 @@ class WRIMNet(CrossModalityNetwork):
         if self.training:
             self.check_labels(batch.get("labels", batch["targets"]), batch["modality"])
         levels = self.backbone(self.preprocess_image(batch["images"]), num_visible)
-        output = self.compute_heads(levels)
+        output = self.compute_heads(levels, num_visible)
         if self.training:
             return self.losses(output, batch["targets"], num_visible)
         return join_parts(self.heads.parts(output), self.embedding_parts)
 
-    def compute_heads(self, levels: dict[str, Tensor]) -> HeadOutput:
+    def compute_heads(self, levels: dict[str, Tensor], num_visible: int) -> HeadOutput:
         """Runs the head outside autocast: pooled features, logits and losses stay float32."""
         with torch.autocast(self.device.type, enabled=False):
-            return self.heads(levels)
+            return self.heads(levels, num_visible)
 
     def losses(self, output: HeadOutput, targets: Tensor, num_visible: int) -> dict[str, Tensor]:
         """Computes the total term by term; see :mod:`wrimnet.losses.total`.
@@ -157,7 +157,7 @@ class WRIMNet(CrossModalityNetwork):
         """Embeds images of one modality; see :meth:`AICLHead.parts`."""
         num_visible = num_visible_of(images, modality)
         levels = self.backbone(self.preprocess_image(images), num_visible)
-        return self.heads.parts(self.compute_heads(levels))
+        return self.heads.parts(self.compute_heads(levels, num_visible))
 
 
 def _read(cfg: CfgNode, name: str) -> Any:

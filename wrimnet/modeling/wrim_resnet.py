@@ -7,7 +7,8 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
-from wrimnet.modeling.backbones import build_miims, check_miim, check_unread, run_miim
+from wrimnet.modeling.backbones import check_unread
+from wrimnet.modeling.miims import build_miims, check_miim, run_miim
 from wrimnet.modeling.recompute import run_recomputed
 from wrimnet.modeling.weights import load_imagenet_weights
 
@@ -60,7 +61,8 @@ class WRIMResNet(ResNet):
         for stage, block in enumerate((self.layer1, self.layer2, self.layer3, self.layer4), 1):
             arguments = stage, block, features, num_visible
             if self.activation_checkpointing and self.training:
-                features = run_recomputed(self._stage, block, *arguments)
+                after = [miim for name, miim in self.miims.items() if name == str(stage)]
+                features = run_recomputed(self._stage, nn.ModuleList([block, *after]), *arguments)
             else:
                 features = self._stage(*arguments)
             levels[stage] = features

@@ -11,7 +11,8 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from torch import Tensor, nn
 
 from wrimnet.layers.per_modality import PerModality
-from wrimnet.modeling.backbones import build_miims, check_miim, check_unread, run_miim
+from wrimnet.modeling.backbones import check_unread
+from wrimnet.modeling.miims import build_miims, check_miim, run_miim
 from wrimnet.modeling.wrim_resnet import WRIMResNet, build_resnet
 from wrimnet.peers.embedding_expansion import EmbeddingExpansion, StageAggregation
 from wrimnet.peers.non_local import NonLocalBlock

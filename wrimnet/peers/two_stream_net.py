@@ -86,7 +86,7 @@ class TwoStreamHead(nn.Module):
         copies = COPIES if parts.EXPAND_AFTER else 1
         return {"main": main, "copies": copies, "pooled_weight": parts.POOLED_WEIGHT}
 
-    def forward(self, levels: dict[str, Tensor]) -> HeadOutput:
+    def forward(self, levels: dict[str, Tensor], num_visible: int) -> HeadOutput:
         """Computes the main level of "main" (copies x B, C, H, W)."""
         return HeadOutput(self.main(levels["main"]), None, None)
 

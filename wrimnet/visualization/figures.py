@@ -31,10 +31,11 @@ from wrimnet.visualization.embeddings import (
 )
 from wrimnet.visualization.gates import (
     GatedImage,
+    blocks_without_gate,
     draw_gate_maps,
     gate_maps,
+    gated_miims,
     miim_placement,
-    named_miims,
 )
 from wrimnet.visualization.ranked_lists import Ranking, choose_rankings, draw_ranked_lists, listed
 from wrimnet.visualization.similarity import ExplainedPair, draw_similarity_maps, similarity_maps
@@ -172,14 +173,7 @@ def _drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         "bins of the smaller share.",
         lambda: draw_distances(subject),
     )
-    if named_miims(subject.trained.model):
-        yield (
-            "gates",
-            "What the MIIM after each Block multiplies its features with (sigmoid of F5), mean "
-            "over the channels, on one scale per Block; the range is printed below each map. Grey "
-            "is flat: it varies by less than 0.001.",
-            lambda: draw_gates(subject),
-        )
+    yield from _gate_drawings(subject)
     if subject.trained.model.explained_layer() is None:
         return
     yield (
@@ -188,6 +182,22 @@ def _drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         "Block 3. Red raises it, blue lowers it.",
         lambda: draw_similarity(subject),
     )
+
+
+def _gate_drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    model = subject.trained.model
+    without = "; ".join(blocks_without_gate(model))
+    note = f" Without a gate: {without}." if without else ""
+    if gated_miims(model):
+        yield (
+            "gates",
+            "What the MIIM after each Block multiplies its features with (sigmoid of F5), mean "
+            "over the channels, on one scale per Block; the range is printed below each map. Grey "
+            f"is flat: it varies by less than 0.001.{note}",
+            lambda: draw_gates(subject),
+        )
+    elif note:
+        _console.info(f"figure   no figure of gates.{note}")
 
 
 def draw_rankings(subject: Subject, run: ProtocolRun) -> Any:

@@ -91,7 +91,7 @@ class MIIMName(NamedTuple):
 
 
 def gate_maps(model: nn.Module, images: Tensor, modality: int) -> dict[int, np.ndarray]:
-    """Computes what each MIIM multiplies its features with (or adds to them).
+    """Computes what each MIIM that has a gate multiplies its features with.
 
     Args:
         model: a WRIMNet in evaluation mode; ``backbone.miims`` are its MIIMs by Block.
@@ -99,7 +99,7 @@ def gate_maps(model: nn.Module, images: Tensor, modality: int) -> dict[int, np.n
         modality: of the images; a separate MIIM answers with its copy for it.
 
     Returns:
-        By Block, the mean of :meth:`MIIM.interaction_map` over the channels, (B, h, w) float32.
+        By Block, the mean of :meth:`MIIM.gate` over the channels, (B, h, w) float32.
     """
     gates: dict[int, np.ndarray] = {}
 
@@ -113,25 +113,38 @@ def gate_maps(model: nn.Module, images: Tensor, modality: int) -> dict[int, np.n
 
 
 def miim_placement(model: nn.Module) -> dict[int, str]:
-    """Says of each Block with a MIIM whether it is "separate" or "shared"."""
+    """Says of each Block whose MIIM has a gate whether it is "separate" or "shared"."""
     return {
-        int(block): "separate" if isinstance(miim, PerModality) else "shared"
-        for block, miim in _miims(model).items()
+        name.block: "shared" if name.copy == "shared" else "separate" for name in gated_miims(model)
     }
 
 
-def _miims(model: nn.Module) -> nn.ModuleDict:
-    """The MIIMs of a network by Block; none where its backbone has none."""
-    return getattr(getattr(model, "backbone", None), "miims", nn.ModuleDict())
+def gated_miims(model: nn.Module) -> dict[MIIMName, MIIM]:
+    """Returns every MIIM of a network that has a gate, by Block."""
+    return {name: block for name, block in _named_blocks(model).items() if _has_gate(block)}
 
 
-def named_miims(model: nn.Module) -> dict[MIIMName, MIIM]:
-    """Returns every MIIM of a network, by Block."""
-    found = {}
-    for block, miim in sorted(_miims(model).items()):
-        separate = isinstance(miim, PerModality)
-        copies = dict(miim.named_children()) if separate else {"shared": miim}
-        found |= {MIIMName(int(block), copy): module for copy, module in copies.items()}
+def blocks_without_gate(model: nn.Module) -> list[str]:
+    """Names every block in a MIIM's place that has no gate, with its class and fusion."""
+    return [
+        f"Block {name.block}, {name.copy}: {type(block).__name__}"
+        + (f" with {type(block.fusion).__name__}" if type(block) is MIIM else "")
+        for name, block in _named_blocks(model).items()
+        if not _has_gate(block)
+    ]
+
+
+def _has_gate(block: nn.Module) -> bool:
+    return isinstance(block, MIIM) and block.has_gate
+
+
+def _named_blocks(model: nn.Module) -> dict[MIIMName, nn.Module]:
+    """The blocks after a network's Blocks; none where its backbone has none."""
+    miims, found = getattr(getattr(model, "backbone", None), "miims", nn.ModuleDict()), {}
+    for stage, block in sorted(miims.items()):
+        separate = isinstance(block, PerModality)
+        copies = dict(block.named_children()) if separate else {"shared": block}
+        found |= {MIIMName(int(stage), copy): module for copy, module in copies.items()}
     return found
 
 
@@ -147,12 +160,12 @@ def intercepted_gates(
     def changed(name: MIIMName, compute: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
         return change(name, compute(features))
 
-    miims = named_miims(model)
+    miims = gated_miims(model)
     for name, miim in miims.items():
         # on the object itself, in front of the class's method
-        miim.interaction_map = partial(changed, name, miim.interaction_map)
+        miim.gate = partial(changed, name, miim.gate)
     try:
         yield
     finally:
         for miim in miims.values():
-            del miim.interaction_map
+            del miim.gate

@@ -4,7 +4,8 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from torch import nn
 
 from wrimnet.config import Key
-from wrimnet.modeling.backbones import StagedBackbone, build_miims
+from wrimnet.modeling.backbones import StagedBackbone
+from wrimnet.modeling.miims import build_miims
 
 
 def add_config():
