@@ -48,10 +48,10 @@ def require_file(path: str | Path, what: str, advice: str = "") -> None:
         raise FileNotFoundError(f"{what} {str(path)!r} {problem}{advice}")
 
 
-def try_lock(file: IO, kind: int = fcntl.LOCK_EX) -> bool:
+def try_lock(file: IO) -> bool:
     """Takes the lock of an open file unless another process holds it; a crash frees it."""
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -99,7 +99,7 @@ def test_changed_file_makes_the_cache_outdated(items, tmp_path, caplog):
     Image.new("RGB", (20, 50), (9, 9, 9)).save(items[3].path)
     with caplog.at_level(logging.WARNING, logger="wrimnet.data.cache"):
         cache = opened(items, folder)
-    assert "outdated (files changed); it is replaced" in caplog.text
+    assert "outdated; it is replaced" in caplog.text
     assert (content(cache)[3] == 9).all()
     assert len(files(folder)) == 1
 

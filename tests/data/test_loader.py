@@ -11,7 +11,7 @@ from wrimnet.data.cache import open_cache
 from wrimnet.data.cache_file import cache_key
 from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, resize_rgb
 from wrimnet.data.loader import TrainLoader, TrainSet
-from wrimnet.data.reading import ImageReader, ReadingWatch, ThreadPool
+from wrimnet.data.reading import ImageReader, ReadingWatch
 from wrimnet.data.sampler import CrossModalitySampler
 from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, MemorySource
 from wrimnet.modality import INFRARED, VISIBLE
@@ -233,21 +233,6 @@ def test_closed_while_waiting(make, items):
     with pytest.raises(RuntimeError, match="was closed"):
         for _ in range(10):
             next(batches)
-
-
-def test_pool_raises_the_first_jobs_error_and_goes_on():
-    pool, done = ThreadPool(3), []
-
-    def fail(number):
-        raise ValueError(f"job {number}")
-
-    jobs = [lambda n=n: done.append(n) if n % 3 else fail(n) for n in range(1, 10)]
-    with pytest.raises(ValueError, match="job 3"):
-        pool.run(jobs)
-    assert sorted(done) == [1, 2, 4, 5, 7, 8]
-    pool.run([lambda: done.append(99)])
-    assert done[-1] == 99
-    pool.close()
 
 
 def test_unknown_rule_for_bad_images(items):

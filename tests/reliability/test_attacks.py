@@ -24,7 +24,7 @@ from wrimnet.config.merge import read_config_file
 from wrimnet.config.tree import get_cfg, get_key
 from wrimnet.data.datasets.layout import read_index, stop
 from wrimnet.data.images import UnreadableImageError, read_rgb
-from wrimnet.data.reading import Prefetcher, ReadingWatch
+from wrimnet.data.reading import ReadingWatch, read_ahead
 from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
 from wrimnet.engine.progress import NonFiniteError
 from wrimnet.engine.run import check_weights
@@ -416,12 +416,11 @@ def test_read_that_goes_on_after_a_stop_has_not_stalled(monkeypatch):
 
     monkeypatch.setattr("wrimnet.data.reading.time.sleep", continued)
 
-    def results():
+    def load(argument):
         goes_on.wait(10)
-        yield "read"
+        return argument
 
-    ahead = Prefetcher(results(), ahead=1, watch=watch, timeout=30.0, name="test")
-    assert next(ahead) == "read"
+    assert [*read_ahead(load, ["read"], ahead=1, watch=watch, timeout=30.0)] == ["read"]
 
 
 def test_index_line_that_stands_twice_is_told(tmp_path, caplog):

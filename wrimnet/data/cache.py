@@ -1,7 +1,6 @@
 """The image cache: found and verified, or built by several processes of one builder."""
 
 import errno
-import fcntl
 import logging
 import multiprocessing
 import os
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -53,15 +51,14 @@ def open_cache(
     Every image's checksum is compared on opening, about a second per gigabyte and core.
     Raises OSError, UnreadableImageError, or TimeoutError: an image or a builder does not get on.
     """
-    path = _prepared(folder) / key.file_name
-    with _locked(path, fcntl.LOCK_SH, timeout):
-        found = _open_verified(path, num_processes)
-    if found is None:
-        with _locked(path, fcntl.LOCK_EX, timeout):
-            found = _open_verified(path, num_processes)
-            found = found or _build(path, key, items, num_processes, timeout)
-    _report_damaged(found)
-    return found
+    path = folder / key.file_name
+    cache = _open_verified(path, num_processes)  # complete from its first moment, so without a lock
+    if cache is None:
+        with _locked(path, timeout):
+            cache = _open_verified(path, num_processes)
+            cache = cache or _build(path, key, items, num_processes, timeout)
+    _report_damaged(cache)
+    return cache
 
 
 def _report_damaged(cache: CacheFile) -> None:
@@ -84,10 +81,11 @@ def _report_damaged(cache: CacheFile) -> None:
 def _build(
     path: Path, key: CacheKey, items: Sequence[ImageItem], num_processes: int, timeout: float
 ) -> CacheFile:
-    outdated = _report_outdated(path, key)
+    outdated = [other for other in path.parent.glob(f"{key.stem}-*.cache") if other != path]
     _console.info("cache    building %s: %d images, %.2f GB", path, key.count, gigabytes(key))
     build_cache_file(path, key, items, num_processes=num_processes, timeout=timeout)
     for other in outdated:
+        logger.warning("the image cache %s is outdated; it is replaced", other)
         other.unlink(missing_ok=True)
     return CacheFile(path)
 
@@ -97,7 +95,7 @@ def _open_verified(path: Path, num_threads: int) -> CacheFile | None:
     try:
         found = CacheFile(path)
         found.verify(num_threads)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except DamagedCacheError as problem:
         logger.warning("%s; it is built again", problem)
@@ -106,48 +104,18 @@ def _open_verified(path: Path, num_threads: int) -> CacheFile | None:
     return found
 
 
-def _report_outdated(path: Path, key: CacheKey) -> list[Path]:
-    """Says which caches of the same images and size the new one replaces, and why."""
-    outdated = [other for other in path.parent.glob(f"{key.stem}-*.cache") if other != path]
-    for other in outdated:
-        logger.warning(
-            "the image cache %s is outdated (%s); it is replaced", other, _why(other, key)
-        )
-    return outdated
-
-
-def _why(other: Path, key: CacheKey) -> str:
-    try:
-        cache = CacheFile(other)
-    except DamagedCacheError:
-        return "damaged"
-    cache.close()
-    wanted = asdict(key)
-    return ", ".join(name for name in wanted if cache.key.get(name) != wanted[name]) + " changed"
-
-
-def _prepared(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise _unwritable(folder, problem) from problem
-    return folder
-
-
 @contextmanager
-def _locked(path: Path, kind: int, timeout: float) -> Iterator[None]:
+def _locked(path: Path, timeout: float) -> Iterator[None]:
     """Holds the lock of a cache file; it is released when the process ends, however it ends."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock = open(path.with_name(f"{path.name}.lock"), "w")  # noqa: SIM115  closed below
     except OSError as problem:
-        if kind == fcntl.LOCK_SH and path.is_file():
-            yield  # on a disk that cannot be written nobody builds
-            return
         raise _unwritable(path.parent, problem) from problem
     with lock:
-        if not try_lock(lock, kind):
+        if not try_lock(lock):
             logger.info("waiting for another process that builds %s", path)
-            _wait_for(path, partial(try_lock, lock, kind), timeout)
+            _wait_for(path, partial(try_lock, lock), timeout)
         yield
 
 

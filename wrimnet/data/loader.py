@@ -1,6 +1,8 @@
 """Training batches, prepared by a background thread."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wrimnet.data.images import ImageItem
-from wrimnet.data.reading import Prefetcher, ReadingWatch
+from wrimnet.data.reading import ReadingWatch, read_ahead
 from wrimnet.data.sampler import CrossModalitySampler, count_repeats
 from wrimnet.data.sources import ImageSource
 
@@ -56,7 +58,7 @@ class TrainLoader:
         self.dataset, self.sampler, self.source = dataset, sampler, source
         self.watch, self.device = watch, device
         self.prefetch, self.timeout = max(prefetch, 1), timeout
-        self._running: Prefetcher | None = None
+        self._running: Generator | None = None
 
     def iterate(self, start_iteration: int = 0) -> Iterator[dict[str, Any]]:
         """Yields the batches of iterations `start_iteration`, `start_iteration` + 1, ...
@@ -67,30 +69,24 @@ class TrainLoader:
         raised, and a read that stalls.
         """
         self._stop()
-        running = self._running = Prefetcher(
-            self._load_from(start_iteration),
+        running = self._running = read_ahead(
+            partial(_loaded, self),
+            count(start_iteration),
             ahead=self.prefetch,
             watch=self.watch,
             timeout=self.timeout,
-            name="wrimnet-batches",
         )
         try:
             for batch, ready in running:
                 yield _received(batch, ready)
         finally:
             running.close()
-
-    def _load_from(
-        self, iteration: int
-    ) -> Iterator[tuple[dict[str, Any], torch.cuda.Event | None]]:
-        while True:
-            yield _loaded(self, iteration)
-            iteration += 1
+        raise RuntimeError("the loader was closed; build another one for more batches")
 
     def close(self) -> None:
         """Ends all threads and the source; the loader cannot be used afterwards."""
-        self.source.close()
         self._stop()
+        self.source.close()
 
     @property
     def skipped(self) -> dict[str, str]:

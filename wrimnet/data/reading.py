@@ -3,10 +3,12 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import cached_property
-from queue import Empty, Full, Queue, SimpleQueue
-from typing import Generic, TypeVar
+from itertools import islice
+from multiprocessing.pool import AsyncResult, ThreadPool
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, resiz
 from wrimnet.modality import INFRARED, MODALITY_NAMES
 
 POLL_SECONDS = 0.2
-Result = TypeVar("Result")
+Argument, Result = TypeVar("Argument"), TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -133,131 +135,43 @@ class ImageReader:
         )
 
 
-class Prefetcher(Generic[Result]):
-    """Works through an iterator in a background thread, a few results ahead.
+def read_ahead(
+    load: Callable[[Argument], Result],
+    arguments: Iterable[Argument],
+    *,
+    ahead: int,
+    watch: ReadingWatch,
+    timeout: float,
+) -> Generator[Result, None, None]:
+    """Yields ``load(argument)`` of each argument, computed by one thread, some results ahead.
 
-    The thread is a daemon: one that is stuck in a read of a dead disk does not keep the process
-    alive. What stops the iterator is raised where the result is asked for; so is a read that does
-    not end within ``timeout`` seconds.
+    The thread is a daemon: one that waits for a dead disk does not keep the process alive.
+    Raises what ``load`` raises, or TimeoutError: a file is being read for more than ``timeout``
+    seconds.
     """
+    pool, busy, left = ThreadPool(1), threading.Lock(), iter(arguments)
 
-    def __init__(
-        self,
-        results: Iterator[Result],
-        *,
-        ahead: int,
-        watch: ReadingWatch,
-        timeout: float,
-        name: str,
-    ) -> None:
-        self._results, self._watch, self._timeout = results, watch, timeout
-        self._queue: Queue = Queue(max(ahead, 1))
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._produce, daemon=True, name=name)
-        self._thread.start()
+    def load_alone(argument: Argument) -> Result:
+        with busy:
+            return load(argument)
 
-    def __iter__(self) -> Iterator[Result]:
-        return self
-
-    def __next__(self) -> Result:
-        """Waits for the next result, for as long as the reading gets on.
-
-        Raises TimeoutError: a file is in reading for longer than the timeout; names it.
-        """
-        while True:
-            try:
-                result, error = self._queue.get(timeout=POLL_SECONDS)
-            except Empty:
-                self._check_alive()
-                continue
-            if error is not None:
-                raise error
-            return result
-
-    def close(self) -> None:
-        """Asks the thread to end and waits for it, unless it is stuck in a read."""
-        self._stopping.set()
-        while self._thread.is_alive() and not self._watch.stalled(self._timeout):
-            self._thread.join(POLL_SECONDS)
-
-    def _check_alive(self) -> None:
-        if self._watch.stalled(self._timeout):
-            time.sleep(POLL_SECONDS)  # a process that was stopped and continued reads on
-            stalled = self._watch.stalled(self._timeout)
-            if stalled:
-                raise stalled_error(self._timeout, stalled)
-        if not self._thread.is_alive() and self._queue.empty():
-            raise RuntimeError("the loader was closed while a batch was waited for")
-
-    def _produce(self) -> None:
-        try:
-            for result in self._results:
-                self._put((result, None))
-                if self._stopping.is_set():
-                    return
-            self._put((None, StopIteration()))
-        except BaseException as error:  # raised again in __next__
-            self._put((None, error))
-
-    def _put(self, entry: tuple) -> None:
-        while not self._stopping.is_set():
-            try:
-                return self._queue.put(entry, timeout=POLL_SECONDS)
-            except Full:
-                continue
+    pending = deque(pool.apply_async(load_alone, (a,)) for a in islice(left, ahead + 1))
+    try:
+        while pending:
+            result = _wait_for(pending.popleft(), watch, timeout)
+            yield result
+            pending.extend(pool.apply_async(load_alone, (a,)) for a in islice(left, 1))
+    finally:
+        pool.terminate()
+        while not busy.acquire(timeout=POLL_SECONDS) and not watch.stalled(timeout):
+            pass
 
 
-class ThreadPool:
-    """Daemon threads that run small jobs; unlike the standard pool it never delays an exit.
-
-    A thread that is stuck in a read of a dead disk cannot be ended from outside; being a daemon
-    it does not keep the process alive.
-    """
-
-    def __init__(self, num_threads: int) -> None:
-        self._jobs: SimpleQueue = SimpleQueue()
-        self._closed = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, daemon=True, name=f"wrimnet-read-{i}")
-            for i in range(max(num_threads, 1))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def run(self, jobs: Sequence[Callable[[], None]]) -> None:
-        """Runs all jobs and waits for them; raises the first job's error there was.
-
-        Raises RuntimeError: If the pool was closed meanwhile.
-        """
-        done: SimpleQueue = SimpleQueue()
-        for position, job in enumerate(jobs):
-            self._jobs.put((position, job, done))
-        failures = [failure for _ in jobs if (failure := self._wait(done)) is not None]
-        if failures:
-            raise min(failures, key=lambda failure: failure[0])[1]
-
-    def _wait(self, done: SimpleQueue) -> tuple[int, BaseException] | None:
-        while not self._closed.is_set():
-            try:
-                return done.get(timeout=POLL_SECONDS)
-            except Empty:
-                continue
-        raise RuntimeError("the image reader was closed")
-
-    def close(self) -> None:
-        """Ends the threads as soon as each has finished its present job."""
-        self._closed.set()
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:  # one that frees a tensor while Python ends would abort it
-            thread.join(POLL_SECONDS)
-
-    def _work(self) -> None:
-        while (task := self._jobs.get()) is not None:
-            position, job, done = task
-            try:
-                if not self._closed.is_set():
-                    job()
-                done.put(None)
-            except BaseException as error:  # handed to whoever waits for the job
-                done.put((position, error))
+def _wait_for(pending: AsyncResult, watch: ReadingWatch, timeout: float) -> Any:
+    while not pending.ready():
+        pending.wait(POLL_SECONDS)
+        if watch.stalled(timeout):
+            time.sleep(POLL_SECONDS)  # a process that was stopped and continued goes on reading
+            if stalled := watch.stalled(timeout):
+                raise stalled_error(timeout, stalled)
+    return pending.get()

@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wrimnet.data.cache_file import CacheFile
-from wrimnet.data.reading import ImageReader, ReadingWatch, ThreadPool
+from wrimnet.data.reading import ImageReader, ReadingWatch
 
 LOAD_IMAGES = 64  # images that pass through the host at a time when a whole cache is loaded
 
@@ -40,23 +41,18 @@ class DecodingSource(ImageSource):
 
     def __init__(self, reader: ImageReader, *, num_threads: int, pin: bool) -> None:
         self.reader, self.pin, self.skipped = reader, pin, reader.skipped
-        self._pool = ThreadPool(num_threads)
+        self._pool = ThreadPool(max(num_threads, 1))
 
     def read(self, indices: np.ndarray) -> Tensor:
         """Decodes the images, uint8 (B, H, W, 3)."""
         images = host_buffer((len(indices), self.reader.height, self.reader.width, 3), self.pin)
-        places = images.numpy()
-        self._pool.run(
-            [
-                lambda index=int(index), place=place: self.reader.read_into(index, place)
-                for index, place in zip(indices, places, strict=True)
-            ]
-        )
+        jobs = zip(indices.tolist(), images.numpy(), strict=True)
+        self._pool.starmap(self.reader.read_into, jobs, chunksize=1)
         return images
 
     def close(self) -> None:
         """Ends the threads."""
-        self._pool.close()
+        self._pool.terminate()
 
 
 class DiskSource(ImageSource):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from wrimnet.config.setup import build_infrared_range
 from wrimnet.data.images import as_rgb, resize_rgb
-from wrimnet.data.reading import Prefetcher, ReadingWatch, ThreadPool
+from wrimnet.data.reading import ReadingWatch, read_ahead
 from wrimnet.data.sources import host_buffer
 from wrimnet.modality import INFRARED
 from wrimnet.modeling.embedding import embed_parts, join_parts
@@ -97,34 +98,26 @@ class Extraction:
         self, images: Sequence[Any], modalities: Sequence[int]
     ) -> Iterator[tuple[list[int], Tensor]]:
         """Yields rows and images (B, H, W, 3) uint8 of each batch, read a little ahead."""
-        watch, pool = ReadingWatch(), ThreadPool(self.num_workers)
+        watch, pool = ReadingWatch(), ThreadPool(max(self.num_workers, 1))
 
         def read_into(row: int, place: np.ndarray) -> None:
             place[...] = self.read(images[row], modalities[row])
 
-        def batches() -> Iterator[tuple[list[int], Tensor]]:
-            for rows in batch_rows(modalities, self.batch_size):
-                shape = (len(rows), self.height, self.width, 3)
-                batch = host_buffer(shape, torch.device(self.device).type == "cuda")
-                jobs = [
-                    partial(watch.reading, _name(images[row], row), partial(read_into, row, place))
-                    for row, place in zip(rows, batch.numpy(), strict=True)
-                ]
-                pool.run(jobs)
-                yield rows, batch
+        def watched(row: int, place: np.ndarray) -> None:
+            watch.reading(_name(images[row], row), partial(read_into, row, place))
 
-        ahead = Prefetcher(
-            batches(),
-            ahead=BATCHES_AHEAD,
-            watch=watch,
-            timeout=self.timeout,
-            name="wrimnet-test-images",
-        )
+        def load(rows: list[int]) -> tuple[list[int], Tensor]:
+            shape = (len(rows), self.height, self.width, 3)
+            batch = host_buffer(shape, torch.device(self.device).type == "cuda")
+            pool.starmap(watched, zip(rows, batch.numpy(), strict=True), chunksize=1)
+            return rows, batch
+
+        batches = batch_rows(modalities, self.batch_size)
+        ahead = BATCHES_AHEAD
         try:
-            yield from ahead
+            yield from read_ahead(load, batches, ahead=ahead, watch=watch, timeout=self.timeout)
         finally:
-            pool.close()
-            ahead.close()
+            pool.terminate()
 
 
 def build_extraction(cfg: CfgNode) -> Extraction:
