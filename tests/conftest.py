@@ -55,3 +55,14 @@ def finished_run(tmp_path_factory):
     from finished_runs import make_finished_run
 
     return make_finished_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def subject(finished_run):
+    """The finished run's model and test images, as figures show them."""
+    from wrimnet.config import setup_cfg
+    from wrimnet.visualization.figures import build_subject
+
+    run = finished_run.run
+    options = ["MODEL.WEIGHTS", str(run / "model_final.pth")]
+    return build_subject(setup_cfg(str(run / "config.yaml"), options=options))

@@ -37,6 +37,7 @@ ALLOWED = {
     "version": set(),
     "run_folder": {"atomic_files"},
     "tables": {"metrics"},
+    "published": set(),
     # What YAML names, found in FastReID's registries.
     "registries": {"compat", "metrics"},
     "losses": {"modality"},
@@ -54,7 +55,7 @@ ALLOWED = {
     | {"run_folder", "tables"},
     # A trained model looked at: figures and the report of a run; it knows no training either.
     "visualization": {"modality", "metrics", "compat", "config", "layers", "data", "evaluation"}
-    | {"modeling", "inference", "run_folder", "tables"},
+    | {"modeling", "inference", "run_folder", "tables", "published"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # The methods that the field compares with: a plugin, named by no other layer.
@@ -65,7 +66,7 @@ ALLOWED = {
     "lab": {"data", "evaluation", "layers", "modality", "run_folder", "tables", "visualization"},
     # Starts programs as processes and reads what they wrote.
     "lab.experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
-    | {"metrics", "run_folder", "tables", "command_line", "visualization"},
+    | {"metrics", "run_folder", "tables", "command_line", "visualization", "published"},
     "lab.synthetic": {"modality", "data"},
     "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic"},
     "lab.search": {"modality", "atomic_files", "evaluation"},

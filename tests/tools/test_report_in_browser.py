@@ -56,7 +56,7 @@ def test_report_opens_without_error_and_everything_is_readable(report, browser, 
     images = browser.evaluate(IMAGES)
     assert images
     assert all(loaded and wide > 20 and high > 20 for loaded, wide, high in images)
-    assert len(browser.evaluate(CHARTS)) == 5
+    assert len(browser.evaluate(CHARTS)) == 5 + 4  # of the log; embeddings and distances
     assert min(browser.evaluate(CHARTS)) > 150
     assert browser.evaluate(UNREADABLE) == []
     trouble = [
@@ -80,6 +80,11 @@ def test_main_numbers_are_on_the_first_screen(report, browser):
       .map(element => element.getBoundingClientRect().bottom)""")
     assert len(bottoms) == 2
     assert max(bottoms) < 900
+
+
+def test_first_ranked_list_is_near_the_top_of_a_phone(report, browser):
+    browser.open(report, width=400, height=844, scheme="light")
+    assert browser.evaluate("document.querySelector('.tiles').getBoundingClientRect().top") < 2500
 
 
 def test_a_hundredth_of_a_percent_looks_flat(report, browser):

@@ -14,13 +14,6 @@ from wrimnet.visualization.ranked_lists import KINDS, _choose, choose_rankings, 
 from wrimnet.visualization.similarity import similarity_maps
 
 
-@pytest.fixture(scope="module")
-def subject(finished_run):
-    run = finished_run.run
-    options = ["MODEL.WEIGHTS", str(run / "model_final.pth")]
-    return build_subject(setup_cfg(str(run / "config.yaml"), options=options))
-
-
 def test_gates_are_those_of_the_miims(subject):
     model, images = subject.trained.model, subject.network_input([0, 1])
     backbone = model.backbone

@@ -1,6 +1,5 @@
 """The report at the end of training: made where it can be, never in the way."""
 
-import os
 import shutil
 
 from wrimnet.config import setup_cfg
@@ -8,10 +7,11 @@ from wrimnet.evaluation.results import result_tables
 from wrimnet.run_folder import read_results
 from wrimnet.visualization import run_report
 from wrimnet.visualization.run_report import (
+    Findings,
     changed_keys,
     describe_training,
-    is_outdated,
     report_training,
+    write_report,
 )
 
 
@@ -21,8 +21,8 @@ def cfg_of(run, folder):
 
 def test_report_after_training_records_the_environment(finished_run, tmp_path, monkeypatch):
     folder = tmp_path / "wrim"
-    shutil.copytree(finished_run.run, folder, ignore=shutil.ignore_patterns("figures"))
-    monkeypatch.setattr(run_report, "read_figures", lambda cfg, run: ([], ["left out"]))
+    shutil.copytree(finished_run.run, folder)
+    monkeypatch.setattr(run_report, "build_findings", lambda cfg: Findings(notes=["left out"]))
     report_training(cfg_of(finished_run.run, folder))
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "left out" in page
@@ -42,15 +42,13 @@ def test_a_report_that_cannot_be_made_is_one_line_in_the_log(finished_run, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_figures_older_than_the_weights_are_outdated(tmp_path):
-    weights, listed = tmp_path / "model_final.pth", tmp_path / "figures.json"
-    for path in (weights, listed):
-        path.touch()
-    os.utime(listed, (1000, 1000))
-    os.utime(weights, (2000, 2000))
-    assert is_outdated(tmp_path, weights)
-    os.utime(listed, (3000, 3000))
-    assert not is_outdated(tmp_path, weights)
+def test_a_report_without_its_dataset_says_so_and_shows_the_rest(finished_run, tmp_path):
+    folder = tmp_path / "wrim"
+    shutil.copytree(finished_run.run, folder)
+    page = write_report(folder, ["DATASETS.ROOT", str(tmp_path)]).read_text(encoding="utf-8")
+    assert "Figures and chance level are left out: " in page
+    assert "Ranked lists" not in page
+    assert "total" in page
 
 
 def test_tables_hold_every_result_and_protocol(finished_run):

@@ -39,6 +39,8 @@ class Chart(NamedTuple):
     top: float | None = None  # of the vertical axis, where several charts share it
     log: bool = False
     start: float | None = None  # of the horizontal axis; None: at the first place
+    end: float | None = None
+    steps: bool = False  # a histogram: each value holds for its bin
 
 
 def learning_charts(
@@ -84,18 +86,20 @@ def _loss_charts(lines: Sequence[Mapping[str, Any]]) -> list[Chart]:
     """One chart per level, with its weighted terms; all of them on one scale."""
     terms = [name for name in _names(lines) if name.startswith("loss_")]
     levels = {
-        "Total loss and weighted terms of the main level": [
+        "Loss: total and main level": [
             "total_loss",
             *(name for name in terms if not name.endswith(_AUXILIARY)),
         ],
-        "Weighted loss terms of the auxiliary level": [
-            name for name in terms if name.endswith(_AUXILIARY)
-        ],
+        "Loss: auxiliary level": [name for name in terms if name.endswith(_AUXILIARY)],
     }
     found = {title: [_term(lines, name) for name in names] for title, names in levels.items()}
     shown = {title: [s for s in series if s.y] for title, series in found.items()}
     top = max((max(s.y) for series in shown.values() for s in series), default=0.0)
-    return [_chart(title, "loss", series, top=top) for title, series in shown.items() if series]
+    return [
+        _chart(title, "loss, terms with their weights", series, top=top)
+        for title, series in shown.items()
+        if series
+    ]
 
 
 def _term(lines: Sequence[Mapping[str, Any]], name: str) -> Series:

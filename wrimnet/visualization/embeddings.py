@@ -1,6 +1,7 @@
 """Embeddings in the plane by t-SNE, and the distances between the modalities."""
 
 from collections.abc import Mapping
+from colorsys import hsv_to_rgb
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ def draw_embedding_map(
 ) -> "Figure":
     """Draws planes side by side, one per model: heading -> (N, 2) points."""
     figure = new_figure(5.2 * len(panels), 5.6, title, layout="constrained")
-    colours = _identity_colours(pids)
+    colours = identity_colours(pids)
     for axes, (heading, points) in zip(add_axes(figure, 1, len(panels))[0], panels.items(),
                                        strict=True):  # fmt: skip
         for kind, marker in _MARKERS.items():
@@ -54,14 +55,11 @@ def draw_embedding_map(
     return figure
 
 
-def _identity_colours(pids: np.ndarray) -> np.ndarray:
-    """RGB (N, 3): each identity a hue of its own, neighbours apart in lightness."""
-    from matplotlib.colors import hsv_to_rgb
-
+def identity_colours(pids: np.ndarray) -> np.ndarray:
+    """Returns RGB (N, 3) in 0..1: each identity a hue of its own, neighbours apart in lightness."""
     _, index = np.unique(pids, return_inverse=True)
-    hue = index / (index.max() + 1)
-    value = np.where(index % 2 == 0, 0.95, 0.65)
-    return hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.75), value], axis=1))
+    hues, values = index / (index.max() + 1), np.where(index % 2 == 0, 0.95, 0.65)
+    return np.array([hsv_to_rgb(hue, 0.75, value) for hue, value in zip(hues, values, strict=True)])
 
 
 NUM_BINS = 100

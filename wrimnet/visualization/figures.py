@@ -24,6 +24,7 @@ from wrimnet.modeling.weights import build_model
 from wrimnet.run_folder import FIGURE_LIST, write_json
 from wrimnet.visualization.drawing import add_to_tensorboard, import_matplotlib, save_figure
 from wrimnet.visualization.embeddings import (
+    DistanceHistogram,
     count_distances,
     draw_distance_histograms,
     draw_embedding_map,
@@ -37,7 +38,13 @@ from wrimnet.visualization.gates import (
     gated_miims,
     miim_placement,
 )
-from wrimnet.visualization.ranked_lists import Ranking, choose_rankings, draw_ranked_lists, listed
+from wrimnet.visualization.ranked_lists import (
+    RankedList,
+    Ranking,
+    choose_rankings,
+    draw_ranked_lists,
+    listed,
+)
 from wrimnet.visualization.similarity import ExplainedPair, draw_similarity_maps, similarity_maps
 
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -74,6 +81,11 @@ class Subject:
     def embeddings_before(self) -> np.ndarray:
         """(N, D) of the untrained one."""
         return self.untrained.embed_items(self.items)
+
+    @property
+    def embeddings_by_heading(self) -> list[tuple[str, np.ndarray]]:
+        """Both, as figures put them side by side."""
+        return [("before training", self.embeddings_before), ("after training", self.embeddings)]
 
     @property
     def pids(self) -> np.ndarray:
@@ -200,56 +212,78 @@ def _gate_drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], An
         _console.info(f"figure   no figure of gates.{note}")
 
 
+def list_rankings(subject: Subject, run: ProtocolRun) -> list[RankedList]:
+    """Returns a protocol's best, random and worst queries, each with what it found."""
+    return [listed(ranking, subject.items) for ranking in subject.rankings(run, _PER_KIND)]
+
+
 def draw_rankings(subject: Subject, run: ProtocolRun) -> Any:
     """Draws a protocol's ranked lists."""
-    rankings = subject.rankings(run, _PER_KIND)
     title = subject.title(f"Ranked lists, {run.protocol.name}", run.protocol.direction)
-    rows = [listed(ranking, subject.items) for ranking in rankings]
-    return draw_ranked_lists(title, rows, subject.trained.extraction.infrared_range)
+    infrared_range = subject.trained.extraction.infrared_range
+    return draw_ranked_lists(title, list_rankings(subject, run), infrared_range)
+
+
+def map_planes(subject: Subject) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Returns t-SNE before and after training, (M, 2) by heading, and the M images' rows."""
+    rows = _rows_of_identities(subject, _MAP_IDENTITIES, _MAP_IMAGES_PER_IDENTITY, "embedding map")
+    of_both = subject.embeddings_by_heading
+    planes = {name: map_to_plane(rows_of[rows], seed=subject.seed) for name, rows_of in of_both}
+    return planes, rows
 
 
 def draw_map(subject: Subject) -> Any:
     """Draws t-SNE before and after training, of the same images."""
-    rows = _rows_of_identities(subject, _MAP_IDENTITIES, _MAP_IMAGES_PER_IDENTITY, "embedding map")
-    panels = {
-        "before training": map_to_plane(subject.embeddings_before[rows], seed=subject.seed),
-        "after training": map_to_plane(subject.embeddings[rows], seed=subject.seed),
-    }
+    planes, rows = map_planes(subject)
     title = subject.title("t-SNE of test embeddings", _BOTH)
-    return draw_embedding_map(title, panels, subject.pids[rows], subject.modality[rows])
+    return draw_embedding_map(title, planes, subject.pids[rows], subject.modality[rows])
+
+
+def compare_distances(subject: Subject) -> dict[str, DistanceHistogram]:
+    """Returns the histograms of distances before and after training, by heading."""
+    return {
+        heading: count_distances(embeddings, subject.pids, subject.modality)
+        for heading, embeddings in subject.embeddings_by_heading
+    }
 
 
 def draw_distances(subject: Subject) -> Any:
     """Draws the distance histograms before and after training."""
-    of_both = {"before training": subject.embeddings_before, "after training": subject.embeddings}
-    panels = {
-        heading: count_distances(embeddings, subject.pids, subject.modality)
-        for heading, embeddings in of_both.items()
-    }
     title = subject.title("Distances across the modalities", "visible to infrared")
-    return draw_distance_histograms(title, panels)
+    return draw_distance_histograms(title, compare_distances(subject))
+
+
+def gated_images(subject: Subject) -> list[GatedImage]:
+    """Returns a visible and an infrared image of some identities with their gates."""
+    rows = []
+    for row in _rows_of_identities(subject, _GATE_IDENTITIES, 1, "gates"):
+        modality = subject.items[row].modality
+        gates = gate_maps(subject.trained.model, subject.network_input([row]), modality)
+        label = f"id {subject.items[row].pid}\n{MODALITY_NAMES[modality]}"
+        maps = {block: values[0] for block, values in gates.items()}
+        rows.append(GatedImage(subject.picture(row), label, maps))
+    return rows
 
 
 def draw_gates(subject: Subject) -> Any:
     """Draws the gates for a visible and an infrared image of some identities."""
-    model, rows = subject.trained.model, []
-    for row in _rows_of_identities(subject, _GATE_IDENTITIES, 1, "gates"):
-        modality = subject.items[row].modality
-        gates = gate_maps(model, subject.network_input([row]), modality)
-        label = f"id {subject.items[row].pid}\n{MODALITY_NAMES[modality]}"
-        maps = {block: values[0] for block, values in gates.items()}
-        rows.append(GatedImage(subject.picture(row), label, maps))
-    return draw_gate_maps(subject.title("MIIM gates", _BOTH), rows, miim_placement(model))
+    placement = miim_placement(subject.trained.model)
+    return draw_gate_maps(subject.title("MIIM gates", _BOTH), gated_images(subject), placement)
+
+
+def explain_pairs(subject: Subject) -> list[list[ExplainedPair]]:
+    """Explains why random queries are near a right and a wrong gallery image."""
+    run = subject.runs[0]
+    rankings = [r for r in subject.rankings(run, _EXPLAINED_QUERIES) if r.kind == "random"]
+    rankings = rankings or subject.rankings(run, 1)
+    return [_explained_pairs(subject, ranking) for ranking in rankings]
 
 
 def draw_similarity(subject: Subject) -> Any:
     """Draws why random queries are near a right and a wrong gallery image."""
-    run = subject.runs[0]
-    rankings = [r for r in subject.rankings(run, _EXPLAINED_QUERIES) if r.kind == "random"]
-    rankings = rankings or subject.rankings(run, 1)
-    pairs = [_explained_pairs(subject, ranking) for ranking in rankings]
-    title = subject.title("Regions that make a pair similar", run.protocol.direction)
-    return draw_similarity_maps(title, pairs)
+    direction = subject.runs[0].protocol.direction
+    title = subject.title("Regions that make a pair similar", direction)
+    return draw_similarity_maps(title, explain_pairs(subject))
 
 
 def _explained_pairs(subject: Subject, ranking: Ranking) -> list[ExplainedPair]:

@@ -26,14 +26,14 @@ class Headline(NamedTuple):
 def headlines(
     content: Mapping[str, Any],
     chance: Mapping[str, Mapping[str, float]],
-    published: Mapping[str, Mapping[str, float]],
+    printed: Mapping[str, float],
 ) -> list[Headline]:
     """Returns the metrics of every protocol on the whole embedding.
 
     Args:
         content: of results.json.
         chance: metrics of embeddings without information by protocol, as fractions.
-        published: the paper's metrics by protocol, in percent.
+        printed: the paper's metrics, which name no direction, in percent; {} for none.
     """
     directions = {result["protocol"]: result["direction"] for result in content["results"]}
     return [
@@ -41,7 +41,7 @@ def headlines(
             name,
             directions[name],
             tuple(
-                _number(metric, metrics, chance.get(name, {}), published.get(name, {}))
+                _number(metric, metrics, chance.get(name, {}), printed)
                 for metric in metrics
                 if is_compared(metric) or metric == "mINP"
             ),
@@ -54,11 +54,11 @@ def _number(
     metric: str,
     found: Mapping[str, float],
     chance: Mapping[str, float],
-    published: Mapping[str, float],
+    printed: Mapping[str, float],
 ) -> Number:
     beside = []
     if metric in chance:
         beside.append(f"chance {100 * chance[metric]:.2f}")
-    if metric in published:
-        beside.append(f"paper {published[metric]:.2f}")
+    if metric in printed:
+        beside.append(f"paper {printed[metric]:.2f}, direction not named")
     return Number(metric, f"{100 * found[metric]:.2f}", tuple(beside))

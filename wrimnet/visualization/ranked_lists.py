@@ -157,6 +157,11 @@ def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
     )
 
 
+def read_tile(tile: Tile, infrared_range: Sequence[float]) -> Image.Image:
+    """Reads a tile's image; infrared pixels of more than 8 bits become grey by the range."""
+    return read_rgb(tile.path, infrared_range if tile.modality == INFRARED else ())
+
+
 def draw_ranked_lists(
     title: str, lists: Sequence[RankedList], infrared_range: Sequence[float] = ()
 ) -> Image.Image:
@@ -188,8 +193,7 @@ def draw_ranked_lists(
         for place, tile in zip(places, (row.query, *row.ranked, *row.removed), strict=True):
             shift = _GAP * ((place >= 1) + (place >= 1 + num_ranked))  # groups stand apart
             left = _MARGIN + label + int(place * step_x) + shift
-            picture = read_rgb(tile.path, infrared_range if tile.modality == INFRARED else ())
-            _draw_tile(sheet, tile, picture, left, top)
+            _draw_tile(sheet, tile, read_tile(tile, infrared_range), left, top)
     shown = {tile.status for row in lists for tile in (*row.ranked, *row.removed)}
     legend = ", ".join(words for status, words in _LEGEND_WORDS.items() if status in shown)
     pen.text((_MARGIN, sheet.height - _LEGEND + 4), legend, (70, 70, 70), _font(13))

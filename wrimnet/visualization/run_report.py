@@ -1,6 +1,5 @@
 """The report of a run: one HTML file in its folder that needs no network."""
 
-import base64
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,13 +14,13 @@ from fastreid.config import CfgNode
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
+from wrimnet.evaluation.chance_level import chance_level
 from wrimnet.evaluation.provenance import check_scored, describe_environment
 from wrimnet.evaluation.results import ResultTable, describe_stand_in, result_tables
+from wrimnet.published import PAPER
 from wrimnet.run_folder import (
     CONFIG,
     ENVIRONMENT,
-    FIGURE_LIST,
-    FIGURES,
     FINAL,
     REPORT,
     read_json,
@@ -30,20 +29,15 @@ from wrimnet.run_folder import (
     write_json,
 )
 from wrimnet.visualization.charts import Chart, learning_charts, optimization_charts
-from wrimnet.visualization.figures import build_subject, write_figures
+from wrimnet.visualization.figures import build_subject
 from wrimnet.visualization.headlines import Headline, headlines
 from wrimnet.visualization.page import render_page
+from wrimnet.visualization.report_figures import ReportFigure, model_figures, ranked_figures
+
+_CHANCE_EMBEDDINGS = 20  # random ones, whose mean is shown
 
 _logger = logging.getLogger("fastreid.wrimnet.report")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
-
-
-class EmbeddedFigure(NamedTuple):
-    """A figure in the page."""
-
-    name: str
-    caption: str
-    data: str  # its PNG in base64
 
 
 class ReportContent(NamedTuple):
@@ -56,7 +50,8 @@ class ReportContent(NamedTuple):
     results: Sequence[ResultTable]
     learning: Sequence[Chart]  # test metrics and losses
     optimization: Sequence[Chart]
-    figures: Sequence[EmbeddedFigure]
+    ranked: Sequence[ReportFigure]  # by protocol
+    figures: Sequence[ReportFigure]
     changed_keys: Sequence[tuple[str, str, str]]  # name, value, default
     keys: Sequence[tuple[str, str]]
     environment: Sequence[tuple[str, str]]
@@ -80,10 +75,10 @@ def build_place(cfg: CfgNode) -> tuple[Path, str]:
 
 
 def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
-    """Writes ``report.html`` into a run's folder, its figures included.
+    """Writes ``report.html`` into a run's folder.
 
-    Figures of another model, or none, are drawn anew; where that cannot be done, the report says
-    why and has none. ``options`` are ``KEY VALUE`` words laid over the run's configuration.
+    Where the model or the test images cannot be read, the report says why and shows the rest.
+    ``options`` are ``KEY VALUE`` words laid over the run's configuration.
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
@@ -93,32 +88,65 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     check_scored(content, run / FINAL)
     words = ["MODEL.DEVICE", "auto", *options, "MODEL.WEIGHTS", str(run / FINAL)]
     cfg = setup_cfg(str(run / CONFIG), options=words)
-    figures, notes = read_figures(cfg, run)
+    page = build_report(cfg, run, content, build_findings(cfg))
+    for note in page.notes:
+        _console.info(f"report   {note}")
+    (run / REPORT).write_text(render_page("report.html.j2", page._asdict()), encoding="utf-8")
+    return run / REPORT
+
+
+class Findings(NamedTuple):
+    """What the model and the test images show; a note says why something is missing."""
+
+    chance: Mapping[str, Mapping[str, float]] = {}  # of every protocol, metrics as fractions
+    ranked: Sequence[ReportFigure] = ()
+    figures: Sequence[ReportFigure] = ()
+    notes: Sequence[str] = ()
+
+
+def build_findings(cfg: CfgNode) -> Findings:
+    """Builds the figures of a configuration with MODEL.WEIGHTS, and what chance reaches."""
+    try:
+        subject = build_subject(cfg)
+        options = {"num_embeddings": _CHANCE_EMBEDDINGS, "metrics": tuple(cfg.TEST.METRICS)}
+        chance = {
+            run.protocol.name: chance_level(run.protocol, subject.items, run.trials, **options).mean
+            for run in subject.runs
+        }
+        return Findings(chance, ranked_figures(subject), [*model_figures(subject)])
+    except (ValueError, OSError, KeyError) as error:
+        return Findings(notes=[f"Figures and chance level are left out: {error}"])
+
+
+def build_report(
+    cfg: CfgNode, run: Path, content: Mapping[str, Any], findings: Findings
+) -> ReportContent:
+    """Builds everything that the report of a run with these results shows."""
     description = content["description"]
-    what, code = describe_stand_in(description), description["code"]
+    stand_in, code = describe_stand_in(description), description["code"]
     facts, lines = read_json(run / ENVIRONMENT) or code, read_metrics(run)
-    chance: dict[str, dict[str, float]] = {}
-    page = ReportContent(
-        title=f"{run.resolve().name}: WRIM-Net on {description['dataset']}{what and f' ({what})'}",
+    network = cfg.MODEL.META_ARCHITECTURE
+    dataset = f"{description['dataset']}{stand_in and f' ({stand_in})'}"
+    paper = PAPER.get(dataset, {}) if network == "WRIMNet" else {}
+    per_epoch = lines[-1]["iteration"] / cfg.SOLVER.MAX_EPOCH if lines else 1
+    return ReportContent(
+        title=f"{run.resolve().name}: {network} on {dataset}",
         summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
         f"{description['split']}, input {description['input']}, {description['precision']}, "
         f"commit {code['commit']}.",
-        notes=notes,
-        headlines=headlines(content, chance, {}),
+        notes=findings.notes,
+        headlines=headlines(content, findings.chance, paper),
         results=result_tables(content),
-        learning=build_learning_charts(cfg, lines, chance),
+        learning=learning_charts(lines, iterations_per_epoch=per_epoch, chance=findings.chance),
         optimization=optimization_charts(lines),
-        figures=figures,
+        ranked=findings.ranked,
+        figures=findings.figures,
         changed_keys=[
             (name, _plain(value), _plain(default)) for name, value, default in changed_keys(cfg)
         ],
         keys=[(key.name, _plain(get_key(cfg, key.name))) for key in all_keys(cfg)],
         environment=[(name, str(value)) for name, value in facts.items()],
     )
-    for note in notes:
-        _console.info(f"report   {note}")
-    (run / REPORT).write_text(render_page("report.html.j2", page._asdict()), encoding="utf-8")
-    return run / REPORT
 
 
 def describe_training(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
@@ -130,37 +158,6 @@ def describe_training(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any
     device = facts["gpu"] if "cuda" in device else device
     finished = f"Finished {facts['finished']}, " if "finished" in facts else "Training: "
     return f"{finished}{timedelta(seconds=seconds)} of steps on {device}"
-
-
-def build_learning_charts(
-    cfg: CfgNode,
-    lines: Sequence[Mapping[str, Any]],
-    chance: Mapping[str, Mapping[str, float]],
-) -> list[Chart]:
-    """Builds the charts of a finished run's test metrics and losses."""
-    last = lines[-1]["iteration"] if lines else 0
-    per_epoch = last / cfg.SOLVER.MAX_EPOCH
-    return learning_charts(lines, iterations_per_epoch=per_epoch, chance=chance)
-
-
-def read_figures(cfg: CfgNode, run: Path) -> tuple[list[EmbeddedFigure], list[str]]:
-    """Returns the figures of the run's final model, drawn if need be, or none and the reason."""
-    folder = run / FIGURES
-    try:
-        if not (folder / FIGURE_LIST).is_file() or is_outdated(folder, run / FINAL):
-            write_figures(build_subject(cfg), folder)
-    except (ValueError, OSError, KeyError) as error:
-        return [], [f"The figures are left out: {error}"]
-    figures = []
-    for entry in read_json(folder / FIGURE_LIST)["figures"]:
-        data = base64.b64encode((folder / f"{entry['name']}.png").read_bytes()).decode()
-        figures.append(EmbeddedFigure(entry["name"], entry["caption"], data))
-    return figures, []
-
-
-def is_outdated(folder: Path, weights: Path) -> bool:
-    """Whether the weights are newer than the figures."""
-    return weights.stat().st_mtime > (folder / FIGURE_LIST).stat().st_mtime
 
 
 def _plain(value: Any) -> str:

@@ -1,0 +1,72 @@
+"""What the report shows of a model: the numbers and maps of the figures, in the page's form."""
+
+import numpy as np
+import pytest
+
+from wrimnet.visualization.figures import compare_distances, list_rankings
+from wrimnet.visualization.gates import GatedImage
+from wrimnet.visualization.report_figures import _gate_row, model_figures, ranked_figures
+
+
+@pytest.fixture(scope="module")
+def figures(subject):
+    return {figure.title: figure for figure in model_figures(subject)}
+
+
+def test_every_protocol_has_its_ranked_lists(subject):
+    found = ranked_figures(subject)
+    assert [figure.title for figure in found] == [
+        "infrared to visible (llcm_ir2vis)", "visible to infrared (llcm_vis2ir)",
+    ]  # fmt: skip
+    for figure, run in zip(found, subject.runs, strict=True):
+        lists = list_rankings(subject, run)
+        assert len(figure.sheet.rows) == len(lists)
+        ranked = [len(row.tiles) for row in figure.sheet.rows]
+        assert ranked == [1 + len(row.ranked) + len(row.removed) for row in lists]
+
+
+def test_a_network_with_miims_has_four_figures(figures):
+    assert list(figures) == [
+        "Gates of the MIIMs", "Regions that make a pair similar",
+        "Test embeddings in the plane", "Distances between the modalities",
+    ]  # fmt: skip
+
+
+def test_gates_show_the_image_and_a_map_per_block():
+    image = np.full((24, 9, 3), 90, np.uint8)
+    gates = {1: np.array([[0.2, 0.7]]), 2: np.array([[0.5, 0.5002]])}
+    row = _gate_row(
+        GatedImage(image, "id 1\nvisible", gates),
+        {1: (0.2, 0.9), 2: (0.5, 0.6)},
+        {1: "separate", 2: "shared"},
+    )
+    assert row.label == "id 1, visible"
+    assert [tile.lines for tile in row.tiles] == [
+        ["image"],
+        ["Block 1, separate", "0.2000 to 0.7000"],
+        ["Block 2, shared", "flat, 0.5000 to 0.5002"],
+    ]
+
+
+def test_regions_of_a_query_with_its_right_and_wrong_neighbour(figures):
+    for row in figures["Regions that make a pair similar"].sheet.rows:
+        words = [tile.lines[0] for tile in row.tiles]
+        regions = ["query, regions", "gallery, regions"]
+        assert words == ["query", "nearest right", *regions, "nearest wrong", *regions]
+
+
+def test_plane_has_a_point_per_image(figures, subject):
+    before, after = figures["Test embeddings in the plane"].maps
+    assert len(before.x) == len(after.y) == len(before.names) == len(before.colours)
+    assert set(before.symbols) == {"circle", "triangle"}
+    assert (before.title, after.title) == ("Before training", "After training")
+
+
+def test_histograms_are_in_percent_on_a_common_axis(figures, subject):
+    before, after = figures["Distances between the modalities"].charts
+    assert (before.start, before.end) == (after.start, after.end)
+    histogram = compare_distances(subject)["after training"]
+    same, different = after.series
+    np.testing.assert_allclose(sum(same.y), 100)
+    np.testing.assert_allclose(different.y, 100 * histogram.different)
+    assert same.name == f"same identity, {histogram.num_same:,} pairs"
