@@ -20,7 +20,7 @@ from fastreid.config import CfgNode
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.setup import load_plugin
-from wrimnet.console import open_log, wrapped
+from wrimnet.console import open_log, open_streams, wrapped
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h; 1 says that results are not the expected ones
@@ -133,8 +133,10 @@ def run_tool(main: Callable[[], int]) -> None:
 
     ValueError, KeyError and OSError are raised for mistakes of the caller throughout the project,
     and their messages say what to do. ``--traceback`` on the command line shows the stack as well.
-    Any other exception is a fault of the program: its stack, and code 70.
+    Any other exception is a fault of the program: its stack, and code 70. Nothing that is printed
+    can end the work.
     """
+    open_streams()
     open_log()
     try:
         code = main()

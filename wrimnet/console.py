@@ -3,15 +3,68 @@
 The log has everything. On a terminal bars show where a wait stands; elsewhere they are silent.
 """
 
+import io
 import logging
+import os
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 WIDTH = 160
 _ROOTS = ("fastreid", "wrimnet")  # the data layer knows no FastReID
+
+
+def open_streams() -> None:
+    """Makes standard output and error such that nothing printed can end the work.
+
+    What cannot be encoded is escaped. What cannot be written, to a pipe that nobody reads or a
+    full disk, is dropped. Streams that are closed are opened to nowhere, and so are their numbers,
+    which the next opened file would get otherwise.
+    """
+    for number in range(3):
+        _reserve(number)
+    sys.stdout, sys.stderr = (_lasting(stream) for stream in (sys.stdout, sys.stderr))
+
+
+def _reserve(number: int) -> None:
+    """Opens a file descriptor to nowhere if it is closed."""
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere == number:
+            os.set_inheritable(number, True)
+        else:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+
+
+def _lasting(stream: Any) -> Any:
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
+    if type(stream) is not io.TextIOWrapper:  # of a notebook or a test, which has no descriptor
+        return stream
+    raw = _DroppingFile(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
+
+
+class _DroppingFile(io.FileIO):
+    """A file that drops what cannot be written."""
+
+    def write(self, data: Any) -> int:
+        """Writes bytes; returns their number, written or dropped."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
 
 
 def open_log(file: Path | None = None, rank: int = 0) -> None:

@@ -97,7 +97,7 @@ def cache_key(
         code=_hash(
             [
                 FORMAT_VERSION,
-                *(Path(m.__file__).read_text() for m in (grey_levels, images, reading)),
+                *(Path(m.__file__).read_text("utf-8") for m in (grey_levels, images, reading)),
             ]
         ),
         libraries=f"Pillow {PIL.__version__}, JPEG {features.version('jpg')}",
