@@ -33,7 +33,7 @@ ALLOWED = {
     "modality": set(),
     "atomic_files": set(),
     "compat": set(),
-    "console": set(),
+    "console": {"atomic_files"},
     "version": set(),
     "run_folder": {"atomic_files"},
     "tables": {"metrics"},
@@ -51,11 +51,11 @@ ALLOWED = {
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
     | {"console", "metrics", "plugin", "registries", "run_folder", "tables"},
     # A trained model as something to call and to export; it knows no training.
-    "inference": {"modality", "compat", "config", "data", "evaluation", "modeling"}
+    "inference": {"modality", "atomic_files", "compat", "config", "data", "evaluation", "modeling"}
     | {"run_folder", "tables"},
     # A trained model looked at: figures and the report of a run; it knows no training either.
     "visualization": {"modality", "metrics", "compat", "config", "layers", "data", "evaluation"}
-    | {"modeling", "inference", "run_folder", "tables", "published"},
+    | {"atomic_files", "modeling", "inference", "run_folder", "tables", "published"},
     # The one import that registers everything with FastReID.
     "plugin": {"compat", "config", "data", "modeling"},
     # The methods that the field compares with: a plugin, named by no other layer.

@@ -17,6 +17,7 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
+from wrimnet.console import without_middles
 
 
 def read(*words):
@@ -150,3 +151,17 @@ def test_long_mistakes_are_wrapped_and_an_interruption_is_a_word(monkeypatch, ca
     lines = told(fail, 2)
     assert max(map(len, lines)) <= 160 and len(lines) == 3
     assert lines[2].strip() == "/a/path/of/one/piece"
+
+
+def test_middle_of_an_endless_line_is_left_out(monkeypatch, capsys):
+    """A damaged file may hold a line of 20 MB, which a message quotes."""
+
+    def fail():
+        raise ValueError("first\n" + "a" * 20_000_000 + "z")
+
+    with pytest.raises(SystemExit):
+        run_tool(fail)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: first" and len(second) < 2100
+    assert second.startswith("aaa") and second.endswith("aaz") and "(19998001 char" in second
+    assert without_middles("a" * 2000) == "a" * 2000

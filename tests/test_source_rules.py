@@ -34,6 +34,15 @@ PACKAGE_HOST = re.compile(
     + "-url|--find"
     + "-links"
 )
+# The atomic writer, locks and probes that hold nothing, a log that is appended to, caches and trees
+# of images that become valid with their last file.
+WRITE_IN_PLACE = {
+    "wrimnet/atomic_files.py",
+    "wrimnet/data/cache.py",
+    "wrimnet/engine/run.py",
+    "wrimnet/lab/experiments/run_queue.py",
+    "wrimnet/lab/synthetic/writing.py",
+}
 TEXT_SUFFIXES = {
     "",
     ".cff",
@@ -74,6 +83,27 @@ def misplaced_key_reads(module: Module) -> list[str]:
         and KEY.fullmatch(ast.unparse(node))
         and not any(READS_CFG.fullmatch(name) for name in functions)
     ]
+
+
+def unsafe_writes(module: Module) -> list[str]:
+    """Files written in place: a killed process or a full disk leaves half of one."""
+    if module.path in WRITE_IN_PLACE:
+        return []
+    return [
+        f"{module.path}:{node.lineno}: writes in place; use wrimnet.atomic_files"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and _writes_in_place(node)
+    ]
+
+
+def _writes_in_place(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    if name in ("write_text", "write_bytes"):
+        return isinstance(call.func, ast.Attribute)  # a method of a path
+    modes = [*call.args, *(word.value for word in call.keywords if word.arg == "mode")]
+    texts = [mode.value for mode in modes if isinstance(mode, ast.Constant)]
+    return name == "open" and any(isinstance(t, str) and re.fullmatch("[wax+bt]*[wax+][bt]*", t)
+                                  for t in texts)  # fmt: skip
 
 
 def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -120,6 +150,11 @@ def test_package_keeps_the_rule(rule):
     assert_none_found(line for module in PACKAGE for line in rule(module))
 
 
+def test_files_are_written_whole_or_not_at_all():
+    assert_none_found(line for module in SOURCES for line in unsafe_writes(module))
+    assert all((ROOT / path).is_file() for path in WRITE_IN_PLACE)
+
+
 def test_functions_are_short():
     assert_none_found(line for module in SOURCES for line in long_functions(module))
 
@@ -152,6 +187,9 @@ def test_test_files_have_distinct_names():
         (misplaced_key_reads, "def train(cfg):\n    return cfg.SOLVER.MAX_EPOCH"),
         (misplaced_key_reads, "class A:\n    def run(self):\n        return self.cfg.SEED"),
         (long_functions, "def f():\n" + "    pass\n" * 39),
+        (unsafe_writes, "def f(path):\n    path.write_text('a')"),
+        (unsafe_writes, "def f(path):\n    with open(path, 'w') as file:\n        pass"),
+        (unsafe_writes, "def f(path):\n    path.open(mode='ab')"),
     ],
 )
 def test_rule_finds_a_planted_violation(rule, source):
@@ -166,12 +204,13 @@ def test_rule_finds_a_planted_violation(rule, source):
         "class A:\n    def from_config(cls, cfg):\n        return {'a': cfg.SEED}",
         "def add_wrim_config(cfg):\n    cfg.MODEL.WRIM = 1",
         "def freeze(cfg):\n    cfg.freeze()",
+        "def f(path):\n    write_text(path, open(path, 'rb').read())",
         'def f():\n    """Sum.\n' + "\n" * 40 + '    """\n' + "    pass\n" * 38,
     ],
 )
 def test_rules_accept_what_is_allowed(source):
     module = parse_module("wrimnet/data/a.py", source)
-    rules = (stored_cfg, misplaced_key_reads, long_functions)
+    rules = (stored_cfg, misplaced_key_reads, long_functions, unsafe_writes)
     assert [line for rule in rules for line in rule(module)] == []
 
 

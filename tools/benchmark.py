@@ -10,13 +10,14 @@ tests/reference/ beside this file, so the comparison needs a checkout, not an in
 """
 
 import importlib.util
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wrimnet.atomic_files import write_text
 from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.run_folder import write_json
 
 REFERENCE = Path(__file__).resolve().parents[1] / "tests" / "reference"
 
@@ -143,9 +144,8 @@ def _report(name: str, section: Section, facts: dict[str, Any], folder: Path) ->
     text = f"## {section.heading}\n\n{described}\n\n{section.markdown}\n"
     print(text)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text)
-    content = {"machine": facts, "numbers": section.numbers}
-    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_text(folder / f"{name}.md", text)
+    write_json(folder / f"{name}.json", {"machine": facts, "numbers": section.numbers})
 
 
 def _reference(name: str) -> Any:

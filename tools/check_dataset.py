@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from wrimnet.atomic_files import require_file
+from wrimnet.atomic_files import require_file, write_text
 from wrimnet.command_line import (
     add_plugin_option,
     load_plugins,
@@ -25,6 +25,7 @@ from wrimnet.command_line import (
     parse,
     run_tool,
 )
+from wrimnet.console import without_middles
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.registries import find_dataset
 from wrimnet.tables import counted
@@ -57,6 +58,11 @@ ADVICE = {
     "unreadable": (
         "images that cannot be read, or not whole",
         "Take these files from the archive again; if they stay damaged, download it again.",
+    ),
+    "pictures": (
+        "pictures that are equal, or in the folder of the other modality",
+        "Compare the named files with the archive. A picture of two identities, or of training and "
+        "test, makes results wrong; one of the wrong modality is queried as what it is not.",
     ),
 }
 
@@ -162,7 +168,8 @@ def main() -> int:
     if examination.counts:
         print(line)
     if arguments.json:
-        write_json(arguments.json, as_json(examination))
+        text = json.dumps(as_json(examination), indent=1, sort_keys=True)
+        write_text(Path(arguments.json), text)
     return 1 if examination.findings else 0
 
 
@@ -182,7 +189,7 @@ def in_words(examination: Examination) -> str:
     ordered = sorted(examination.findings, key=lambda finding: order.index(finding.kind))
     for kind, findings in groupby(ordered, key=lambda finding: finding.kind):
         title, advice = ADVICE[kind]
-        texts = [f"  - {finding.text}" for finding in findings]
+        texts = [without_middles(f"  - {finding.text}") for finding in findings]
         lines += ["", f"{len(texts)} x {title}:", *texts, f"  What to do: {advice}"]
     if examination.findings:
         return "\n".join(
@@ -224,12 +231,6 @@ def _modality_rows(where: str, name: str, found: Counts) -> list[tuple[Any, ...]
         (where, name, camera, size["identities"], size["images"])
         for camera, size in found["cameras"].items()
     ]
-
-
-def write_json(path: str, report: dict[str, Any]) -> None:
-    """Writes the report with sorted keys."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1, sort_keys=True)
 
 
 if __name__ == "__main__":

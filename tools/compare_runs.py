@@ -83,7 +83,7 @@ def draw_curves(runs: list[Path], file: Path) -> None:
 
     Each line is thinner than those before it and dashed in its own way: equal ones are all seen.
     """
-    from wrimnet.visualization.drawing import add_axes, new_figure
+    from wrimnet.visualization.drawing import add_axes, new_figure, save_picture
 
     logged = {str(run): read_metrics(run) for run in runs}
     names = dict.fromkeys(name for lines in logged.values() for line in lines for name in line)
@@ -103,7 +103,7 @@ def draw_curves(runs: list[Path], file: Path) -> None:
         panel.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize="small")
-    figure.savefig(file)
+    save_picture(figure, Path(file))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ THEIRS is a file of tensors alone, or a dictionary with such a one under "net". 
 hold other objects beside it, which are not read: save "net" by itself first.
 """
 
+from pathlib import Path
+
+from wrimnet.atomic_files import write_file
 from wrimnet.command_line import add_config_options, make_parser, output_file, parse, run_tool
 from wrimnet.config import setup_cfg
 
@@ -33,7 +36,8 @@ def main() -> int:
     classes = ("MODEL.HEADS.NUM_CLASSES", str(len(weights.get("classifier.weight", ""))))
     cfg = setup_cfg(args.config_file, args.overlay, (*args.overrides, *classes))
     model = build_model(build_without_pretrained(cfg))
-    torch.save({"model": convert_official(weights, cfg.MODEL.TWO_STREAM.NUM_BLOCKS)}, args.out)
+    converted = {"model": convert_official(weights, cfg.MODEL.TWO_STREAM.NUM_BLOCKS)}
+    write_file(Path(args.out), lambda file: torch.save(converted, file))
     load_weights(model, str(args.out), for_evaluation=False)
     print(f"{args.out} fits the network; evaluate it with --eval-only MODEL.WEIGHTS {args.out}")
     return 0

@@ -94,7 +94,7 @@ def save_ranked_lists(
 ) -> Path:
     """Saves a sheet of ranked lists of the first protocol's first trial."""
     from wrimnet.evaluation.extraction import join_arrays
-    from wrimnet.visualization.drawing import add_to_tensorboard
+    from wrimnet.visualization.drawing import add_to_tensorboard, save_picture
     from wrimnet.visualization.ranked_lists import choose_rankings, draw_ranked_lists, listed
 
     run = evaluator.runs[0]
@@ -102,7 +102,7 @@ def save_ranked_lists(
     rankings = choose_rankings(embeddings, items, run, per_kind=2, seed=0)
     path = folder / "ranked.png"
     title = f"WRIM-Net on generated data\n{run.protocol.name}, {run.protocol.direction}"
-    draw_ranked_lists(title, [listed(ranking, items) for ranking in rankings]).save(path)
+    save_picture(draw_ranked_lists(title, [listed(each, items) for each in rankings]), path)
     add_to_tensorboard(folder, {path.stem: path})
     return path
 

@@ -11,6 +11,7 @@ import csv
 import io
 from pathlib import Path
 
+from wrimnet.atomic_files import write_text
 from wrimnet.command_line import add_several, make_parser, parse, run_tool
 from wrimnet.lab.experiments.experiment_command import (
     INTERRUPTED,
@@ -42,7 +43,7 @@ def main() -> int:
     print(for_console(table))
     for suffix, write in (("md", markdown), ("tex", latex), ("csv", comma_separated)):
         path = setting.folder / f"splits.{suffix}"
-        path.write_text(write(table), encoding="utf-8")
+        write_text(path, write(table))
         print(path)
     return code
 

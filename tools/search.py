@@ -187,6 +187,7 @@ def write_lists(
     lists: list[dict], direction: str, embedder: Embedder, arguments: argparse.Namespace
 ) -> None:
     """Writes the JSON and the contact sheet where the command line asks for them."""
+    from wrimnet.visualization.drawing import save_picture
     from wrimnet.visualization.ranked_lists import draw_ranked_lists
 
     facts = embedder.facts
@@ -197,7 +198,7 @@ def write_lists(
     if arguments.sheet:
         title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"
         rows = [sheet_row(entry) for entry in lists[:_SHEET_QUERIES]]
-        draw_ranked_lists(title, rows).save(arguments.sheet)
+        save_picture(draw_ranked_lists(title, rows), Path(arguments.sheet))
         most = max(len(row.ranked) for row in rows)
         queries = counted(len(lists), "query", "queries")
         shown = f"{len(rows)} of {queries}, {counted(most, 'result')} of each"

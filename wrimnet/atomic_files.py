@@ -10,15 +10,20 @@ from typing import IO, Any, BinaryIO
 LOCK = ".lock"
 
 
-def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+ADVICE = "make room or choose another folder"
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], Any], advice: str = ADVICE) -> None:
     """Lets ``write`` fill a temporary file, flushes it to the disk and renames it to ``path``.
 
     The temporary file is ``.NAME.PID.tmp`` in the folder of ``path``; only a killed process leaves
-    one behind. What ``write`` raises passes through.
+    one behind. What ``write`` raises passes through unless the disk is the reason.
 
     Raises:
-        OSError: the file cannot be written; ``path`` is as it was before.
+        OSError: the disk is full or the folder read-only; names ``path``, which is as it was
+            before, and ends with ``advice``.
     """
+    check_regular(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -27,8 +32,37 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        cause = _disk_error(error)
+        if cause is None:
+            raise
+        raise OSError(f"cannot write {path}: {cause.strerror or cause}; {advice}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file as :func:`write_file` does."""
+    write_file(path, lambda file: file.write(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 file as :func:`write_file` does."""
+    write_bytes(path, text.encode())
+
+
+def check_regular(path: Path) -> None:
+    """Raises OSError for a pipe, a device or a folder, on which reading or writing may not end."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file; move it away")
+
+
+def _disk_error(error: BaseException) -> OSError | None:
+    """Returns what the disk said: torch.save hides it behind a RuntimeError about positions."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return found
 
 
 def _flush_folder(folder: Path) -> None:
@@ -48,6 +82,15 @@ def require_file(path: str | Path, what: str, advice: str = "") -> None:
         raise FileNotFoundError(f"{what} {str(path)!r} {problem}{advice}")
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a file name, as Python reads it from the disk, can be written to a text file."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def try_lock(file: IO) -> bool:
     """Takes the lock of an open file unless another process holds it; a crash frees it."""
     try:
@@ -57,6 +100,12 @@ def try_lock(file: IO) -> bool:
     return True
 
 
+def open_lock(path: Path) -> IO:
+    """Opens the file of a lock, which is made if there is none."""
+    check_regular(path)
+    return path.open("w")
+
+
 @contextmanager
 def sole_writer(folder: Path, advice: str) -> Iterator[None]:
     """Holds the lock of a folder that exists; the system frees it when the process ends.
@@ -64,7 +113,7 @@ def sole_writer(folder: Path, advice: str) -> Iterator[None]:
     Raises:
         BlockingIOError: another process holds it; its text ends with ``advice``.
     """
-    with (folder / LOCK).open("w") as file:
+    with open_lock(folder / LOCK) as file:
         if not try_lock(file):
             raise BlockingIOError(f"another process is writing to {str(folder)!r}; {advice}")
         yield

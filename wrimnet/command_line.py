@@ -20,7 +20,7 @@ from fastreid.config import CfgNode
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.setup import load_plugin
-from wrimnet.console import open_log, open_streams, wrapped
+from wrimnet.console import open_log, open_streams, without_middles, wrapped
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h; 1 says that results are not the expected ones
@@ -144,7 +144,7 @@ def run_tool(main: Callable[[], int]) -> None:
         if "--traceback" in sys.argv:
             traceback.print_exc()
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        text = f"error: {message}"  # a log keeps it in one line
+        text = without_middles(f"error: {message}")  # a log keeps it in one line
         print("\n".join(wrapped(text)) if sys.stderr.isatty() else text, file=sys.stderr)
         code = 2
     except KeyboardInterrupt:

@@ -13,7 +13,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from wrimnet.atomic_files import check_regular
+
 WIDTH = 160
+LONGEST = 2000  # characters of a line of a message
 _ROOTS = ("fastreid", "wrimnet")  # the data layer knows no FastReID
 
 
@@ -79,6 +82,7 @@ def open_log(file: Path | None = None, rank: int = 0) -> None:
     """
     handlers: list[logging.Handler] = [_Console(rank)]
     if file is not None:
+        check_regular(file)
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
         handlers[1].setFormatter(
             logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%m/%d %H:%M:%S")
@@ -115,8 +119,19 @@ class _Console(logging.Handler):
             text = f"{record.levelname.lower()}: {text}"
         if self._rank:
             text = f"[rank {self._rank}] {text}"
-        tqdm.write("\n".join(wrapped(text)), file=sys.stdout)
+        tqdm.write("\n".join(wrapped(without_middles(text))), file=sys.stdout)
         sys.stdout.flush()
+
+
+def without_middles(text: str) -> str:
+    """Leaves out the middle of very long lines, such as those of a damaged file."""
+    half = LONGEST // 2
+    return "\n".join(
+        line
+        if len(line) <= LONGEST
+        else f"{line[:half]} ... ({len(line) - 2 * half} characters) ... {line[-half:]}"
+        for line in text.split("\n")
+    )
 
 
 def wrapped(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wrimnet.atomic_files import write_file
+from wrimnet.atomic_files import check_regular, write_text
 
 # written by training
 CONFIG, LOG, METRICS = "config.yaml", "log.txt", "metrics.json"
@@ -71,12 +71,62 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def find_results(folder: str | Path) -> dict[str, Any] | None:
-    """Returns the content of results.json, or None where there is none or only half a file."""
+    """Returns the content of results.json, or None where there is none or only half a file.
+
+    Raises ValueError: it holds something else than an evaluation writes.
+    """
+    path = Path(folder, RESULTS)
+    check_regular(path)
     try:
-        content = json.loads(Path(folder, RESULTS).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError, RecursionError):  # of the JSON or of its UTF-8
         return None
-    return content if isinstance(content, dict) and content.get("results") else None
+    if not isinstance(content, dict) or not content.get("results"):
+        return None
+    if problem := _damage(content, _CONTENT):
+        raise ValueError(f"{path} is damaged: {problem}; remove it and evaluate again")
+    return content
+
+
+_NUMBERS = {"cmc": [float], "mAP": float, "mINP": float}
+_CONTENT = {  # what every results.json has; a type, or a list of it
+    "description": {"dataset": str, "split": str},
+    "results": [
+        {
+            "protocol": str,
+            "num_trials": int,
+            "queries": [int],
+            "whole": bool,
+            "mean": _NUMBERS,
+        }
+    ],
+}
+
+
+def _damage(value: Any, expected: Any, place: str = "") -> str:
+    """Says where a value of a JSON file is not of the expected type, "" if it is everywhere."""
+    kind = expected if isinstance(expected, type) else type(expected)
+    right = isinstance(value, (int, float) if kind is float else kind)
+    if not right or (isinstance(value, bool) and kind is not bool):
+        return f"{place or 'it'} is {reprlib.repr(value)}, expected {_KINDS[kind]}"
+    if isinstance(expected, dict):
+        inner = ((f"{place}.{name}", value.get(name), of) for name, of in expected.items())
+    elif isinstance(expected, list):
+        inner = ((f"{place}[{n}]", each, expected[0]) for n, each in enumerate(value))
+    else:
+        return ""
+    found = (_damage(each, of, name.removeprefix(".")) for name, each, of in inner)
+    return next(filter(None, found), "")
+
+
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+}
 
 
 def read_results(folder: str | Path) -> dict[str, Any]:
@@ -96,6 +146,7 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     Raises ValueError: a whole line is no JSON object of a logged iteration; names it.
     """
     path = Path(folder, METRICS)
+    check_regular(path)
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     whole = [line for line in lines if line.endswith(b"\n")]
     return [_parse(line, f"line {number} of {path}") for number, line in enumerate(whole, start=1)]
@@ -123,22 +174,23 @@ def kind_of(name: str) -> str:
 def write_metrics(folder: str | Path, lines: Sequence[dict[str, Any]]) -> None:
     """Writes metrics.json anew."""
     text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
-    write_file(Path(folder, METRICS), lambda file: file.write(text.encode()))
+    write_text(Path(folder, METRICS), text)
 
 
 def read_json(path: Path) -> Any:
     """Returns the content of a JSON file, None where there is none."""
+    check_regular(path)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file, whole or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_file(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Writes a CSV file, whole or not at all."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    write_file(path, lambda file: file.write(text.getvalue().encode()))
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())

@@ -144,6 +144,14 @@ def _append(name, line):
     return change
 
 
+def _replace(name, old, new):
+    def change(folder):
+        path = folder / "idx" / name
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
 BROKEN = {
     "no folder": (shutil.rmtree, FileNotFoundError, r"LLCM, which does not exist"),
     "no vis": (lambda f: shutil.rmtree(f / "vis"), FileNotFoundError, r"LLCM/vis, which"),
@@ -194,9 +202,9 @@ BROKEN = {
         r"train_vis\.txt:21: .* is not in vis/",
     ),
     "label of another identity": (
-        _append("train_nir.txt", "nir/0001/0001_c01_s1800_f0_nir.jpg 3"),
+        _replace("train_nir.txt", "0001_c01_s1801_f1_nir.jpg 0", "0001_c01_s1801_f1_nir.jpg 3"),
         ValueError,
-        r"train_nir\.txt:21: label 3 for identity 1, but identity 1 had label 0",
+        r"train_nir\.txt:2: label 3 for identity 1, but identity 1 had label 0",
     ),
     "empty index": (
         lambda f: (f / "idx" / "train_vis.txt").write_text("\n"),

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -7,12 +8,14 @@ from pathlib import Path
 import pytest
 from check_dataset import ADVICE, as_json, in_words, published_counts
 from damaged_jpegs import noise_jpeg, overwritten
+from PIL import Image
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
 from warm_python import run_python
 
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.datasets.base import check_counts, count_differences, count_items
-from wrimnet.data.datasets.doctor import examine, unreadable_images
+from wrimnet.data.datasets.doctor import examine
+from wrimnet.data.datasets.pictures import open_pictures
 from wrimnet.registries import find_dataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
@@ -147,6 +150,79 @@ class TestBroken:
         ]
 
 
+def test_index_line_that_stands_twice_is_a_finding_and_refused(tmp_path):
+    """Its image would be counted twice, as a query and in the gallery."""
+    lists = make_regdb_tree(tmp_path) / "idx"
+    for path in lists.iterdir():
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines, *lines]) + "\n")
+    examination = look(RegDB, tmp_path, open_images=False)
+    assert kinds(examination) == {"malformed"} and len(examination.findings) == 40
+    assert examination.counts["trial 1"]["test"]["images"] == 24
+    with pytest.raises(ValueError, match=r"visible_1\.txt names 12 images again: .*_1\.txt:13"):
+        RegDB(str(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such a name")
+def test_name_that_is_not_utf8_is_a_finding_and_refused(tmp_path):
+    """No results file could name it: the evaluation would end in an error of encoding."""
+    folder = make_llcm_tree(tmp_path)
+    good = next((folder / "test_vis").rglob("*.jpg"))
+    os.rename(good, os.fsencode(good.parent) + b"/gr\xfc\xdf.jpg")
+    examination = look(LLCM, tmp_path, open_images=False)
+    (finding,) = examination.findings
+    assert finding.kind == "malformed" and "gr\\udcfc\\udcdf.jpg' in the" in finding.text
+    with pytest.raises(ValueError, match="is no UTF-8 name; rename the file"):
+        LLCM(str(tmp_path))
+
+
+LLCM_PICTURES = "vis/0001/0001_c01_s1800_f0_vis.jpg", "vis/0001/0001_c01_s1801_f1_vis.jpg"
+
+
+@pytest.mark.parametrize(
+    ("source", "copy", "sentences"),
+    [
+        (LLCM_PICTURES[0], LLCM_PICTURES[1], ["are there under several names: "]),
+        (LLCM_PICTURES[0], "vis/0002/0002_c01_s1800_f0_vis.jpg", ["show several identities: "]),
+        (
+            LLCM_PICTURES[0],
+            "test_vis/cam1/0004/0004_c01_s1800_f0_vis.jpg",
+            ["show several identities: ", "are both training and test images: "],
+        ),
+        (
+            LLCM_PICTURES[0],
+            "nir/0001/0001_c01_s1800_f0_nir.jpg",
+            ["are both visible and infrared: "],
+        ),
+    ],
+)
+def test_equal_pictures_are_a_finding_each(tmp_path, source, copy, sentences):
+    folder = make_llcm_tree(tmp_path)
+    assert look(LLCM, tmp_path).findings == []
+    shutil.copy(folder / source, folder / copy)
+    examination = look(LLCM, tmp_path)
+    pair = " = ".join(sorted((source, copy), key=lambda path: "nir" in path or "test" in path))
+    assert [finding.text for finding in examination.findings] == [
+        f"1 pictures {sentence}{pair}" for sentence in sentences
+    ]
+    assert kinds(examination) == {"pictures"} and ADVICE["pictures"][1] in in_words(examination)
+
+
+def test_visible_images_without_colours_are_a_finding(tmp_path):
+    folder = make_llcm_tree(tmp_path)
+    for path in (folder / "vis" / "0001").iterdir():
+        Image.open(path).convert("L").save(path)
+    (finding,) = look(LLCM, tmp_path).findings
+    assert finding.text.startswith("4 visible images have three equal channels, as infrared ones")
+    assert finding.text.count("vis/0001/") == 4
+
+
+def test_pictures_are_compared_within_a_division(tmp_path):
+    """RegDB's identity 1 trains in trial 1 and is tested in trial 2; that is no finding."""
+    make_regdb_tree(tmp_path)
+    assert look(RegDB, tmp_path).findings == []
+
+
 def test_counts_are_compared_key_by_key():
     found = {"train": {"images": 3, "visible": {"images": 1}}}
     expected = {"train": {"images": 4, "visible": {"images": 1, "cameras": {"2": {"images": 5}}}}}
@@ -181,9 +257,10 @@ def test_processes_find_what_one_process_finds(tmp_path):
         save_image(tmp_path / f"{index}.jpg")
     (tmp_path / "3.jpg").write_bytes(b"")
     paths = [str(tmp_path / f"{index}.jpg") for index in range(6)]
-    expected = unreadable_images(paths, workers=0)
-    assert [line.split(": ")[0] for line in expected] == [paths[3], paths[5]]
-    assert unreadable_images(paths, workers=2) == expected
+    expected = open_pictures(paths, workers=0)
+    assert [n for n, picture in enumerate(expected) if picture.problem] == [3, 5]
+    assert len({picture.digest for picture in expected}) == 5  # the last of them ""
+    assert open_pictures(paths, workers=2) == expected
 
 
 def test_another_dataset_is_refused():

@@ -102,6 +102,10 @@ def test_normalising_is_scaling_to_unit_length(tmp_path):
     asked = evaluate_features(items, unit_length(features, items), protocol).numbers()
     assert asked == evaluate_features(items, unit, protocol).numbers()
     assert asked != evaluate_features(items, features, protocol).numbers()
+    for scale in (1e300, 1e-300, 1e-307):
+        np.testing.assert_allclose(unit_length(scale * features, items), unit, rtol=1e-6)
+    powers = 2.0 ** np.arange(-900, -900 + len(items))[:, None]  # exact: the very same numbers
+    np.testing.assert_array_equal(unit_length(powers * features, items), unit)
     features[3] = 0
     with pytest.raises(ValueError, match=r"of Visible/1/3.bmp and 0 more of 232 images are zero"):
         unit_length(features, items)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_items import llcm_items
 from scipy.io import savemat
 
 import wrimnet.plugin  # noqa: F401  registers the datasets
@@ -193,9 +194,9 @@ def test_draws_that_a_protocol_does_not_have_are_refused():
     items = small_tree()
     with pytest.raises(ValueError, match="only the official permutations define that"):
         build_trials(find_protocol("sysu_all_multi"), items, draw="agw")
-    with pytest.raises(ValueError, match="official draw exists for SYSU-MM01 only, not for llcm"):
+    with pytest.raises(ValueError, match="llcm_ir2vis has no gallery draw 'official'; use 'agw'"):
         build_trials(find_protocol("llcm_ir2vis"), items, draw="official")
-    with pytest.raises(ValueError, match="unknown gallery draw 'random'"):
+    with pytest.raises(ValueError, match="sysu_all_single has no gallery draw 'random'"):
         build_trials(find_protocol("sysu_all_single"), items, draw="random")
     with pytest.raises(ValueError, match="num_trials is 0, expected at least 1"):
         build_trials(find_protocol("sysu_all_single"), items, num_trials=0)
@@ -212,3 +213,19 @@ def test_an_empty_side_is_named():
     outdoor = parse_items(["cam4/0001/0001.jpg", "cam3/0001/0001.jpg"], "SYSU_MM01")
     with pytest.raises(ValueError, match=r"no image of cameras \(1, 2\), so nothing to draw"):
         build_trials(protocol, outdoor)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "other", "problem"),
+    [((3,), (3,), "under the camera rule llcm_same_identity_same_camera"), ((1,), (2,), "")],
+)
+def test_trial_in_which_no_query_has_a_match_is_refused(cameras, other, problem):
+    """Known from the labels, so an evaluation need not embed anything to find out."""
+    items = [item for item in llcm_items(4, (*cameras, *other), 2)
+             if item.camid in (cameras if item.modality else other)]  # fmt: skip
+    protocol = find_protocol("llcm_ir2vis")
+    if not problem:
+        assert len(build_trials(protocol, items)) == 10
+        items = [item._replace(pid=item.pid + 10 * item.modality) for item in items]
+    with pytest.raises(ValueError, match=f"none of the .* has .* of trial 0 {problem}"):
+        build_trials(protocol, items)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from trees import save_image
+from PIL import Image
 
 from wrimnet.data.images import UnreadableImageError
 from wrimnet.evaluation import extraction as extraction_module
@@ -16,7 +16,7 @@ from wrimnet.evaluation.extraction import Extraction
 def paths(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(7)]
     for number, path in enumerate(paths):
-        save_image(path, 20 * number)
+        Image.new("RGB", (8, 16), (20 * number, 60, 90)).save(path)
     return [str(path) for path in paths]
 
 

@@ -82,7 +82,7 @@ def test_blocks_stay_within_the_memory_bound(monkeypatch):
 @pytest.mark.parametrize("norms", ["one", "any"])
 def test_reranking_is_that_of_each_trial(norms):
     """Of squared Euclidean distances, whatever the L2 norms of the features are."""
-    items = llcm_items(num_ids=7)
+    items = llcm_items(num_ids=5)
     embeddings = embed(items)
     if norms == "any":
         embeddings *= np.random.default_rng(1).uniform(0.2, 3, (len(items), 1)).astype(np.float32)
@@ -96,6 +96,19 @@ def test_reranking_is_that_of_each_trial(norms):
         expected = literal(rerank_dense(dist, len(trial.query_rows), **options), items, trial)
         assert_same(metrics, expected)
         assert_same(recomputed, expected)
+
+
+def test_equal_features_rank_in_gallery_order():
+    """All distances are 0: there is no largest one to divide by."""
+    items = llcm_items(num_ids=5)
+    equal = np.tile(embed(items)[:1], (len(items), 1))
+    _, plain = score(equal, items)
+    for factor in (1.0, 0.1, 3.0):
+        reranking = Reranking(k1=8, k2=3, original_weight=0.3)
+        _, found = score(factor * equal, items, reranking=reranking)
+        assert [metrics.mean_average_precision for metrics in found] == [
+            metrics.mean_average_precision for metrics in plain
+        ]
 
 
 def test_query_expansion_is_that_of_each_trial():
@@ -117,6 +130,11 @@ def test_unusable_embeddings_are_named():
     broken[5, 2] = np.inf
     for wrong, message in (
         (broken, r"embedding of test_0/cam2/0001/2.jpg \(row 5\) holds NaN or infinity"),
+        (
+            1e155 * embeddings.astype(np.float64),
+            r"\(row 0\) holds values whose squares float64 cann",
+        ),
+        (1e-160 * embeddings.astype(np.float64), r"as do 216 of 216 in all"),
         (embeddings[1:], r"expected \(216, D\): one row per image"),
         (embeddings.astype(np.float16), "dtype float16, expected float32 or float64"),
     ):

@@ -11,7 +11,8 @@ from torch import nn
 
 from wrimnet.config import get_cfg, setup_cfg
 from wrimnet.inference import export as export_module
-from wrimnet.inference.export import build_model_card, build_safetensors, export_onnx
+from wrimnet.inference.embedder import build_embedder
+from wrimnet.inference.export import build_model_card, build_onnx, build_safetensors
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.weights import read_checkpoint, read_state_dict
 
@@ -25,9 +26,11 @@ class TwoBranches(nn.Module):
 
 
 def export(path, modality=VISIBLE, **metadata):
-    return export_onnx(
-        TwoBranches(), path, parts=("global",), modality=modality, size=(8, 4), metadata=metadata
+    content, distance = build_onnx(
+        TwoBranches(), parts=("global",), modality=modality, size=(8, 4), metadata=metadata
     )
+    path.write_bytes(content)
+    return distance
 
 
 @pytest.fixture
@@ -132,6 +135,28 @@ def test_model_is_back_on_its_device_after_an_export_that_failed(tmp_path):
     with pytest.raises(AttributeError, match="extraction"):  # a stand-in that has none
         export_module.build_onnx_files(None, embedder, tmp_path)
     assert moved == ["cpu", "cuda:1"]
+
+
+def test_failed_export_leaves_the_earlier_files(finished_run, tmp_path, monkeypatch):
+    """No file is opened before all of them can be written; a full disk is named with the file."""
+    pytest.importorskip("safetensors", reason="export is an optional extra")
+    path, run = tmp_path / "wrimnet.safetensors", finished_run.run
+    path.write_bytes(b"earlier")
+    cfg = setup_cfg(str(run / "config.yaml"), (), ["MODEL.WEIGHTS", str(run / "model_final.pth")])
+    embedder = build_embedder(cfg)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    for target in ("wrimnet.inference.export.build_model_card", "os.fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, fail)
+            with pytest.raises(OSError, match="No space left on device") as raised:
+                build_safetensors(cfg, embedder, tmp_path)
+        assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [
+            (path.name, b"earlier")
+        ]
+    assert str(raised.value).startswith(f"cannot write {path}: No space left on device; make room")
 
 
 def test_a_torch_without_dynamic_shapes_traces(monkeypatch):

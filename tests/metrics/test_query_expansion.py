@@ -38,6 +38,14 @@ def test_equals_the_literal_definition(neighbors, alpha, rounds):
         assert torch.equal(expand_embeddings(torch.from_numpy(rows), **options, **bounds), found)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-20, 1e200])
+def test_norms_of_the_embeddings_do_not_matter(scale):
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((20, 4)))
+    options = {"neighbors": 4, "alpha": 1.0, "rounds": 1}
+    found = expand_embeddings(scale * rows, **options)
+    torch.testing.assert_close(found, expand_embeddings(rows, **options))
+
+
 def test_equal_embeddings_stay_equal():
     rows = torch.from_numpy(np.random.default_rng(0).standard_normal((150, 40)))
     rows = torch.cat((rows, rows.flip(0)))

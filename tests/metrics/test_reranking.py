@@ -60,6 +60,15 @@ def test_equals_the_dense_definition_with_ties_and_copies():
     np.testing.assert_allclose(found.numpy(), rerank_dense(dist, 50, 10, 4, 0.3), atol=1e-6)
 
 
+@pytest.mark.parametrize("noise", [0.0, -4e-16, 4e-16])
+def test_equal_images_have_equal_distances(noise):
+    """Their distances are 0, or what rounding leaves of it."""
+    dist = np.full((40, 40), noise)
+    found = rerank(torch.from_numpy(dist), 25, k1=6, k2=3, original_weight=0.3).numpy()
+    np.testing.assert_allclose(found, rerank_dense(dist, 25, 6, 3, 0.3), atol=1e-12)
+    assert (found == found[:, :1]).all()
+
+
 def test_float32_stays_close_to_the_dense_definition():
     dist = squared_distances(100)
     found = rerank(torch.from_numpy(dist).float(), 60, k1=20, k2=6, original_weight=0.3)

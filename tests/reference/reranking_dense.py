@@ -5,7 +5,8 @@ import numpy as np
 
 def rerank_dense(dist, num_queries, k1, k2, original_weight, gallery_neighbors=True):
     """Re-ranked (Q, G) distances from squared Euclidean distances (N, N), queries first."""
-    original = dist / dist.max(axis=1, keepdims=True)
+    largest = dist.max(axis=1, keepdims=True)
+    original = dist / np.where(largest > 0, largest, 1)  # of equal images all distances are 0
     barred = dist if gallery_neighbors else dist[:, :num_queries]
     nearest = np.argsort(barred, axis=1, kind="stable")
     num_all = len(dist)

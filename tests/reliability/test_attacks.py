@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import random
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from types import SimpleNamespace
 
+import fake_runs
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,6 @@ from wrimnet.config.check import check_key
 from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import read_config_file
 from wrimnet.config.tree import get_cfg, get_key
-from wrimnet.data.datasets.layout import read_index, stop
 from wrimnet.data.images import UnreadableImageError, read_rgb
 from wrimnet.data.reading import ReadingWatch, read_ahead
 from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
@@ -231,6 +232,27 @@ def test_json_of_others_is_no_traceback(tmp_path):
         read_metrics(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda entry: entry["mean"].update(mAP=None), r"\[1\].mean.mAP is None, expected a numb"),
+        (lambda entry: entry["mean"].update(cmc=[0.1, "x"]), r"cmc\[1\] is 'x', expected a number"),
+        (lambda entry: entry.pop("mean"), r"results\[1\].mean is None, expected an object"),
+        (lambda entry: entry.update(queries=3), r"results\[1\].queries is 3, expected a list"),
+        (lambda entry: entry.update(whole="yes"), "whole is 'yes', expected true or false"),
+        (lambda entry: entry.update(num_trials=True), "num_trials is True, expected an integer"),
+    ],
+)  # fmt: skip
+def test_results_with_another_content_are_named(tmp_path, change, problem):
+    content = fake_runs.results()
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    assert find_results(tmp_path) == content
+    change(content["results"][1])
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"results\.json is damaged: .*{problem}"):
+        find_results(tmp_path)
+
+
 def test_fault_of_the_program_has_a_code_of_its_own(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tool"])
     for error, code in ((ValueError("a mistake"), 2), (AttributeError("a fault"), UNEXPECTED)):
@@ -421,9 +443,3 @@ def test_read_that_goes_on_after_a_stop_has_not_stalled(monkeypatch):
         return argument
 
     assert [*read_ahead(load, ["read"], ahead=1, watch=watch, timeout=30.0)] == ["read"]
-
-
-def test_index_line_that_stands_twice_is_told(tmp_path, caplog):
-    (tmp_path / "idx.txt").write_text("a/1.jpg 0\na/2.jpg 0\na/1.jpg 0\n")
-    assert len(read_index(str(tmp_path / "idx.txt"), stop)) == 3
-    assert "idx.txt names 1 images again" in caplog.text

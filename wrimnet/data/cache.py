@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from wrimnet.atomic_files import try_lock
+from wrimnet.atomic_files import check_regular, try_lock
 from wrimnet.data.cache_file import (
     CacheFile,
     CacheKey,
@@ -107,9 +107,11 @@ def _open_verified(path: Path, num_threads: int) -> CacheFile | None:
 @contextmanager
 def _locked(path: Path, timeout: float) -> Iterator[None]:
     """Holds the lock of a cache file; it is released when the process ends, however it ends."""
+    file = path.with_name(f"{path.name}.lock")
+    check_regular(file)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(path.with_name(f"{path.name}.lock"), "w")  # noqa: SIM115  closed below
+        lock = open(file, "w")  # noqa: SIM115  closed below
     except OSError as problem:
         raise _unwritable(path.parent, problem) from problem
     with lock:
@@ -186,6 +188,7 @@ def gigabytes(key: CacheKey) -> float:
 
 def _reserve(partial: Path, size: int) -> None:
     """Makes the file with all its room, so that a full disk is found before any work is done."""
+    check_regular(partial)
     if shutil.disk_usage(partial.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with open(partial, "wb") as file:

@@ -23,6 +23,7 @@ import numpy as np
 import PIL
 from PIL import features
 
+from wrimnet.atomic_files import check_regular
 from wrimnet.data import grey_levels, images, reading
 from wrimnet.data.images import ImageItem, UnreadableImageError
 
@@ -139,6 +140,7 @@ class CacheFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_regular(path)
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
         try:
             description = self._read_description()

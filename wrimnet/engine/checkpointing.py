@@ -166,25 +166,9 @@ def _complete(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, write: Any) -> None:
-    """Writes a file of a run: whole, or not at all (:func:`wrimnet.atomic_files.write_file`).
-
-    Raises OSError: the disk is full or the folder read-only; ``path`` is as it was before.
-    """
-    try:
-        atomic_files.write_file(path, write)
-    except (OSError, RuntimeError) as error:
-        raise OSError(
-            f"cannot write {path}: {_cause(error)}; make room or choose another OUTPUT_DIR, then "
-            "go on with --resume: earlier checkpoints are whole"
-        ) from error
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Returns what the disk said: torch.save hides it behind a RuntimeError about positions."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, OSError):
-        found = found.__cause__ or found.__context__
-    return found or error
+    """Writes a file of a run: whole, or not at all (:func:`wrimnet.atomic_files.write_file`)."""
+    advice = "make room or choose another OUTPUT_DIR, then go on with --resume: earlier checkpoints"
+    atomic_files.write_file(path, write, f"{advice} are whole")
 
 
 def _logger() -> logging.Logger:

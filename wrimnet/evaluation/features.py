@@ -14,6 +14,7 @@ from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
 from wrimnet.evaluation.results import ProtocolResult
 from wrimnet.evaluation.scoring import Scoring, score_trials
+from wrimnet.metrics.distances import unit_rows
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.names import PRINTED
 from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
@@ -159,7 +160,7 @@ def evaluate_features(
 def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
     """Scales features (N, D) to unit length; raises ValueError for one that has none."""
     check_not_zero([features], items)
-    return features / np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    return unit_rows(features)
 
 
 def check_not_zero(parts: Sequence[np.ndarray], items: Sequence[ImageItem]) -> None:

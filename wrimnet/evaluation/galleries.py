@@ -15,11 +15,14 @@ from pathlib import Path, PurePosixPath
 from random import Random
 
 import numpy as np
+import torch
 from scipy.io import loadmat
 
 from wrimnet.atomic_files import require_file
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
+from wrimnet.metrics.exclusion import camera_rule
+from wrimnet.metrics.ranking import Labels, any_match
 from wrimnet.modality import MODALITY_NAMES
 
 _SOURCE = (
@@ -135,7 +138,7 @@ def build_trials(
     """Lists the trials of a protocol on the test images of both modalities, one per draw.
 
     One without a draw has one trial; "official" needs the permutations. ValueError if the draw does
-    not fit the protocol, or a side has no image.
+    not fit the protocol, a side has no image, or no query of a trial has a match.
     """
     check_draw(protocol, draw)
     if num_trials < 1:
@@ -144,7 +147,9 @@ def build_trials(
     gallery = _rows(items, protocol, "gallery")
     if not protocol.drawn_side:
         sides = (sorted(rows, key=lambda row: items[row].relpath) for rows in (queries, gallery))
-        return [Trial(*(np.array(side) for side in sides))]
+        trials = [Trial(*(np.array(side) for side in sides))]
+        check_matches(protocol, items, trials)
+        return trials
     queries, gallery = _by_identity(items, queries), _by_identity(items, gallery)
     drawn_pool = _pools(items, gallery if protocol.drawn_side == "gallery" else queries, protocol)
     trials = []
@@ -152,7 +157,29 @@ def build_trials(
         drawn = _draw(protocol, items, drawn_pool, draw, trial, permutations)
         sides = (queries, drawn) if protocol.drawn_side == "gallery" else (drawn, gallery)
         trials.append(Trial(*(np.array(side) for side in sides)))
+    check_matches(protocol, items, trials)
     return trials
+
+
+def check_matches(protocol: Protocol, items: Sequence[ImageItem], trials: Sequence[Trial]) -> None:
+    """Raises ValueError for a trial in which labels and camera rule leave no query a match."""
+    labels, rule = item_labels(items), camera_rule(protocol.camera_rule)
+    for number, trial in enumerate(trials):
+        rows = (trial.query_rows, trial.gallery_rows)
+        queries, gallery = (labels[torch.from_numpy(of)] for of in rows)
+        if not any_match(queries, gallery, rule):
+            raise ValueError(
+                f"{protocol.name}: none of the {len(trial.query_rows)} queries has a match in the "
+                f"gallery of trial {number} under the camera rule {protocol.camera_rule}; check "
+                "the identities and cameras of the test images"
+            )
+
+
+def item_labels(items: Sequence[ImageItem], device: str = "cpu") -> Labels:
+    """Identities and cameras of N items, (N,) each."""
+    pids = torch.tensor([item.pid for item in items], dtype=torch.int64, device=device)
+    camids = torch.tensor([item.camid for item in items], dtype=torch.int64, device=device)
+    return Labels(pids, camids)
 
 
 def check_draw(protocol: Protocol, draw: str) -> None:

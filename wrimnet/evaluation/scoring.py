@@ -16,13 +16,12 @@ from torch import Tensor
 
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
-from wrimnet.evaluation.galleries import Trial
+from wrimnet.evaluation.galleries import Trial, item_labels
 from wrimnet.metrics.distances import TILE_ROWS, all_to_all, distinct_rows, negative_products
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.names import Metric
 from wrimnet.metrics.query_expansion import expand_embeddings
 from wrimnet.metrics.ranking import (
-    Labels,
     QueryScores,
     RankingMetrics,
     concatenate_scores,
@@ -150,13 +149,6 @@ def _in_order(numbers: list[np.ndarray], chunks: list[QueryScores]) -> QueryScor
     return concatenate_scores(chunks).rows(np.argsort(np.concatenate(numbers)))
 
 
-def item_labels(items: Sequence[ImageItem], device: str = "cpu") -> Labels:
-    """Identities and cameras of N items, (N,) each."""
-    pids = torch.tensor([item.pid for item in items], dtype=torch.int64, device=device)
-    camids = torch.tensor([item.camid for item in items], dtype=torch.int64, device=device)
-    return Labels(pids, camids)
-
-
 _Block = tuple[int, np.ndarray, Tensor]  # trial, numbers of its queries, distances (Q, G)
 
 
@@ -244,10 +236,19 @@ def _check(embeddings: np.ndarray, items: Sequence[ImageItem]) -> None:
         )
     if embeddings.dtype not in (np.float32, np.float64):
         raise ValueError(f"embeddings have dtype {embeddings.dtype}, expected float32 or float64")
-    finite = np.isfinite(embeddings).all(axis=1)
-    if not finite.all():
-        row = int(np.flatnonzero(~finite)[0])
+    _refuse(~np.isfinite(embeddings).all(axis=1), "NaN or infinity", items)
+    if embeddings.dtype == np.float64:
+        squares = np.einsum("nd,nd->n", embeddings, embeddings)
+        lost = (squares < np.finfo(np.float64).tiny) & embeddings.any(axis=1)
+        too_far = "values whose squares float64 cannot hold (normalize them)"
+        _refuse(lost | ~np.isfinite(squares), too_far, items)
+
+
+def _refuse(rows: np.ndarray, what: str, items: Sequence[ImageItem]) -> None:
+    """Raises ValueError for the embeddings of items that the mask (N,) marks, if any."""
+    if rows.any():
+        row = int(np.flatnonzero(rows)[0])
         raise ValueError(
-            f"the embedding of {items[row].relpath} (row {row}) holds NaN or infinity, as do "
-            f"{int((~finite).sum())} of {len(items)} in all"
+            f"the embedding of {items[row].relpath} (row {row}) holds {what}, as do "
+            f"{int(rows.sum())} of {len(items)} in all"
         )

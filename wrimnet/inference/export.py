@@ -16,6 +16,7 @@ from fastreid.config import CfgNode
 from jinja2 import Environment, PackageLoader
 from torch import Tensor, nn
 
+from wrimnet.atomic_files import write_bytes, write_text
 from wrimnet.config import build_network_settings
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets.base import DRAWN
@@ -48,19 +49,18 @@ class SingleModalityEmbedder(nn.Module):
         return join_parts(self.model.embed_parts(images, self.modality), self.parts)
 
 
-def export_onnx(
+def build_onnx(
     model: nn.Module,
-    path: Path,
     *,
     parts: Sequence[str],
     modality: int,
     size: tuple[int, int],
     metadata: Mapping[str, str],
-) -> float:
-    """Writes one modality's network; returns its cosine distance to PyTorch on random images.
+) -> tuple[bytes, float]:
+    """Returns one modality's network and its cosine distance to PyTorch on random images.
 
     Raises:
-        ValueError: a package is missing, or the distance exceeds 1e-4; no file is left then.
+        ValueError: a package is missing, or the distance exceeds 1e-4.
     """
     onnx, runtime = _import_packages()
     network = SingleModalityEmbedder(model, parts, modality).eval()
@@ -74,12 +74,11 @@ def export_onnx(
     distance = largest_distance(network, runtime.InferenceSession(content), size)
     if not distance <= TOLERANCE:
         raise ValueError(
-            f"{path.name}: ONNX and PyTorch differ by a cosine distance of {distance:.2e}, more "
-            f"than {TOLERANCE:.0e}; the file is not written. Please report the configuration"
+            f"{MODALITY_NAMES[modality]} images: ONNX and PyTorch differ by a cosine distance of "
+            f"{distance:.2e}, more than {TOLERANCE:.0e}; no file is written. Please report the "
+            "configuration"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return distance
+    return content, distance
 
 
 def _graph_of(network: nn.Module, example: Tensor) -> bytes:
@@ -156,13 +155,17 @@ def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Pat
     """Writes one file per modality; returns each with its cosine distance to PyTorch."""
     embedder.model.cpu()
     try:
-        paths = zip(MODALITY_NAMES, (folder / file for file in EXPORTED["onnx"]), strict=True)
-        return {path: _write_onnx(cfg, embedder, name, path) for name, path in paths}
+        built = [_build_modality(cfg, embedder, name) for name in MODALITY_NAMES]
     finally:
         embedder.model.to(embedder.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in EXPORTED["onnx"]]
+    for path, (content, _) in zip(paths, built, strict=True):
+        write_bytes(path, content)
+    return dict(zip(paths, (distance for _, distance in built), strict=True))
 
 
-def _write_onnx(cfg: CfgNode, embedder: Embedder, name: str, path: Path) -> float:
+def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes, float]:
     metadata = {
         **build_facts(cfg, embedder),
         "modality": name,
@@ -171,9 +174,8 @@ def _write_onnx(cfg: CfgNode, embedder: Embedder, name: str, path: Path) -> floa
         "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), unit length",
         "normalisation": "inside the graph: (pixel - pixel_mean) / pixel_std",
     }
-    return export_onnx(
+    return build_onnx(
         embedder.model,
-        path,
         parts=embedder.parts,
         modality=MODALITY_NAMES.index(name),
         size=(embedder.extraction.height, embedder.extraction.width),
@@ -195,9 +197,10 @@ def build_safetensors(
     tensors = evaluation_weights(embedder.model)
     network = json.dumps(build_network_settings(cfg))
     metadata = {**facts, DIGEST: tensors_sha256(tensors), NETWORK: network}
-    path.write_bytes(save(tensors, metadata))  # save_file would hide it from others
-    config.write_text(cfg.dump(), encoding="utf-8")
-    card.write_text(build_model_card(cfg, facts, run), encoding="utf-8")
+    weights, text = save(tensors, metadata), build_model_card(cfg, facts, run)
+    write_bytes(path, weights)  # save_file would hide it from others
+    write_text(config, cfg.dump())
+    write_text(card, text)
     return path
 
 

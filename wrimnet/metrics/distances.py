@@ -34,6 +34,19 @@ def distinct_rows(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, place
 
 
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Divides rows (N, D) by their L2 norms in float64; a zero row stays zero.
+
+    Each row is first divided by a power of two, which is exact: squares of numbers beyond 1e154
+    would be infinite, those below 1e-162 zero.
+    """
+    wide = rows.astype(np.float64)
+    _, exponent = np.frexp(np.abs(wide).max(axis=1, keepdims=True, initial=0.0))
+    wide = np.ldexp(wide, -exponent)
+    norms = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    return wide / np.where(norms > 0, norms, 1.0)
+
+
 def negative_products(left: Tensor, right: Tensor) -> Tensor:
     """Computes -<a_i, b_j> (M, N) in float64 of distinct rows in their order, tile by tile.
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wrimnet.metrics.distances import DistanceRows, all_to_all, distinct_rows
+from wrimnet.metrics.distances import DistanceRows, all_to_all, distinct_rows, unit_rows
 from wrimnet.metrics.reranking import nearest_neighbors
 
 
@@ -45,14 +45,14 @@ def expand_embeddings(
         raise ValueError(f"neighbors is {neighbors}, expected 1 to {num_all} (queries + gallery)")
     if alpha < 0 or rounds < 1:
         raise ValueError(f"alpha {alpha} and rounds {rounds}: expected alpha >= 0 and rounds >= 1")
-    expanded = _unit_length(embeddings.cpu().double().numpy())
+    expanded = unit_rows(embeddings.cpu().numpy())
     for _ in range(rounds):
         products = all_to_all(torch.from_numpy(expanded).to(embeddings.device), memory_gb)
         first, place = distinct_rows(expanded)
         nearest, similarity = _nearest(products, num_all, neighbors, block_rows)
         weights = np.maximum(similarity[first], 0) ** alpha  # (U, k)
         terms = (weights[:, n, None] * expanded[nearest[first, n]] for n in range(neighbors))
-        expanded = _unit_length(sum(terms))[place]
+        expanded = unit_rows(sum(terms))[place]
     return torch.from_numpy(expanded).to(embeddings.device)
 
 
@@ -67,7 +67,3 @@ def _nearest(
         found.append((indices.numpy(), -dist.cpu().gather(1, indices).numpy()))
     indices, similarity = zip(*found, strict=True)
     return np.concatenate(indices), np.concatenate(similarity)
-
-
-def _unit_length(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.sqrt((rows * rows).sum(1, keepdims=True)), 1e-12)

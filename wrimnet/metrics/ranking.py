@@ -113,6 +113,17 @@ def rank_queries(
     return concatenate_scores(chunks)
 
 
+def any_match(queries: Labels, gallery: Labels, rule: CameraRule) -> bool:
+    """Whether a query's identity is in the gallery, among the images that the rule leaves it."""
+    step = max(1, _CHUNK_ELEMENTS["cpu"] // len(gallery.pids))
+    for start in range(0, len(queries.pids), step):
+        chunk = queries[start : start + step]
+        removed = rule(chunk.pids, chunk.camids, gallery.pids, gallery.camids)
+        if ((chunk.pids[:, None] == gallery.pids) & ~removed).any():
+            return True
+    return False
+
+
 def concatenate_scores(chunks: Iterable[QueryScores]) -> QueryScores:
     """Joins the scores of consecutive queries."""
     return QueryScores(*(np.concatenate(column) for column in zip(*chunks, strict=True)))

@@ -2,7 +2,8 @@
 
 Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
 N = Q + G images, queries first. d_ij is the squared Euclidean distance divided by the largest of
-row i, N(i, k) the k + 1 nearest images of i in stable order (i itself among them).
+row i (by 1 if that is not positive: all images are equal), N(i, k) the k + 1 nearest images of i
+in stable order (i itself among them).
 
     R(i, k)  = {j in N(i, k) : i in N(j, k)}
     R*(i)    = R(i, k1) and each R(j, k1 / 2), j in R(i, k1), with over 2/3 of it in R(i, k1)
@@ -136,6 +137,7 @@ def rerank_blocks(
     found = [_nearest_and_farthest(distances(rows), near, k1 + 1) for rows in blocks]
     neighbors = torch.cat([indices for indices, _ in found])  # (N, k1 + 1)
     largest = torch.cat([row_max for _, row_max in found])  # (N,)
+    largest = torch.where(largest > 0, largest, 1.0)
     images, members = expanded_sets(neighbors, round(k1 / 2) + 1)
     encoding = _encode(distances, blocks, images, members, largest)
     expanded = _local_expansion(encoding, neighbors[:, :k2])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from wrimnet.atomic_files import write_file
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -67,13 +69,23 @@ def save_figure(figure: "Figure | Image.Image", folder: str | Path, name: str) -
     paths = [Path(folder, f"{name}.{suffix}") for suffix in FORMATS]
     Path(folder).mkdir(parents=True, exist_ok=True)
     if isinstance(figure, Image.Image):
-        figure.save(paths[0])
+        save_picture(figure, paths[0])
         return paths[:1]
     with import_matplotlib().rc_context(_STYLE):
         for path in paths:
             metadata = {"Date": None} if path.suffix == ".svg" else {}
-            figure.savefig(path, dpi=_DPI, metadata=metadata)
+            save_picture(figure, path, dpi=_DPI, metadata=metadata)
     return paths
+
+
+def save_picture(picture: "Figure | Image.Image", path: Path, **options: Any) -> None:
+    """Writes a figure or an image in the format of the file's name, whole or not at all."""
+    suffix = path.suffix.lower()
+    if isinstance(picture, Image.Image):
+        kind = Image.registered_extensions()[suffix]
+        write_file(path, lambda file: picture.save(file, kind, **options))
+    else:
+        write_file(path, lambda file: picture.savefig(file, format=suffix[1:], **options))
 
 
 def add_to_tensorboard(run: Path, pictures: Mapping[str, Path]) -> None:

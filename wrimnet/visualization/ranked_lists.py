@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from wrimnet.data.images import ImageItem, read_rgb
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.evaluator import ProtocolRun
-from wrimnet.evaluation.scoring import item_labels
+from wrimnet.evaluation.galleries import item_labels
 from wrimnet.metrics.distances import exact_distances
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.ranking import rank_queries

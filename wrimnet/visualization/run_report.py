@@ -11,6 +11,7 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
+from wrimnet.atomic_files import write_text
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
@@ -91,7 +92,7 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     page = build_report(cfg, run, content, build_findings(cfg))
     for note in page.notes:
         _console.info(f"report   {note}")
-    (run / REPORT).write_text(render_page("report.html.j2", page._asdict()), encoding="utf-8")
+    write_text(run / REPORT, render_page("report.html.j2", page._asdict()))
     return run / REPORT
 
 

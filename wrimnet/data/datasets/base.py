@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from tabulate import tabulate
 
-from wrimnet.data.datasets.layout import HELP, OnProblem, require_folder, stop
+from wrimnet.data.datasets.layout import HELP, OnProblem, check_names, require_folder, stop
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
@@ -95,11 +95,11 @@ class CrossModalityDataset(ABC):
         self.number = number
         self.folder = os.path.join(root, self.folder_name)
         require_folder(self.folder, stop)
-        self.train = self.read_train(self.folder, number, stop)
+        self.train = check_names(self.read_train(self.folder, number, stop), stop)
         if split == "train":
             self._hold_out()
         else:
-            self.test = self.read_test(self.folder, number, stop)
+            self.test = check_names(self.read_test(self.folder, number, stop), stop)
             self._warn_of_unpublished_counts()
         self._check_disjoint()
 

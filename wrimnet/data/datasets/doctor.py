@@ -4,15 +4,11 @@ It reads with the dataset's own functions, so what it passes, training and testi
 that lies on the disk makes it stop: every deviation becomes a finding.
 """
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from wrimnet.data.datasets.base import (
     Counts,
@@ -21,26 +17,15 @@ from wrimnet.data.datasets.base import (
     count_items,
     stand_in,
 )
-from wrimnet.data.datasets.layout import OnProblem, require_folder
-from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb
-from wrimnet.data.jpeg_warnings import jpeg_warning
+from wrimnet.data.datasets.layout import OnProblem, check_names, require_folder
+from wrimnet.data.datasets.pictures import Division, misplaced_pictures, open_pictures
 from wrimnet.modality import INFRARED, VISIBLE
-
-CHUNK = 64  # files per message to a process
-
-
-class Division(NamedTuple):
-    """A pair of training and test images; RegDB has one per trial."""
-
-    label: str  # "" or "trial 3"
-    train: list[ImageItem]
-    test: list[ImageItem]
 
 
 class Finding(NamedTuple):
     """Something that differs from the distributed dataset."""
 
-    kind: str  # missing, malformed, overlap, counts or unreadable
+    kind: str  # missing, malformed, overlap, counts, unreadable or pictures
     text: str
 
 
@@ -74,7 +59,7 @@ def examine(
     for division in divisions:
         _check_division(division, dataset, expected, examination)
     if open_images:
-        _open_images(divisions, workers, examination)
+        _open_images(divisions, dataset, workers, examination)
     return examination
 
 
@@ -99,8 +84,9 @@ def _divisions(
 ) -> Iterator[Division]:
     for number in dataset.numbers:
         label = f"trial {number}" if dataset.number_key else ""
-        train = dataset.read_train(folder, number, on_problem)
-        yield Division(label, train, dataset.read_test(folder, number, on_problem))
+        read = (dataset.read_train, dataset.read_test)
+        train, test = (check_names(of(folder, number, on_problem), on_problem) for of in read)
+        yield Division(label, train, test)
 
 
 def _check_division(
@@ -139,42 +125,26 @@ def _find(
         examination.findings.append(Finding(kind, text))
 
 
-def _open_images(divisions: Sequence[Division], workers: int, examination: Examination) -> None:
+def _open_images(
+    divisions: Sequence[Division],
+    dataset: type[CrossModalityDataset],
+    workers: int,
+    examination: Examination,
+) -> None:
     paths = sorted({item.path for division in divisions for item in division.train + division.test})
     try:
-        unreadable = unreadable_images(paths, workers)
+        pictures = {picture.path: picture for picture in open_pictures(paths, workers)}
     except BrokenProcessPool as problem:
         text = f"the processes that open images ended early ({problem}); run with --workers 0"
         examination.findings.append(Finding("unreadable", text))
         return
     examination.num_images_opened = len(paths)
-    examination.findings += [Finding("unreadable", text) for text in unreadable]
-
-
-def unreadable_images(paths: Sequence[str], workers: int) -> list[str]:
-    """Opens every file to the last pixel; returns "path: reason" of each that is damaged."""
-    opened = tqdm(
-        _problems(paths, workers), "opening images", len(paths), disable=None, leave=False
+    examination.findings += [
+        Finding("unreadable", f"{path}: {picture.problem}")
+        for path, picture in pictures.items()
+        if picture.problem
+    ]
+    texts = misplaced_pictures(
+        divisions, pictures, lambda item: dataset.parse_relpath(item.relpath)[0]
     )
-    return [problem for problem in opened if problem]
-
-
-def _problems(paths: Sequence[str], workers: int) -> Iterator[str]:
-    if workers == 0:
-        yield from map(_problem, paths)
-        return
-    # A fork would copy the threads' locks of the libraries already loaded.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from pool.map(_problem, paths, chunksize=CHUNK)
-
-
-def _problem(path: str) -> str:
-    if not os.path.isfile(path):
-        return f"{path}: it is no regular file"  # reading a pipe would not end
-    try:
-        read_rgb(path)
-    except UnreadableImageError as problem:
-        return str(problem)
-    warning = jpeg_warning(path)
-    return f"{path}: {warning}" if warning else ""
+    examination.findings += [Finding("pictures", text) for text in texts]

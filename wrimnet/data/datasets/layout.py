@@ -7,18 +7,18 @@ In folders of images, files without an image extension (.DS_Store, Thumbs.db, ..
 nothing else is.
 """
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
+from wrimnet.atomic_files import is_utf8
+from wrimnet.data.images import ImageItem
+
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 NUMBER = "[0-9]{1,9}"
 SHOWN = 5  # missing files named in one message
 HELP = "see datasets/README.md for the expected tree"
-
-logger = logging.getLogger(__name__)
 
 OnProblem = Callable[[Exception], object]
 
@@ -96,12 +96,15 @@ def read_index(path: str, on_problem: OnProblem) -> list[IndexLine]:
             on_problem(ValueError(f"{path}:{number}: {expected}, got {line!r}; {HELP}"))
             continue
         lines.append(IndexLine(relpath.strip(), int(label), f"{path}:{number}"))
-    twice = len(lines) - len({line.relpath for line in lines})
-    if twice:
-        logger.warning("%s names %d images again; each line counts as an image", path, twice)
+    first: dict[str, IndexLine] = {}
+    again = [line for line in lines if first.setdefault(line.relpath, line) is not line]
+    if again:
+        shown = f"{again[0].source}: {again[0].relpath}, as in {first[again[0].relpath].source}"
+        problem = f"{path} names {len(again)} images again: {shown}; keep one line per image"
+        on_problem(ValueError(f"{problem}; {HELP}"))
     if not lines and os.path.isfile(path):
         on_problem(ValueError(f"{path} lists no image; {HELP}"))
-    return lines
+    return list(first.values())
 
 
 def existing(folder: str, lines: Sequence[IndexLine], on_problem: OnProblem) -> list[IndexLine]:
@@ -179,6 +182,18 @@ def check_labels(
                     f"{HELP}"
                 )
             )
+
+
+def check_names(items: Sequence[ImageItem], on_problem: OnProblem) -> list[ImageItem]:
+    """Keeps the images whose path in the dataset is UTF-8, as every file that names them is."""
+    others = [item for item in items if not is_utf8(item.relpath)]
+    for item in others:
+        on_problem(
+            ValueError(
+                f"{item.relpath!a} in the dataset's folder is no UTF-8 name; rename the file"
+            )
+        )
+    return [item for item in items if item not in others] if others else list(items)
 
 
 def _is_image(name: str) -> bool:

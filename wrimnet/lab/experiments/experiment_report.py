@@ -1,11 +1,11 @@
 """A whole report: what was run and how, the tables, and the files they are written to."""
 
-import csv
 import datetime
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wrimnet.atomic_files import write_text
 from wrimnet.lab.experiments.records import Record, read_records
 from wrimnet.lab.experiments.row_report import (
     Report,
@@ -19,6 +19,7 @@ from wrimnet.lab.experiments.row_report import (
     tables_of,
 )
 from wrimnet.lab.experiments.split_report import split_table
+from wrimnet.run_folder import write_csv
 from wrimnet.tables import Table, for_console, latex, markdown
 
 LEGEND = (
@@ -61,11 +62,9 @@ class WholeReport(NamedTuple):
         """Writes STEM.md, STEM.tex and STEM.csv; returns their paths."""
         paths = [Path(f"{stem}.{suffix}") for suffix in ("md", "tex", "csv")]
         paths[0].parent.mkdir(parents=True, exist_ok=True)
-        paths[0].write_text(self.markdown(), encoding="utf-8")
-        tables = "\n".join(latex(table) for table in self.tables)
-        paths[1].write_text(tables, encoding="utf-8")
-        with paths[2].open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([CSV_HEADER, *self.numbers])
+        write_text(paths[0], self.markdown())
+        write_text(paths[1], "\n".join(latex(table) for table in self.tables))
+        write_csv(paths[2], [CSV_HEADER, *self.numbers])
         return paths
 
 

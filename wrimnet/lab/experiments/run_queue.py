@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn
 
 from tqdm import tqdm
 
-from wrimnet.atomic_files import try_lock
+from wrimnet.atomic_files import open_lock, try_lock
 from wrimnet.lab.experiments.plans import ExperimentRun, is_done, read_record, write_record
 from wrimnet.run_folder import CONSOLE, TRACES, checkpoints
 
@@ -110,7 +110,7 @@ def _attempt(
     """
     slot = free.get()
     try:
-        with (run.folder / _LOCK_FILE).open("w", encoding="utf-8") as lock:
+        with open_lock(run.folder / _LOCK_FILE) as lock:
             if not try_lock(lock):
                 return (
                     f"another process works in {run.folder}; let it end, or end it, and call again"

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from wrimnet.atomic_files import is_utf8
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -11,9 +13,13 @@ def list_images(places: Iterable[str | Path]) -> list[str]:
 
     Raises:
         FileNotFoundError: a place does not exist.
-        ValueError: a folder holds no image.
+        ValueError: a folder holds no image, or a file has a name that is not UTF-8.
     """
-    return [path for place in places for path in _images_at(Path(place))]
+    paths = [path for place in places for path in _images_at(Path(place))]
+    others = [path for path in paths if not is_utf8(path)]
+    if others:
+        raise ValueError(f"{others[0]!a} is no UTF-8 name, which the lists need; rename the file")
+    return paths
 
 
 def _images_at(place: Path) -> list[str]:
