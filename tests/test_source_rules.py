@@ -34,10 +34,11 @@ PACKAGE_HOST = re.compile(
     + "-url|--find"
     + "-links"
 )
-# The atomic writer, locks and probes that hold nothing, a log that is appended to, caches and trees
-# of images that become valid with their last file.
+# The atomic writer, streams, locks and probes that hold nothing, a log that is appended to, caches
+# and trees of images that become valid with their last file.
 WRITE_IN_PLACE = {
     "wrimnet/atomic_files.py",
+    "wrimnet/console.py",
     "wrimnet/data/cache.py",
     "wrimnet/engine/run.py",
     "wrimnet/lab/experiments/run_queue.py",
