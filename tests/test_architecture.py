@@ -69,7 +69,7 @@ ALLOWED = {
     | {"metrics", "run_folder", "tables", "command_line", "visualization", "published"},
     "lab.synthetic": {"modality", "data"},
     "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic"},
-    "lab.search": {"modality", "atomic_files", "evaluation"},
+    "lab.search": {"modality", "atomic_files", "data", "evaluation", "run_folder"},
     "lab.benchmarks": {"compat", "config", "data", "engine", "metrics", "modality", "modeling"}
     | {"evaluation", "visualization"},
     "lab.dry_run": {"compat", "config", "data", "engine", "modality", "modeling", "registries"}

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from wrimnet.tables import counted
 
 if TYPE_CHECKING:
     from wrimnet.inference.embedder import Embedder
+    from wrimnet.lab.search.image_folder import FoundImages
     from wrimnet.lab.search.index import EmbeddingIndex
     from wrimnet.visualization.ranked_lists import RankedList
 
@@ -80,7 +82,8 @@ def index_images(arguments: argparse.Namespace) -> int:
     from wrimnet.lab.search.index import INDEX_FILE, EmbeddingIndex, IndexFacts
 
     modality = MODALITY_NAMES[find_modality(arguments.modality)]
-    paths = list_images(arguments.images)
+    found = list_images(arguments.images)
+    paths = found.paths
     cfg = setup_model_cfg(arguments)
     exists = Path(arguments.index, INDEX_FILE).exists()
     index = EmbeddingIndex.open(arguments.index) if exists else None
@@ -105,7 +108,15 @@ def index_images(arguments: argparse.Namespace) -> int:
         f"({len(new) / max(seconds, 1e-9):.1f} per second, {embedder.device}), "
         f"{len(paths) - len(new)} were there already; {arguments.index} holds {len(index)}"
     )
+    warn_of_left_out(found)
     return 0
+
+
+def warn_of_left_out(found: FoundImages) -> None:
+    """Says which entries of the folders are no images that are read."""
+    if found.left_out:
+        heic = "; pip install pillow-heif to read .heic" if ".heic" in found.left_out else ""
+        print(f"left out of the folders: {found.describe_left_out()}{heic}", file=sys.stderr)
 
 
 def append_images(index: EmbeddingIndex, embedder: Embedder, paths: Sequence[str]) -> float:
@@ -117,13 +128,23 @@ def append_images(index: EmbeddingIndex, embedder: Embedder, paths: Sequence[str
     return time.perf_counter() - begin
 
 
-def has_colours(path: str) -> bool:
-    """Says whether the channels of an image differ by more than compression makes them."""
+def warn_of_colours(queries: Sequence[str], infrared_range: Sequence[float]) -> None:
+    """Says how many images that are embedded as infrared have colours."""
     import numpy as np
 
     from wrimnet.data.images import read_rgb
 
-    return float(np.ptp(np.asarray(read_rgb(path)), axis=2).mean()) > _COLOUR
+    def has_colours(path: str) -> bool:  # more of them than compression makes
+        pixels = np.asarray(read_rgb(path, infrared_range))
+        return float(np.ptp(pixels, axis=2).mean()) > _COLOUR
+
+    with ThreadPoolExecutor() as pool:
+        flags = pool.map(has_colours, queries)
+        coloured = [query for query, flag in zip(queries, flags, strict=True) if flag]
+    if coloured:
+        print(f"{len(coloured)} of {counted(len(queries), 'image')} that are embedded as infrared "
+              f"have colours, such as {coloured[0]}; for visible images say --modality visible",
+              file=sys.stderr)  # fmt: skip
 
 
 def query_index(arguments: argparse.Namespace) -> int:
@@ -136,12 +157,13 @@ def query_index(arguments: argparse.Namespace) -> int:
     index = EmbeddingIndex.open(arguments.index)
     held = find_modality(index.facts.modality)
     modality = find_modality(arguments.modality) if arguments.modality else 1 - held
-    queries = list_images(arguments.images)
-    if modality == INFRARED and has_colours(queries[0]):
-        print(f"{queries[0]} has colours and is embedded as infrared; for visible images say "
-              "--modality visible", file=sys.stderr)  # fmt: skip
+    listed = list_images(arguments.images)
+    queries = listed.paths
     embedder = build_embedder(setup_model_cfg(arguments))
     index.check_model(embedder.facts.model_hash)
+    warn_of_left_out(listed)
+    if modality == INFRARED:
+        warn_of_colours(queries, embedder.extraction.infrared_range)
     searcher = open_searcher(index, arguments.backend, device=embedder.device)
     begin = time.perf_counter()
     embeddings = embedder.embed(queries, modality)
@@ -159,12 +181,17 @@ def query_index(arguments: argparse.Namespace) -> int:
         }
         for query, values, rows in zip(queries, found.similarity, found.rows, strict=True)
     ]
-    direction = f"{MODALITY_NAMES[modality]} to {index.facts.modality}"
-    print_lists(lists, direction)
+    modalities = modality, held
+    print_lists(lists, direction_of(modalities))
     asked, images = counted(len(queries), "query", "queries"), counted(len(index), "image")
     print(f"{asked} among {images} in {seconds:.2f} s")
-    write_lists(lists, direction, embedder, arguments)
+    write_lists(lists, modalities, embedder, arguments)
     return 0
+
+
+def direction_of(modalities: tuple[int, int]) -> str:
+    """The modalities of queries and index, in words."""
+    return " to ".join(MODALITY_NAMES[modality] for modality in modalities)
 
 
 def print_lists(lists: list[dict], direction: str) -> None:
@@ -184,28 +211,32 @@ def print_lists(lists: list[dict], direction: str) -> None:
 
 
 def write_lists(
-    lists: list[dict], direction: str, embedder: Embedder, arguments: argparse.Namespace
+    lists: list[dict],
+    modalities: tuple[int, int],
+    embedder: Embedder,
+    arguments: argparse.Namespace,
 ) -> None:
     """Writes the JSON and the contact sheet where the command line asks for them."""
     from wrimnet.visualization.drawing import save_picture
     from wrimnet.visualization.ranked_lists import draw_ranked_lists
 
-    facts = embedder.facts
+    facts, direction = embedder.facts, direction_of(modalities)
     if arguments.json:
         content = {"model": facts.name, "model_hash": facts.model_hash, "direction": direction}
         write_json(arguments.json, {**content, "queries": lists})
         print(f"ranked lists: {arguments.json}")
     if arguments.sheet:
         title = f"{facts.name} ({facts.weights}), index {arguments.index}, {direction}"
-        rows = [sheet_row(entry) for entry in lists[:_SHEET_QUERIES]]
-        save_picture(draw_ranked_lists(title, rows), Path(arguments.sheet))
+        rows = [sheet_row(entry, modalities) for entry in lists[:_SHEET_QUERIES]]
+        infrared_range = embedder.extraction.infrared_range
+        save_picture(draw_ranked_lists(title, rows, infrared_range), Path(arguments.sheet))
         most = max(len(row.ranked) for row in rows)
         queries = counted(len(lists), "query", "queries")
         shown = f"{len(rows)} of {queries}, {counted(most, 'result')} of each"
         print(f"contact sheet: {arguments.sheet}, {shown}")
 
 
-def sheet_row(entry: dict) -> RankedList:
+def sheet_row(entry: dict, modalities: tuple[int, int]) -> RankedList:
     """One query and its results; whether they are right is not known, so the frames are grey."""
     from wrimnet.visualization.ranked_lists import QUERY, UNKNOWN, RankedList, Tile
 
@@ -214,16 +245,22 @@ def sheet_row(entry: dict) -> RankedList:
             result["path"],
             UNKNOWN,
             f"{result['rank']}: {result['similarity']:.3f}\n{name_of(result)}",
+            modalities[1],
         )
         for result in entry["results"][:_SHEET_RESULTS]
     ]
-    name = Path(entry["query"]).stem
-    return RankedList(name[:_LABEL_SIGNS], Tile(entry["query"], QUERY, "query"), tiles)
+    query = Tile(entry["query"], QUERY, "query", modalities[0])
+    return RankedList(stem_of(entry["query"])[:_LABEL_SIGNS], query, tiles)
+
+
+def stem_of(path: str) -> str:
+    """A file's name without its ending, bytes that are not UTF-8 escaped: pictures show text."""
+    return Path(path).stem.encode("utf-8", "backslashreplace").decode()
 
 
 def name_of(result: dict) -> str:
     """The end of a result's name that fits below its picture."""
-    stem = Path(result["path"]).stem
+    stem = stem_of(result["path"])
     return stem if len(stem) <= _TILE_SIGNS else f"…{stem[1 - _TILE_SIGNS :]}"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wrimnet.atomic_files import check_regular, write_text
+from wrimnet.atomic_files import check_regular, write_bytes, write_text
 
 # written by training
 CONFIG, LOG, METRICS = "config.yaml", "log.txt", "metrics.json"
@@ -185,8 +185,13 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file, whole or not at all."""
+    write_bytes(path, encode_json(content))
+
+
+def encode_json(content: Any) -> bytes:
+    """Returns JSON in UTF-8; bytes of file names that are not UTF-8 become JSON's own escapes."""
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_text(path, text)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:

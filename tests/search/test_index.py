@@ -1,6 +1,7 @@
 """The index on disk: whole, appendable, and strict about what it holds."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from wrimnet.atomic_files import LOCK, sole_writer
 from wrimnet.lab.search.image_folder import list_images
 from wrimnet.lab.search.index import EmbeddingIndex, IndexFacts, _digest
+from wrimnet.run_folder import write_json
 
 FACTS = IndexFacts(model="WRIMNet-18x", model_hash="a" * 64, modality="visible", dim=8)
 
@@ -171,10 +173,54 @@ def test_images_are_listed_in_order_and_an_empty_folder_is_refused(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     listed = [str((tmp_path / name).resolve()) for name in ("a/3.PNG", "b/2.jpg")]
-    assert list_images([tmp_path]) == listed
-    assert list_images([listed[1]]) == listed[1:]
+    assert list_images([tmp_path]) == (listed, {".txt": 1})
+    assert list_images([listed[1]]) == (listed[1:], {})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"no image in .*empty: looked for \.bmp"):
+    with pytest.raises(ValueError, match=r"no image in .*empty: looked for \.avif, \.bmp"):
         list_images([tmp_path / "empty"])
     with pytest.raises(FileNotFoundError, match=r"no file or folder .*absent"):
         list_images([tmp_path / "absent"])
+
+
+def test_linked_folders_are_listed_and_what_is_left_out_is_counted(tmp_path):
+    for name in ("all/1.jpg", "all/.cache/2.jpg", "all/.3.jpg", "all/4.raw", "all/5.RAW", "all/6",
+                 "elsewhere/deep/7.gif", "elsewhere/8.webp"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "all" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "all" / "again").symlink_to(tmp_path / "elsewhere" / "deep")
+    (tmp_path / "all" / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    found = list_images([tmp_path / "all"])
+    names = ("all/1.jpg", "elsewhere/deep/7.gif", "elsewhere/8.webp")
+    assert found.paths == [str(tmp_path.resolve() / name) for name in names]
+    assert found.describe_left_out() == (
+        "2 .raw, 2 hidden, 1 links to nothing or no files, 1 without ending"
+    )
+
+
+def test_a_link_to_a_folder_above_is_refused(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")
+    with pytest.raises(ValueError, match="up is a link to a folder above it; remove the link"):
+        list_images([tmp_path / "a"])
+
+
+def test_only_other_files_are_named_by_the_refusal(tmp_path):
+    (tmp_path / "a.raw").touch()
+    with pytest.raises(ValueError, match=r"at any depth, found 1 \.raw"):
+        list_images([tmp_path])
+
+
+def test_names_that_are_not_utf_8_are_kept_as_bytes(tmp_path):
+    folder = os.fsencode(tmp_path)
+    names = [b"caf\xe9.png", "caf\u00e9 2.png".encode(), b"\xff\xfe.png"]
+    for name in names:
+        with open(os.path.join(folder, name), "wb"):
+            pass
+    paths = list_images([tmp_path]).paths
+    assert sorted(os.path.basename(os.fsencode(path)) for path in paths) == sorted(names)
+    index = EmbeddingIndex.create(tmp_path / "index", FACTS)
+    index.append(np.eye(3, FACTS.dim, dtype=np.float32), paths)
+    assert EmbeddingIndex.open(tmp_path / "index").paths() == paths
+    write_json(tmp_path / "found.json", {"paths": paths})
+    assert json.loads((tmp_path / "found.json").read_text("utf-8"))["paths"] == paths

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from search import has_colours
+from search import warn_of_colours
 from source_tree import ROOT
 from tiny_runs import contents_of
 
@@ -134,12 +134,13 @@ def test_index_and_query(workspace, run):
     assert "18 were there already" in out
 
 
-def test_colours_among_infrared_queries_are_doubted(tmp_path):
+def test_colours_among_infrared_queries_are_doubted(tmp_path, capsys):
     for name, shift, coloured in (("grey", 0, False), ("vivid", 40, True)):
         pixels = np.random.default_rng(0).integers(0, 200, (24, 9, 1)).repeat(3, axis=2)
         pixels[..., 0] += shift
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.jpg")
-        assert has_colours(str(tmp_path / f"{name}.jpg")) is coloured
+        warn_of_colours([str(tmp_path / f"{name}.jpg")], ())
+        assert ("have colours" in capsys.readouterr().err) is coloured
 
 
 @pytest.mark.slow

@@ -1,12 +1,12 @@
 """Files that are whole or absent, with the hash that tells later whether they still are."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from wrimnet.atomic_files import write_file
 from wrimnet.evaluation.provenance import file_sha256
+from wrimnet.run_folder import encode_json
 
 
 def write_hashed_file(path: Path, write: Callable[[BinaryIO], Any]) -> str:
@@ -17,5 +17,4 @@ def write_hashed_file(path: Path, write: Callable[[BinaryIO], Any]) -> str:
 
 def write_hashed_json(path: Path, content: Any) -> str:
     """Writes ``content`` as :func:`write_hashed_file` does."""
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    return write_hashed_file(path, lambda file: file.write(text.encode()))
+    return write_hashed_file(path, lambda file: file.write(encode_json(content)))

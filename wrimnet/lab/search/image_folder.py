@@ -1,33 +1,79 @@
 """The images of a folder, in a fixed order."""
 
-from collections.abc import Iterable
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from wrimnet.atomic_files import is_utf8
-
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+from wrimnet.data.images import readable_endings
 
 
-def list_images(places: Iterable[str | Path]) -> list[str]:
+class FoundImages(NamedTuple):
+    """Absolute paths of images, and how many entries were left out, by their kind."""
+
+    paths: list[str]
+    left_out: Counter[str]
+
+    def describe_left_out(self) -> str:
+        """Says what was left out, such as "3 .heic, 1 hidden"; "" for nothing."""
+        return ", ".join(f"{number} {kind}" for kind, number in sorted(self.left_out.items()))
+
+
+def list_images(places: Iterable[str | Path]) -> FoundImages:
     """Lists image files: those named, and those below the folders named, sorted in each.
+
+    Links are followed. Hidden entries, links to nothing and files of other endings are left out.
 
     Raises:
         FileNotFoundError: a place does not exist.
-        ValueError: a folder holds no image, or a file has a name that is not UTF-8.
+        ValueError: a folder holds no image, or a link to a folder above it.
     """
-    paths = [path for place in places for path in _images_at(Path(place))]
-    others = [path for path in paths if not is_utf8(path)]
-    if others:
-        raise ValueError(f"{others[0]!a} is no UTF-8 name, which the lists need; rename the file")
-    return paths
+    found = FoundImages([], Counter())
+    for place in map(Path, places):
+        if place.is_file():
+            found.paths.append(str(place.resolve()))
+        elif place.is_dir():
+            found.paths.extend(_images_below(place, found.left_out))
+        else:
+            raise FileNotFoundError(f"no file or folder {str(place)!r}")
+    return found
 
 
-def _images_at(place: Path) -> list[str]:
-    if place.is_file():
-        return [str(place.resolve())]
-    if not place.is_dir():
-        raise FileNotFoundError(f"no file or folder {str(place)!r}")
-    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not found:
-        raise ValueError(f"no image in {place}: looked for {', '.join(SUFFIXES)} at any depth")
-    return [str(path.resolve()) for path in found]
+def _images_below(place: Path, left_out: Counter[str]) -> list[str]:
+    endings, before = readable_endings(), left_out.copy()
+    images = []
+    for file in _files_below(str(place), (), left_out):
+        ending = os.path.splitext(file)[1].lower()
+        if ending in endings:
+            images.append(os.path.realpath(file))
+        else:
+            left_out[ending or "without ending"] += 1
+    if not images:
+        others = FoundImages([], left_out - before).describe_left_out()
+        raise ValueError(
+            f"no image in {place}: looked for {', '.join(sorted(endings))} at any depth"
+            f"{others and ', found '}{others}"
+        )
+    return list(dict.fromkeys(images))
+
+
+def _files_below(
+    folder: str, above: tuple[tuple[int, int], ...], left_out: Counter[str]
+) -> Iterator[str]:
+    """Yields the files of a folder and of those in it, by name; ``above`` are its parents."""
+    state = os.stat(folder)
+    identity = state.st_dev, state.st_ino
+    if identity in above:
+        raise ValueError(f"{folder} is a link to a folder above it; remove the link")
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.name.startswith("."):
+            left_out["hidden"] += 1
+        elif entry.is_dir():
+            yield from _files_below(entry.path, (*above, identity), left_out)
+        elif entry.is_file():
+            yield entry.path
+        else:
+            left_out["links to nothing or no files"] += 1
