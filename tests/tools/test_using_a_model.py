@@ -211,7 +211,7 @@ def index(workspace, run, tmp_path):
 @pytest.mark.parametrize(
     ("modality", "images", "message"),
     [
-        ("thermal", "datasets/synthetic/LLCM/test_vis", "unknown modality 'thermal'"),
+        ("sonar", "datasets/synthetic/LLCM/test_vis", "unknown modality 'sonar'"),
         ("visible", "datasets/synthetic/LLCM/idx", "no image in"),
         ("visible", "datasets/synthetic/absent", "no file or folder"),
         ("infrared", "datasets/synthetic/LLCM/test_nir", "holds visible images, not infrared"),
