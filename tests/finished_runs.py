@@ -11,8 +11,8 @@ from tiny_runs import make_noise_tree, tiny_cfg
 from wrimnet.config import config_hash
 from wrimnet.config.setup import build_network_settings
 from wrimnet.data.build import build_dataset
-from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.modeling.weights import build_model
 
 
 class FinishedRun(NamedTuple):
@@ -31,7 +31,7 @@ def make_finished_run(workspace: Path) -> FinishedRun:
     cfg = tiny_cfg(root, run, MODEL__HEADS__NUM_CLASSES="5")
     (run / "config.yaml").write_text(cfg.dump())
     torch.manual_seed(1)  # not what SEED = 0 gives: else trained and untrained are alike
-    model = WRIMTrainer.build_model(cfg)
+    model = build_model(cfg)
     state = {"model": model.state_dict(), "iteration": 4, "network": build_network_settings(cfg)}
     torch.save(state, run / "model_final.pth")
     dataset = build_dataset(cfg)

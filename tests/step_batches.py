@@ -7,7 +7,7 @@ from tiny_runs import tiny_cfg
 
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
-from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.modeling.weights import build_model
 
 NOWHERE = Path("not_read")
 
@@ -22,7 +22,7 @@ def make_step(**overrides):
     """The step on a network whose weights depend on nothing but the configuration."""
     cfg = step_cfg(**overrides)
     torch.manual_seed(0)
-    model = WRIMTrainer.build_model(cfg).train()
+    model = build_model(cfg).train()
     return build_training_step(cfg, model, build_optimizer(cfg, model))
 
 

@@ -1,6 +1,5 @@
 """Runs of a second: a tree of noise in LLCM's layout, ResNet-18, 32x16 pixels, batches of eight."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -52,8 +51,12 @@ def tiny_cfg(root: Path, output: Path, **overrides: str):
     return setup_cfg(CONFIG_FILE, (), words(root, output, **overrides))
 
 
-def arguments(**values) -> argparse.Namespace:
-    return argparse.Namespace(config_file=CONFIG_FILE, eval_only=False, resume=False, **values)
+def make_trainer(cfg, *, resume: bool = False):
+    """The trainer of a run whose folder nobody locks."""
+    from wrimnet.engine.preflight import preflight
+    from wrimnet.engine.trainer import WRIMTrainer
+
+    return WRIMTrainer(preflight(cfg, resume=resume))
 
 
 def read_lines(output: Path) -> list[dict]:

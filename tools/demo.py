@@ -7,7 +7,6 @@ A second call goes on where the first one stopped, or shows its results again.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -36,14 +35,14 @@ def main() -> int:
     """Runs the demo; returns 0 if the network learnt what the README promises, else 1."""
     arguments = parse(make_parser(__doc__))
 
-    from wrimnet.engine.head import build_next_line
+    from wrimnet.engine.banner import build_next_line
     from wrimnet.engine.run import train
     from wrimnet.visualization.run_report import report_training
 
     os.chdir(PROJECT)
     cfg = setup_cfg(CONFIG_FILE, options=arguments.overrides)
     generate_dataset(Path(cfg.DATASETS.ROOT))
-    train(cfg, argparse.Namespace(resume=True, config_file=CONFIG_FILE))
+    train(cfg, resume=True, recipe=CONFIG_FILE)
     report_training(cfg)
     code = show_results(cfg)
     print(build_next_line(cfg))

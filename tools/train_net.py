@@ -95,12 +95,13 @@ def run(cfg: CfgNode, args: Any) -> int:
     """Evaluates, or trains and makes the report; one of several processes does its share."""
     from fastreid.utils.comm import is_main_process
 
-    from wrimnet.engine.head import build_next_line
+    from wrimnet.engine.banner import build_next_line
     from wrimnet.engine.run import evaluate, train
 
     if args.eval_only:
-        return evaluate(cfg, args)
-    code = train(cfg, args)
+        return evaluate(cfg)
+    recipe = " + ".join([args.config_file, *args.overlay])
+    code = train(cfg, resume=args.resume, recipe=recipe)
     if is_main_process():
         if not args.no_report:
             from wrimnet.visualization.run_report import report_training

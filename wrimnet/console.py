@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import textwrap
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -73,27 +74,33 @@ class _DroppingFile(io.FileIO):
 def open_log(file: Path | None = None, rank: int = 0) -> None:
     """Sends what is for the console there, and everything to a file.
 
-    What an earlier call opened is closed. A process that is not the main one of its job shows its
-    warnings only, with its rank.
+    What an earlier call opened is closed; what was logged since a call without a file is written to
+    the file as well. A process that is not the main one of its job shows its warnings only, with
+    its rank.
 
     Args:
         file: of the log, which is appended to; None for none.
         rank: of this process.
     """
-    handlers: list[logging.Handler] = [_Console(rank)]
-    if file is not None:
-        check_regular(file)
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
-        handlers[1].setFormatter(
-            logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%m/%d %H:%M:%S")
-        )
+    console = _Console(rank)
+    kept = _file_handler(file) if file else MemoryHandler(0)
     for name in _ROOTS:
         log = logging.getLogger(name)
         for old in log.handlers:
+            if isinstance(old, MemoryHandler) and file:
+                old.setTarget(kept)
             old.close()
-        log.handlers = list(handlers)
+        log.handlers = [console, kept]
         log.setLevel(logging.INFO)
     logging.getLogger("fastreid").propagate = False
+
+
+def _file_handler(file: Path) -> logging.Handler:
+    check_regular(file)
+    handler = logging.FileHandler(file, encoding="utf-8")
+    text = "[%(asctime)s] %(name)s %(levelname)s: %(message)s"
+    handler.setFormatter(logging.Formatter(text, "%m/%d %H:%M:%S"))
+    return handler
 
 
 class _Console(logging.Handler):

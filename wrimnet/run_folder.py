@@ -22,7 +22,6 @@ ENVIRONMENT, FIGURES, FIGURE_LIST, REPORT = (
     "report.html",
 )
 EVALUATIONS = "eval"  # folder of evaluations, each in a folder of its own
-CHANGES = "changes.json"  # what --resume changed, and when
 # written by an export, by format
 EXPORTED = {
     "onnx": ("wrimnet_visible.onnx", "wrimnet_infrared.onnx"),
@@ -31,7 +30,7 @@ EXPORTED = {
 # written by the tools that run experiments
 RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
 
-LOST = (LAST, FINAL, RESULTS, CHANGES)  # what no run leaves without a checkpoint
+LOST = (LAST, FINAL, RESULTS)  # what no run leaves without a checkpoint
 TRACES = (METRICS, BEST, RESULTS_TABLE, REPORT, *LOST)  # what tells of an earlier run
 _CHECKPOINT = re.compile(r"checkpoint_\d{8,}\.pth")
 
@@ -175,6 +174,13 @@ def write_metrics(folder: str | Path, lines: Sequence[dict[str, Any]]) -> None:
     """Writes metrics.json anew."""
     text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
     write_text(Path(folder, METRICS), text)
+
+
+def drop_metrics_from(folder: str | Path, iteration: int) -> None:
+    """Removes the lines of metrics.json that a resumed run writes again."""
+    lines = read_metrics(folder)
+    if lines:
+        write_metrics(folder, [line for line in lines if line["iteration"] < iteration])
 
 
 def read_json(path: Path) -> Any:

@@ -3,20 +3,22 @@
 import torch
 import torch.distributed as dist
 from fastreid.utils import comm
-from tiny_runs import tiny_cfg
+from tiny_runs import make_trainer, tiny_cfg
 from torch import nn
 
 from wrimnet.data.build import build_dataset, build_train_loader
 from wrimnet.engine.data_parallel import (
+    build_shared_model,
     load_whole_batch,
     share_statistics,
     synchronize_batch_norm,
 )
 from wrimnet.engine.distributed import mean_over_ranks, setup_process_group
+from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
-from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.evaluator import build_evaluator
+from wrimnet.modeling.weights import build_model
 
 NUM_CLASSES = 5  # training identities of the noise tree
 
@@ -52,15 +54,15 @@ def evaluate_only(root):
 
 def build_parts(cfg):
     torch.manual_seed(0)
-    cfg = WRIMTrainer.auto_scale_hyperparams(cfg, NUM_CLASSES)
-    return cfg, WRIMTrainer.build_model(cfg)
+    cfg = build_counted_cfg(cfg, NUM_CLASSES)
+    return cfg, build_shared_model(cfg, build_model(cfg))
 
 
 def train_steps(root, dtype, num_steps, **overrides):
     """Losses, gradients and weights of consecutive training steps."""
     cfg, model = build_parts(small_cfg(root, SOLVER__BASE_LR="0.001", **overrides))
     model = model.to(dtype).train()
-    loader = build_train_loader(cfg)
+    loader = build_train_loader(cfg, build_dataset(cfg))
     step = build_training_step(cfg, model, build_optimizer(cfg, model))
     steps = []
     for iteration in range(num_steps):
@@ -95,7 +97,8 @@ def normalize_in_bf16():
 
 
 def load_batch(root):
-    loader = build_train_loader(small_cfg(root))
+    cfg = small_cfg(root)
+    loader = build_train_loader(cfg, build_dataset(cfg))
     batch = load_whole_batch(loader.load, 3)
     loader.close()
     return batch
@@ -105,7 +108,7 @@ def train_with_a_broken_image(root, output):
     """What the error of a run says in which the last process alone meets a NaN, at iteration 1."""
     cfg = tiny_cfg(root, output, SOLVER__IMS_PER_BATCH="16", SOLVER__LOG_PERIOD="2")
     with setup_process_group(cfg):
-        trainer = WRIMTrainer(cfg)
+        trainer = make_trainer(cfg)
         if dist.get_rank() == dist.get_world_size() - 1:
             break_augmentation(trainer.step, iteration=1)
         try:

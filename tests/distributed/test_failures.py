@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from wrimnet.engine.data_parallel import AllReduceBatchNorm
 from wrimnet.engine.distributed import Agreement, told_to_all
-from wrimnet.engine.hooks import SIGNALS, StopRequest
+from wrimnet.engine.signals import SIGNALS, StopRequest
 from wrimnet.lab.benchmarks.counting import CostCounter
 
 LOST = RuntimeError("Connection closed by peer [127.0.0.1]:4321")

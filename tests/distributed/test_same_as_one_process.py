@@ -11,7 +11,7 @@ from shares_of_a_batch import (
     train_with_a_broken_image,
 )
 
-from wrimnet.data.build import build_train_loader
+from wrimnet.data.build import build_dataset, build_train_loader
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,8 @@ def test_nan_of_one_process_ends_all_and_the_whole_batch_is_kept(data, tmp_path)
     said = run_in_processes(train_with_a_broken_image, 2, tmp_path, data, output)
     assert all("became nan at iteration 1, learning rate" in text for text in said), said
     saved = torch.load(output / "replay_00000001.pth", weights_only=True)
-    loader = build_train_loader(small_cfg(data))
+    cfg = small_cfg(data)
+    loader = build_train_loader(cfg, build_dataset(cfg))
     expected = loader.load(1)
     loader.close()
     assert saved["img_paths"] == expected["img_paths"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import CONFIG_FILE, ROOT, arguments, losses_of, tiny_cfg, words
+from tiny_runs import CONFIG_FILE, ROOT, losses_of, tiny_cfg, words
 
 from wrimnet.engine.run import train
 
@@ -82,9 +82,7 @@ def test_killed_process_ends_the_others_and_a_single_one_goes_on(data, undisturb
     assert "another process was killed or hangs" in (output / "log.txt").read_text()
     assert len(losses_of(output)) == 2
     cfg = tiny_cfg(data, output, **SMALL)
-    args = arguments()
-    args.resume = True
-    train(cfg, args)
+    train(cfg, resume=True)
     assert_near_end(output, undisturbed)
 
 
@@ -108,7 +106,7 @@ def test_one_process_asked_to_stop_stops_all_and_they_go_on(data, undisturbed, t
 
 def test_run_of_one_process_goes_on_with_two(data, undisturbed, tmp_path):
     output = tmp_path / "out"
-    train(tiny_cfg(data, output, **SMALL), arguments())
+    train(tiny_cfg(data, output, **SMALL))
     for name in ("checkpoint_00000004.pth", "model_final.pth", "results.json"):
         (output / name).unlink()
     ended = torchrun(data, output, resume=True)

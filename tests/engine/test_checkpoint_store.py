@@ -88,7 +88,7 @@ def test_error_while_writing_leaves_the_earlier_file_and_no_other(tmp_path):
 
 def test_empty_folder_cannot_be_resumed(store):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*; start without --resume"):
-        store.load_newest()
+        store.find_newest()
 
 
 def save(path, content):

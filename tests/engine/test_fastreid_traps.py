@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 import torch
 from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.engine import DefaultTrainer
+from fastreid.engine.train_loop import TrainerBase
 from fastreid.evaluation import ReidEvaluator
 from fastreid.layers.non_local import Non_local
-from tiny_runs import arguments, losses_of, read_lines, tiny_cfg
+from tiny_runs import losses_of, make_trainer, read_lines, tiny_cfg
 from torch import nn
 
-from wrimnet.data.build import build_train_loader
+from wrimnet.data.build import build_dataset, build_train_loader
+from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.run import train
 from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
-from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.losses import partitioned_classification_loss, triplet_loss
 from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.weights import build_model
 
 # Parameters whose gradient is zero by the mathematics of their layer, not by a mistake: a bias in
 # front of a batch normalisation is subtracted again with the batch's mean.
@@ -42,10 +46,16 @@ def cfg_of(data, tmp_path):
 def build_step(cfg):
     """Step, model, optimizer and batches of a configuration."""
     torch.manual_seed(0)
-    cfg = WRIMTrainer.auto_scale_hyperparams(cfg, 5)
-    model = WRIMTrainer.build_model(cfg).train()
+    dataset = build_dataset(cfg)
+    cfg = build_counted_cfg(cfg, 5)
+    model = build_model(cfg).train()
     optimizer = build_optimizer(cfg, model)
-    return build_training_step(cfg, model, optimizer), model, optimizer, build_train_loader(cfg)
+    return (
+        build_training_step(cfg, model, optimizer),
+        model,
+        optimizer,
+        build_train_loader(cfg, dataset),
+    )
 
 
 def test_trap_01_one_step_moves_every_trainable_parameter(cfg_of):
@@ -116,12 +126,11 @@ def test_trap_03_rate_drops_at_the_configured_epochs_whatever_the_warm_up(cfg_of
 
 def test_trap_04_best_weights_survive_a_resume_followed_by_worse_ones(cfg_of, monkeypatch):
     """The base forgets the best value when it resumes and overwrites its file with a worse one."""
-    first = WRIMTrainer(cfg_of())
+    first = make_trainer(cfg_of())
     first.iter = 1
     _pretend_map(first, 0.7)
     first.save_checkpoint()
-    second = WRIMTrainer(cfg_of())
-    second.resume_or_load(resume=True)
+    second = make_trainer(cfg_of(), resume=True)
     assert second.best["value"] == 0.7
     second.iter = 3
     _pretend_map(second, 0.6)
@@ -144,7 +153,7 @@ def test_trap_05_one_seed_one_run_and_no_global_state_is_touched(data, tmp_path)
     outputs = [tmp_path / name for name in ("one", "two", "other")]
     for output, seed in zip(outputs, ("3", "3", "4"), strict=True):
         random.seed(str(output))
-        train(tiny_cfg(data, output, SEED=seed, SOLVER__MAX_EPOCH="1"), arguments())
+        train(tiny_cfg(data, output, SEED=seed, SOLVER__MAX_EPOCH="1"))
     one, two, other = map(losses_of, outputs)
     assert one == two
     assert one != other
@@ -152,7 +161,8 @@ def test_trap_05_one_seed_one_run_and_no_global_state_is_touched(data, tmp_path)
 
 def test_trap_05_batches_use_no_global_generator(cfg_of):
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    loader = build_train_loader(cfg_of())
+    cfg = cfg_of()
+    loader = build_train_loader(cfg, build_dataset(cfg))
     step_images = loader.load(7)["images"]
     assert torch.equal(loader.load(7)["images"], step_images)
     loader.close()
@@ -162,7 +172,8 @@ def test_trap_05_batches_use_no_global_generator(cfg_of):
 
 def test_trap_06_labels_are_integers_of_all_training_identities(cfg_of):
     """The base's collation turns NumPy integers into None."""
-    loader = build_train_loader(cfg_of(SOLVER__IMS_PER_BATCH="20"))
+    cfg = cfg_of(SOLVER__IMS_PER_BATCH="20")
+    loader = build_train_loader(cfg, build_dataset(cfg))
     batch = loader.load(0)
     loader.close()
     assert batch["targets"].dtype == batch["modality"].dtype == batch["camids"].dtype == torch.int64
@@ -186,7 +197,7 @@ def test_trap_07_batch_of_one_identity_is_an_error():
 
 def test_trap_07_total_is_the_sum_of_the_logged_terms_and_none_has_weight_zero(data, tmp_path):
     overrides = {"MODEL__WRIM__CMKIC__WEIGHT": "0", "SOLVER__MAX_EPOCH": "1"}
-    train(tiny_cfg(data, tmp_path / "out", **overrides), arguments())
+    train(tiny_cfg(data, tmp_path / "out", **overrides))
     line = read_lines(tmp_path / "out")[0]
     terms = {name: value for name, value in line.items() if name.startswith("loss_")}
     assert set(terms) == {"loss_cls", "loss_tri", "loss_cls_aux", "loss_tri_aux"}
@@ -202,11 +213,11 @@ def test_trap_08_wrapped_pretrained_weights_load_or_stop_the_run(cfg_of, tmp_pat
         torch.save(content, tmp_path / f"{name}.pth")
     overrides = {"MODEL__BACKBONE__PRETRAIN": "True"}
     good = cfg_of(MODEL__BACKBONE__PRETRAIN_PATH=str(tmp_path / "good.pth"), **overrides)
-    loaded = WRIMTrainer.build_model(good).backbone.state_dict()
+    loaded = build_model(good).backbone.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in backbone.items())
     bad = cfg_of(MODEL__BACKBONE__PRETRAIN_PATH=str(tmp_path / "bad.pth"), **overrides)
     with pytest.raises(ValueError, match="holds no weights"):
-        WRIMTrainer.build_model(bad)
+        build_model(bad)
 
 
 def test_trap_09_classification_is_the_plain_mean_and_smooths_over_all_classes():
@@ -249,7 +260,7 @@ def test_trap_10_distance_of_a_feature_to_itself_is_small_under_autocast():
 def test_trap_11_the_bases_own_sysu_dataset_cannot_be_named(cfg_of):
     """The base has an RGB-only data set of this name, with the test identities in training."""
     with pytest.raises(ValueError, match="expected exactly one of LLCM, RegDB, SYSU-MM01"):
-        build_train_loader(cfg_of(DATASETS__NAMES='("SYSU_mm",)'))
+        build_dataset(cfg_of(DATASETS__NAMES='("SYSU_mm",)'))
     assert DATASET_REGISTRY.get("SYSU_MM01").__module__.startswith("wrimnet.")
 
 
@@ -260,19 +271,20 @@ def test_trap_12_evaluation_compiles_nothing_and_is_not_the_bases(cfg_of, monkey
         raise AssertionError("a program was started")
 
     cfg = cfg_of()
-    evaluator = WRIMTrainer.build_evaluator(cfg)
+    evaluator = build_evaluator(cfg, build_dataset(cfg))
     assert not isinstance(evaluator, ReidEvaluator)
     _, model, _, loader = build_step(cfg)
     loader.close()
     monkeypatch.setattr("os.system", refuse)
     monkeypatch.setattr("fastreid.evaluation.rank_cylib.compile_helper", refuse)
-    metrics = WRIMTrainer.test(cfg, model).metrics
+    metrics = evaluator.run(model.eval()).metrics
     assert set(metrics) == {"llcm_ir2vis", "llcm_vis2ir"}
 
 
 def test_trap_13_modality_travels_under_its_own_key_and_cameras_are_not_renumbered(cfg_of):
     """The base renumbers the cameras in training; LLCM's modalities share camera numbers."""
-    loader = build_train_loader(cfg_of(SOLVER__IMS_PER_BATCH="20"))
+    cfg = cfg_of(SOLVER__IMS_PER_BATCH="20")
+    loader = build_train_loader(cfg, build_dataset(cfg))
     batch = loader.load(0)
     loader.close()
     assert batch["modality"].tolist() == [VISIBLE] * 10 + [INFRARED] * 10
@@ -288,7 +300,7 @@ def test_trap_13_modality_travels_under_its_own_key_and_cameras_are_not_renumber
 
 def test_evaluation_period_zero_evaluates_once_at_the_end(data, tmp_path):
     """The base divides by zero."""
-    train(tiny_cfg(data, tmp_path / "out", TEST__EVAL_PERIOD="0"), arguments())
+    train(tiny_cfg(data, tmp_path / "out", TEST__EVAL_PERIOD="0"))
     evaluated = [line["iteration"] for line in read_lines(tmp_path / "out") if _has_map(line)]
     assert evaluated == [3]
 
@@ -303,25 +315,22 @@ def test_dataset_smaller_than_a_batch_is_a_sentence(cfg_of):
         SOLVER__IMS_PER_BATCH="80", DATALOADER__NUM_INSTANCE="8", SOLVER__ITERS_PER_EPOCH="0"
     )
     with pytest.raises(ValueError, match=r"40 training images do not fill one batch of .* = 80"):
-        WRIMTrainer(cfg)
+        make_trainer(cfg)
 
 
 def test_resuming_a_finished_run_ends_at_once(data, tmp_path):
     """The base ends in an AttributeError."""
     cfg = tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="1")
-    assert train(cfg, arguments()) == 0
+    assert train(cfg) == 0
     before = read_lines(tmp_path / "out")
-    resumed = arguments()
-    resumed.resume = True
-    assert train(cfg, resumed) == 0
+    assert train(cfg, resume=True) == 0
     assert read_lines(tmp_path / "out") == before
 
 
 def test_trainer_replaces_the_parts_of_the_base_that_do_not_work(cfg_of):
-    trainer = WRIMTrainer(cfg_of())
+    trainer = make_trainer(cfg_of())
     trainer.data_loader.close()
     assert type(trainer.data_loader).__module__ == "wrimnet.data.loader"
     assert isinstance(trainer.optimizer, torch.optim.Adam)
-    assert trainer.grad_scaler is None
-    assert "_trainer" not in vars(trainer)
+    assert isinstance(trainer, TrainerBase) and not isinstance(trainer, DefaultTrainer)
     assert isinstance(trainer.model, nn.Module)

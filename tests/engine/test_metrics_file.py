@@ -1,20 +1,14 @@
 """metrics.json after a kill: half lines go, whole ones stay, damage is named."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 
-from wrimnet.engine.trainer import WRIMTrainer
-from wrimnet.run_folder import read_metrics
+from wrimnet.run_folder import drop_metrics_from, read_metrics
 
 
 def write(folder, *lines, end="\n"):
     (folder / "metrics.json").write_text("\n".join(lines) + end)
-
-
-def drop_lines_from(folder, iteration):
-    WRIMTrainer.drop_lines_to_come(SimpleNamespace(output_dir=folder, start_iter=iteration))
 
 
 def line(iteration):
@@ -28,12 +22,12 @@ def test_half_written_last_line_is_left_out(tmp_path):
 
 def test_lines_to_come_again_are_dropped_and_numbers_stay_bit_by_bit(tmp_path):
     write(tmp_path, line(1), line(3), line(5))
-    drop_lines_from(tmp_path, 5)
+    drop_metrics_from(tmp_path, 5)
     assert (tmp_path / "metrics.json").read_text() == line(1) + "\n" + line(3) + "\n"
 
 
 def test_missing_file_stays_missing(tmp_path):
-    drop_lines_from(tmp_path, 0)
+    drop_metrics_from(tmp_path, 0)
     assert not (tmp_path / "metrics.json").exists()
     assert read_metrics(tmp_path) == []
 

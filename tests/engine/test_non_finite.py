@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_runs import arguments, make_noise_tree, tiny_cfg
+from tiny_runs import make_noise_tree, tiny_cfg
 
 from wrimnet.engine.progress import NonFiniteError, TrainedBatch, with_replay
 from wrimnet.engine.run import train
@@ -45,7 +45,7 @@ def test_exploding_run_stops_and_its_batch_is_that_of_the_loader(tmp_path):
         SOLVER__LOG_PERIOD="6",
     )
     with pytest.raises(FloatingPointError, match=r"became (nan|inf) at iteration \d") as raised:
-        train(cfg, arguments())
+        train(cfg)
     (path,) = (tmp_path / "out").glob("replay_*.pth")
     saved = torch.load(path, weights_only=True)
     assert str(path) in str(raised.value) and str(saved["img_paths"]) in str(raised.value)

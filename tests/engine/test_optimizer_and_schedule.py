@@ -8,6 +8,7 @@ import torch
 from tiny_runs import tiny_cfg
 from torch import nn
 
+from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.solver import (
     build_lr_scheduler,
     build_optimizer,
@@ -15,7 +16,7 @@ from wrimnet.engine.solver import (
     multi_step,
     warm_up_factor,
 )
-from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.modeling.weights import build_model
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def cfg_of(tmp_path):
 
 
 def build(cfg):
-    model = WRIMTrainer.build_model(WRIMTrainer.auto_scale_hyperparams(cfg, 5))
+    model = build_model(build_counted_cfg(cfg, 5))
     return model, build_optimizer(cfg, model)
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from wrimnet.engine.hooks import EXIT_CODE, StopRequest
+from wrimnet.engine.signals import EXIT_CODE, StopRequest
 
 
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -45,8 +45,8 @@ def test_other_signal_later_ends_the_process(number, monkeypatch):
     ended, other = [], signal.SIGTERM if number == signal.SIGINT else signal.SIGINT
     with StopRequest() as request, request.deferred():
         os.kill(os.getpid(), number)
-        monkeypatch.setattr("wrimnet.engine.hooks.TOGETHER_SECONDS", -1.0)
-        monkeypatch.setattr("wrimnet.engine.hooks.os.kill", lambda _, sent: ended.append(sent))
+        monkeypatch.setattr("wrimnet.engine.signals.TOGETHER_SECONDS", -1.0)
+        monkeypatch.setattr("wrimnet.engine.signals.os.kill", lambda _, sent: ended.append(sent))
         signal.raise_signal(other)
     assert ended == [other]
 

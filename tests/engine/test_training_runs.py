@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -11,25 +12,30 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tiny_runs import (
-    arguments,
     contents_of,
     evaluation_folder,
     losses_of,
+    make_trainer,
     read_lines,
     tiny_cfg,
 )
+from trees import digests
 
 from wrimnet.atomic_files import sole_writer
 from wrimnet.config import config_hash
+from wrimnet.console import open_log
+from wrimnet.data.datasets import LLCM
+from wrimnet.engine.preflight import preflight
 from wrimnet.engine.run import evaluate, train
 from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.modeling import weights
 
 
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     """Output folder of a run of two epochs of two iterations."""
     output = tmp_path_factory.mktemp("trained") / "out"
-    train(tiny_cfg(data, output), arguments())
+    train(tiny_cfg(data, output))
     return output
 
 
@@ -107,7 +113,7 @@ def read_tensorboard(folder):
 
 
 def test_losses_of_a_line_are_means_over_its_period(data, trained, tmp_path):
-    train(tiny_cfg(data, tmp_path, SOLVER__LOG_PERIOD="2"), arguments())
+    train(tiny_cfg(data, tmp_path, SOLVER__LOG_PERIOD="2"))
     single, pairs = losses_of(trained), losses_of(tmp_path)
     assert [line["iteration"] for line in read_lines(tmp_path)] == [1, 3]
     for index, pair in enumerate(pairs):
@@ -138,7 +144,7 @@ def test_written_configuration_is_the_one_of_the_run(trained, data):
 def test_evaluation_of_the_final_weights_gives_the_very_same_numbers(data, trained, tmp_path):
     weights = str(trained / "model_final.pth")
     cfg = tiny_cfg(data, tmp_path / "again", MODEL__WEIGHTS=weights)
-    assert evaluate(cfg, arguments()) == 0
+    assert evaluate(cfg) == 0
     folder = evaluation_folder(tmp_path / "again")
     assert results_of(folder) == results_of(trained)
     assert {"results.csv", "config.yaml", "log.txt"} <= {path.name for path in folder.iterdir()}
@@ -151,7 +157,7 @@ def test_evaluations_of_a_run_change_nothing_in_it_and_lie_apart(data, trained):
     for changes in ({}, {"TEST__FLIP__ENABLED": "True"}, {"TEST__FLIP__ENABLED": "True"}):
         for name in ("model_final.pth", "model_best.pth"):
             weights = str(trained / name)
-            evaluate(tiny_cfg(data, trained, MODEL__WEIGHTS=weights, **changes), arguments())
+            evaluate(tiny_cfg(data, trained, MODEL__WEIGHTS=weights, **changes))
             found.add(evaluation_folder(trained))
     assert contents_of(trained) == before
     names = sorted(folder.name.rpartition("-")[0] for folder in found)
@@ -163,7 +169,7 @@ def test_evaluations_of_a_run_change_nothing_in_it_and_lie_apart(data, trained):
 def test_best_and_checkpoint_weights_can_be_evaluated_too(data, trained, tmp_path):
     for name in ("model_best.pth", "checkpoint_00000004.pth"):
         output = tmp_path / name
-        evaluate(tiny_cfg(data, output, MODEL__WEIGHTS=str(trained / name)), arguments())
+        evaluate(tiny_cfg(data, output, MODEL__WEIGHTS=str(trained / name)))
         found = results_of(evaluation_folder(output))
         assert found == results_of(trained)  # one evaluation: the best is the last
 
@@ -171,11 +177,9 @@ def test_best_and_checkpoint_weights_can_be_evaluated_too(data, trained, tmp_pat
 def test_run_that_is_cut_short_goes_on_to_the_same_end(data, trained, tmp_path):
     """The checkpoint of the second epoch is taken away, as if it had never been reached."""
     cfg = tiny_cfg(data, tmp_path / "cut")
-    train(cfg, arguments())
+    train(cfg)
     (tmp_path / "cut" / "checkpoint_00000004.pth").unlink()
-    resumed = arguments()
-    resumed.resume = True
-    train(cfg, resumed)
+    train(cfg, resume=True)
     assert losses_of(tmp_path / "cut") == losses_of(trained)
     assert results_of(tmp_path / "cut") == results_of(trained)
     ours, theirs = (
@@ -189,15 +193,14 @@ def test_run_that_is_cut_short_goes_on_to_the_same_end(data, trained, tmp_path):
 def test_failed_evaluation_loses_no_training(data, trained, tmp_path, monkeypatch, final):
     """It is done first by the run that goes on, which ends as one that never failed."""
     changes = {"SOLVER__CHECKPOINT_PERIOD": "0", "TEST__EVAL_PERIOD": "0" if final else "1"}
-    cfg, resumed = tiny_cfg(data, tmp_path / "out", **changes), arguments()
-    resumed.resume = True
+    cfg = tiny_cfg(data, tmp_path / "out", **changes)
     with monkeypatch.context() as patch:
         patch.setattr("wrimnet.evaluation.evaluator.Evaluator.run", _fail)
         with pytest.raises(OSError, match="a disk fails"):
-            train(cfg, arguments())
+            train(cfg)
     steps = []
     monkeypatch.setattr(WRIMTrainer, "run_step", _counted(steps, WRIMTrainer.run_step))
-    train(cfg, resumed)
+    train(cfg, resume=True)
     assert len(steps) == (0 if final else 2)
     assert losses_of(tmp_path / "out") == losses_of(trained)
     assert results_of(tmp_path / "out") == results_of(trained)
@@ -215,57 +218,203 @@ def _counted(calls, method):
     return counting
 
 
-def test_folder_in_use_is_refused_and_nothing_in_it_changes(data, trained):
-    (trained / ".checkpoint_00000006.pth.1.tmp").write_bytes(b"half")
-    before, resumed = contents_of(trained), arguments()
-    resumed.resume = True
-    with sole_writer(trained, ""), pytest.raises(BlockingIOError, match="choose another OUTPUT_D"):
-        train(tiny_cfg(data, trained), resumed)
+def content_with_times(folder):
+    """Digest and modification time of everything below a folder."""
+    times = {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+    return digests(folder), times
+
+
+@pytest.mark.parametrize("keys", [{}, {"SOLVER__BASE_LR": "1e-5", "SOLVER__MAX_EPOCH": "3"}])
+def test_folder_in_use_is_refused_and_nothing_in_it_changes(data, trained, keys):
+    unfinished = trained / ".checkpoint_00000006.pth.1.tmp"
+    unfinished.write_bytes(b"half")
+    with sole_writer(trained, ""):
+        before = content_with_times(trained)
+        with pytest.raises(BlockingIOError, match="choose another OUTPUT_D"):
+            train(tiny_cfg(data, trained, **keys), resume=True)
+        assert content_with_times(trained) == before
+    unfinished.unlink()
+
+
+def test_new_folder_in_use_is_refused_and_stays_empty(data, tmp_path):
+    with sole_writer(tmp_path, ""), pytest.raises(BlockingIOError, match="another process is"):
+        train(tiny_cfg(data, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_evaluation_in_use_is_refused_and_nothing_in_it_changes(data, trained, tmp_path):
+    keys = {"MODEL__WEIGHTS": str(trained / "model_final.pth")}
+    evaluate(tiny_cfg(data, tmp_path, **keys))
+    open_log()  # the second process has a log of its own
+    with sole_writer(evaluation_folder(tmp_path), ""):
+        before = content_with_times(tmp_path)
+        with pytest.raises(BlockingIOError, match=r"is writing to .*eval/model_final"):
+            evaluate(tiny_cfg(data, tmp_path, TEST__MEMORY_GB="1", **keys))
+        assert content_with_times(tmp_path) == before
+
+
+def test_run_that_ended_while_another_was_checked_is_not_written_over(data, trained, monkeypatch):
+    def slow_preflight(cfg, *, resume):
+        checked = preflight(cfg, resume=resume)
+        (trained / "checkpoint_00000006.pth").write_bytes(b"by another process")
+        return checked
+
+    monkeypatch.setattr("wrimnet.engine.run.preflight", slow_preflight)
+    before = contents_of(trained)
+    with pytest.raises(BlockingIOError, match=r"has written to .* in the meantime; start again"):
+        train(tiny_cfg(data, trained), resume=True)
+    (trained / "checkpoint_00000006.pth").unlink()
     assert contents_of(trained) == before
 
 
-def _made(folder):
-    folder.mkdir()
-    return folder
+def test_dataset_is_built_and_checkpoint_read_once(data, trained, tmp_path, monkeypatch):
+    """Also their CRCs are computed once; the images of the dataset are looked at once."""
+    calls = Counter()
+
+    def counted(place, name):
+        function = getattr(place, name)
+
+        def call(*arguments, **options):
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(place, name, call)
+
+    counted(LLCM, "__init__")
+    counted(weights, "verify")
+    counted(torch, "load")
+    output = tmp_path / "out"
+    shutil.copytree(trained, output)
+    train(tiny_cfg(data, output, SOLVER__MAX_EPOCH="3"), resume=True)
+    assert calls == {"__init__": 1, "verify": 1, "load": 1}
 
 
 def test_folder_of_another_run_is_refused(data, trained):
     with pytest.raises(ValueError, match="holds an earlier run; add --resume"):
-        train(tiny_cfg(data, trained), arguments())
-    resumed = arguments()
-    resumed.resume = True
+        train(tiny_cfg(data, trained))
     with pytest.raises(ValueError, match=r"another configuration: SEED is 0, now 9\. --resume cha"):
-        train(tiny_cfg(data, trained, SEED="9", SOLVER__MAX_EPOCH="3"), resumed)
+        train(tiny_cfg(data, trained, SEED="9", SOLVER__MAX_EPOCH="3"), resume=True)
 
 
 def test_resumed_run_may_be_longer_and_slower_and_says_so(data, trained, tmp_path):
     longer = {"SOLVER__MAX_EPOCH": "3", "SOLVER__BASE_LR": "1e-5", "SOLVER__LOG_PERIOD": "2"}
-    output, resumed = tmp_path / "longer", arguments()
-    resumed.resume = True
-    shutil.copytree(trained, output)
-    for name in ("model_final.pth", "results.json"):
-        (output / name).unlink()
-    train(tiny_cfg(data, output, **longer), resumed)
+    output = copy_without_results(trained, tmp_path)
+    train(tiny_cfg(data, output, **longer), resume=True)
     lines = read_lines(output)
     assert [line["iteration"] for line in lines] == [0, 1, 2, 3, 5]
     assert lines[-1]["lr"] == pytest.approx(1e-6)  # after the step of epoch 1
-    change = json.loads((output / "changes.json").read_text())[0]
-    assert change["after_iteration"] == 4
-    assert change["keys"] == {"SOLVER.BASE_LR": [3.5e-4, 1e-5], "SOLVER.MAX_EPOCH": [2, 3]}
-    described = json.loads((output / "results.json").read_text())["description"]
-    assert described["changes"] == [change]
+    keys = {"SOLVER.BASE_LR": [3.5e-4, 1e-5], "SOLVER.MAX_EPOCH": [2, 3]}
+    assert changes_in_results(output) == [{"first_iteration": 5, "keys": keys}]
+    assert "changed  SOLVER.MAX_EPOCH from 2 to 3, from iteration 5 on" in log_of(output)
     with pytest.raises(ValueError, match=r"SOLVER\.OPT is 'Adam', now 'SGD'"):
-        train(tiny_cfg(data, output, SOLVER__OPT="SGD", **longer), resumed)
+        train(tiny_cfg(data, output, SOLVER__OPT="SGD", **longer), resume=True)
+    weights = str(output / "model_final.pth")
+    evaluate(tiny_cfg(data, tmp_path / "again", MODEL__WEIGHTS=weights))
+    assert changes_in_results(evaluation_folder(tmp_path / "again"))[0]["keys"] == keys
+
+
+def copy_without_results(run, tmp_path):
+    output = tmp_path / "resumed"
+    shutil.copytree(run, output)
+    for name in ("model_final.pth", "results.json"):
+        (output / name).unlink()
+    return output
+
+
+def changes_in_results(output):
+    return json.loads((output / "results.json").read_text())["description"].get("changes")
+
+
+def log_of(output):
+    return (output / "log.txt").read_text()
+
+
+def end_before_an_iteration(cfg, monkeypatch, number=0):
+    """Resumes and ends as a killed process does, after so many iterations."""
+    run_step, left = WRIMTrainer.run_step, iter(range(number))
+
+    def ending(trainer, batches):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        run_step(trainer, batches)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(WRIMTrainer, "run_step", ending)
+        train(cfg, resume=True)
+
+
+@pytest.mark.parametrize("iterations", [0, 1])
+def test_change_of_a_dead_attempt_is_recorded_nowhere(
+    data, trained, tmp_path, monkeypatch, iterations
+):
+    """Its iterations are trained again from the checkpoint, under the keys of then."""
+    output = copy_without_results(trained, tmp_path)
+    (output / "checkpoint_00000004.pth").unlink()
+    slower = tiny_cfg(data, output, SOLVER__BASE_LR="0.005")
+    end_before_an_iteration(slower, monkeypatch, iterations)
+    train(tiny_cfg(data, output), resume=True)
+    assert changes_in_results(output) is None
+    assert losses_of(output) == losses_of(trained)
+
+
+def test_change_is_told_from_the_checkpoint_not_from_a_dead_attempt(
+    data, trained, tmp_path, monkeypatch
+):
+    output = copy_without_results(trained, tmp_path)
+    end_before_an_iteration(
+        tiny_cfg(data, output, SOLVER__MAX_EPOCH="3", SOLVER__GAMMA="0.5"), monkeypatch
+    )
+    train(tiny_cfg(data, output, SOLVER__MAX_EPOCH="4"), resume=True)
+    entry = {"first_iteration": 5, "keys": {"SOLVER.MAX_EPOCH": [2, 4]}}
+    assert changes_in_results(output) == [entry]
+    state = torch.load(output / "checkpoint_00000008.pth", weights_only=True)
+    assert state["changes"] == [entry]
+    assert state["settings"]["SOLVER.MAX_EPOCH"] == 4
+
+
+def test_each_change_is_recorded_with_its_first_iteration(data, trained, tmp_path, monkeypatch):
+    output = copy_without_results(trained, tmp_path)
+    end_before_an_iteration(tiny_cfg(data, output, SOLVER__MAX_EPOCH="4"), monkeypatch, number=3)
+    assert (output / "last_checkpoint").read_text() == "checkpoint_00000006.pth"
+    train(tiny_cfg(data, output, SOLVER__MAX_EPOCH="4", SOLVER__BASE_LR="1e-5"), resume=True)
+    found = [(c["first_iteration"], list(c["keys"])) for c in changes_in_results(output)]
+    assert found == [(5, ["SOLVER.MAX_EPOCH"]), (7, ["SOLVER.BASE_LR"])]
+
+
+def test_checkpoint_of_an_untrained_change_holds_what_was_trained(data, tmp_path, monkeypatch):
+    """The evaluation is made up for under other keys, and saved; nothing is trained under them."""
+    output = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="a disk fails"):
+        patch.setattr("wrimnet.evaluation.evaluator.Evaluator.run", _fail)
+        train(tiny_cfg(data, output, SOLVER__CHECKPOINT_PERIOD="0"))
+    before = torch.load(output / "checkpoint_00000004.pth", weights_only=True)
+    train(tiny_cfg(data, output, TEST__EVAL_PERIOD="1"), resume=True)
+    after = torch.load(output / "checkpoint_00000004.pth", weights_only=True)
+    assert (before["evaluated"], after["evaluated"]) == (False, True)
+    assert (after["settings"], after["changes"]) == (before["settings"], [])
+    entry = {"first_iteration": 5, "keys": {"TEST.EVAL_PERIOD": [0, 1]}}
+    assert changes_in_results(output) == [entry]
+
+
+def test_run_from_imagenet_weights_is_resumed_twice(data, trained, tmp_path):
+    """Its checkpoint replaces the weights, not the key that it was started by."""
+    backbone = torch.load(trained / "model_final.pth", weights_only=True)["model"]
+    own = {n.removeprefix("backbone."): t for n, t in backbone.items() if "backbone." in n}
+    torch.save({n: t for n, t in own.items() if "miims" not in n}, tmp_path / "imagenet.pth")
+    keys = {"MODEL__BACKBONE__PRETRAIN": "True"}
+    keys["MODEL__BACKBONE__PRETRAIN_PATH"] = str(tmp_path / "imagenet.pth")
+    for epochs in ("1", "2", "3"):
+        cfg = tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH=epochs, **keys)
+        train(cfg, resume=True)
+    assert len(changes_in_results(tmp_path / "out")) == 2
 
 
 def test_first_resumed_iteration_has_the_new_rate(data, trained, tmp_path):
     """And of equal evaluations the first one stays the best."""
     shutil.copytree(trained, tmp_path / "out")
-    trainer = WRIMTrainer(
-        tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="3", SOLVER__BASE_LR="1e-5")
-    )
+    cfg = tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="3", SOLVER__BASE_LR="1e-5")
+    trainer = make_trainer(cfg, resume=True)
     trainer.data_loader.close()
-    trainer.resume_or_load(resume=True)
     assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
         [1e-6] * len(trainer.optimizer.param_groups)
     )
@@ -278,10 +427,9 @@ def test_first_resumed_iteration_has_the_new_rate(data, trained, tmp_path):
 
 
 def test_shorter_run_is_refused_and_nothing_changes(data, trained):
-    before, resumed = contents_of(trained), arguments()
-    resumed.resume = True
+    before = contents_of(trained)
     with pytest.raises(ValueError, match=r"MAX_EPOCH = 1: the run in .* has trained 2 epochs"):
-        train(tiny_cfg(data, trained, SOLVER__MAX_EPOCH="1"), resumed)
+        train(tiny_cfg(data, trained, SOLVER__MAX_EPOCH="1"), resume=True)
     assert contents_of(trained) == before
 
 
@@ -294,16 +442,15 @@ def test_stopped_run_names_the_iteration_of_its_checkpoint(data, tmp_path, monke
     run_step = WRIMTrainer.run_step
     monkeypatch.setattr(WRIMTrainer, "run_step", stopping)
     with pytest.raises(SystemExit):
-        train(tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="3"), arguments())
+        train(tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="3"))
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "checkpoint_00000002.pth"
     assert "saved after iteration 2, go on with --resume" in (tmp_path / "out/log.txt").read_text()
 
 
 def test_training_starts_from_given_weights(data, trained, tmp_path):
     weights = str(trained / "model_final.pth")
-    trainer = WRIMTrainer(tiny_cfg(data, _made(tmp_path / "out"), MODEL__WEIGHTS=weights))
+    trainer = make_trainer(tiny_cfg(data, tmp_path / "out", MODEL__WEIGHTS=weights))
     trainer.data_loader.close()
-    trainer.resume_or_load(resume=False)
     expected = torch.load(weights, weights_only=True)["model"]
     found = trainer.model.state_dict()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -313,7 +460,7 @@ def test_training_starts_from_given_weights(data, trained, tmp_path):
 @pytest.mark.parametrize(("given", "expected"), [("0", 5), ("3", 3), ("7", 7)])
 def test_iterations_per_epoch_are_the_key_or_images_by_batch(data, tmp_path, given, expected):
     cfg = tiny_cfg(data, tmp_path, SOLVER__ITERS_PER_EPOCH=given, SOLVER__MAX_EPOCH="3")
-    trainer = WRIMTrainer(cfg)
+    trainer = make_trainer(cfg)
     trainer.data_loader.close()
     assert (trainer.iters_per_epoch, trainer.max_iter) == (expected, 3 * expected)
 
@@ -321,22 +468,22 @@ def test_iterations_per_epoch_are_the_key_or_images_by_batch(data, tmp_path, giv
 def test_fewer_identities_than_asked_for_is_a_sentence(data, tmp_path):
     cfg = tiny_cfg(data, tmp_path, SOLVER__IMS_PER_BATCH="24")
     with pytest.raises(ValueError, match=r"5 .*identit|identit.* 5"):
-        WRIMTrainer(cfg)
+        make_trainer(cfg)
 
 
 def test_fewer_classes_than_identities_is_a_sentence(data, tmp_path):
     cfg = tiny_cfg(data, tmp_path, MODEL__HEADS__NUM_CLASSES="4")
     with pytest.raises(ValueError, match=r"NUM_CLASSES = 4, but there are 5 .*; set it to 0"):
-        WRIMTrainer(cfg)
+        make_trainer(cfg)
 
 
 def test_evaluation_every_epoch_is_written_each_time(data, tmp_path):
-    train(tiny_cfg(data, tmp_path, TEST__EVAL_PERIOD="1"), arguments())
+    train(tiny_cfg(data, tmp_path, TEST__EVAL_PERIOD="1"))
     evaluated = [line["iteration"] for line in read_lines(tmp_path) if "llcm_ir2vis/mAP" in line]
     assert evaluated == [1, 3]
 
 
 def test_other_cache_gives_the_same_losses(data, trained, tmp_path):
     overrides = {"DATALOADER__CACHE": "ram", "DATALOADER__CACHE_DIR": str(tmp_path / "cache")}
-    train(tiny_cfg(data, tmp_path / "out", **overrides), arguments())
+    train(tiny_cfg(data, tmp_path / "out", **overrides))
     assert losses_of(tmp_path / "out") == losses_of(trained)

@@ -7,12 +7,13 @@ from source_tree import ROOT
 from tiny_runs import tiny_cfg
 
 from wrimnet.config import setup_cfg
-from wrimnet.data.build import build_train_loader
+from wrimnet.data.build import build_dataset, build_train_loader
+from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
-from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.lab.synthetic.generate_synthetic import generate
 from wrimnet.lab.synthetic.plan import Request
+from wrimnet.modeling.weights import build_model
 
 WAYS = {
     "paper": {},
@@ -40,16 +41,18 @@ ON_THE_CPU = {
 READS_THE_MODALITY = (("wrimnet.data.augmentation", "__call__"),)
 
 
-def build_parts(cfg, num_classes):
+def build_parts(cfg):
     torch.manual_seed(0)
-    cfg = WRIMTrainer.auto_scale_hyperparams(cfg, num_classes)
-    model = WRIMTrainer.build_model(cfg).train()
-    return build_training_step(cfg, model, build_optimizer(cfg, model)), build_train_loader(cfg)
+    dataset = build_dataset(cfg)
+    cfg = build_counted_cfg(cfg, dataset.num_train_pids)
+    model = build_model(cfg).train()
+    loader = build_train_loader(cfg, dataset)
+    return build_training_step(cfg, model, build_optimizer(cfg, model)), loader
 
 
 @pytest.mark.parametrize("overrides", WAYS.values(), ids=WAYS)
 def test_step_reads_no_number_of_the_device(data, tmp_path, overrides):
-    step, loader = build_parts(tiny_cfg(data, tmp_path, **overrides), 5)
+    step, loader = build_parts(tiny_cfg(data, tmp_path, **overrides))
     batches = [loader.load(0), loader.load(1)]
     loader.close()
     step(batches[0])  # the optimizer's state exists from the first step on
@@ -92,7 +95,7 @@ def test_sum_of_terms_is_what_the_step_minimises(data, tmp_path):
 
 def test_repeated_steps_on_one_batch_lower_its_loss(data, tmp_path):
     overrides = {"INPUT__REA__ENABLED": "False", "INPUT__MULTISCALE_CROP__ENABLED": "False"}
-    step, loader = build_parts(tiny_cfg(data, tmp_path, **overrides), 5)
+    step, loader = build_parts(tiny_cfg(data, tmp_path, **overrides))
     batch = loader.load(0)
     loader.close()
     totals = [float(step(batch)["total_loss"].detach()) for _ in range(12)]
@@ -104,7 +107,7 @@ def test_clipping_bounds_the_gradient(data, tmp_path):
         "SOLVER__CLIP_GRADIENTS__ENABLED": "True",
         "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": "0.01",
     }
-    step, loader = build_parts(tiny_cfg(data, tmp_path, **overrides), 5)
+    step, loader = build_parts(tiny_cfg(data, tmp_path, **overrides))
     step(loader.load(0))
     loader.close()
     gradients = [p.grad.norm() for p in step.model.parameters() if p.grad is not None]
@@ -129,10 +132,7 @@ def test_full_size_steps_of_the_recipe_on_a_cpu(tmp_path):
     generate_full_size(tmp_path / "data", num_ids=4)
     words = ["MODEL.DEVICE", "cpu", "SOLVER.IMS_PER_BATCH", "16", "DATALOADER.NUM_INSTANCE", "4"]
     cfg = full_recipe(tmp_path / "data", tmp_path, *words)
-    loader = build_train_loader(cfg)
-    num_classes = loader.dataset.num_classes
-    loader.close()
-    step, loader = build_parts(cfg, num_classes)
+    step, loader = build_parts(cfg)
     miims = step.model.backbone.miims
     grids, levels = [], {}
     for module in miims.modules():
@@ -158,7 +158,7 @@ def test_full_size_steps_of_the_recipe_on_a_cpu(tmp_path):
 def test_step_does_not_wait_for_a_gpu(data, tmp_path, compiling):
     keys = {"SOLVER__PRECISION": "bf16", "SOLVER__COMPILE": compiling}
     cfg = tiny_cfg(data, tmp_path, MODEL__DEVICE="cuda", **keys)
-    step, loader = build_parts(cfg, 5)
+    step, loader = build_parts(cfg)
     batches = [loader.load(iteration) for iteration in range(4)]
     loader.close()
     step(batches[0])
@@ -179,11 +179,8 @@ def test_fifty_steps_of_the_unmodified_recipe_stay_below_24_gigabytes(tmp_path):
     """Batch 128 at 384x144 in bf16; without ImageNet weights, which change no size."""
     generate_full_size(tmp_path / "data", num_ids=8)
     cfg = full_recipe(tmp_path / "data", tmp_path)
-    loader = build_train_loader(cfg)
-    num_classes = loader.dataset.num_classes
-    loader.close()
     torch.cuda.reset_peak_memory_stats()
-    step, loader = build_parts(cfg, num_classes)
+    step, loader = build_parts(cfg)
     batches = loader.iterate(0)
     for _ in range(50):
         losses = step(next(batches))

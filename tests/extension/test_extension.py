@@ -218,11 +218,13 @@ def test_what_is_not_there_is_a_sentence(workspace):
     program = f"""
 import sys
 from wrimnet.config import setup_cfg
-from wrimnet.engine.run import check_protocols
+from wrimnet.data.build import build_dataset
+from wrimnet.evaluation.evaluator import build_evaluator
 
 for word in sys.argv[1:]:
     try:
-        check_protocols(setup_cfg({WRIM!r}, (), [word]))
+        cfg = setup_cfg({WRIM!r}, (), [word])
+        build_evaluator(cfg, build_dataset(cfg))
     except (ValueError, KeyError) as error:
         print(str(error).split(chr(10))[0])
 """

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fault_drill.comparison import differences, unreadable_last
 from fault_drill.runs import POLL_SECONDS, Starter
 
-from wrimnet.engine.hooks import EXIT_CODE
+from wrimnet.engine.signals import EXIT_CODE
 from wrimnet.run_folder import LAST
 
 

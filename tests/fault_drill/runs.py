@@ -1,6 +1,5 @@
 """Small training runs in processes of their own, which may be killed."""
 
-import argparse
 import contextlib
 import multiprocessing
 import os
@@ -154,7 +153,4 @@ def _command(order: Order) -> int:
     cfg = setup_cfg(order.config_file, (), words)
     from wrimnet.engine.run import evaluate, train  # heavy imports, done in the server
 
-    arguments = argparse.Namespace(
-        config_file=order.config_file, eval_only=order.eval_only, resume=order.resume
-    )
-    return evaluate(cfg, arguments) if order.eval_only else train(cfg, arguments)
+    return evaluate(cfg) if order.eval_only else train(cfg, resume=order.resume)

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import fake_runs
@@ -16,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy.io import savemat
-from tiny_runs import tiny_cfg
+from tiny_runs import make_noise_tree, make_trainer, tiny_cfg
 
 from wrimnet.command_line import UNEXPECTED, run_tool
 from wrimnet.config import yaml_file
@@ -24,12 +25,12 @@ from wrimnet.config.check import check_key
 from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import read_config_file
 from wrimnet.config.tree import get_cfg, get_key
+from wrimnet.data.build import build_dataset
 from wrimnet.data.images import UnreadableImageError, read_rgb
 from wrimnet.data.reading import ReadingWatch, read_ahead
 from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
+from wrimnet.engine.preflight import check_weights, preflight
 from wrimnet.engine.progress import NonFiniteError
-from wrimnet.engine.run import check_weights
-from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.features import load_arrays
 from wrimnet.evaluation.galleries import OfficialPermutations
 from wrimnet.evaluation.scoring import Reranking, Scoring
@@ -361,16 +362,14 @@ def test_reranking_is_compared_with_the_gallery_before_training(k1, k2):
 
 
 def test_corrupt_test_image_is_named_before_training(data, tmp_path):
-    trainer = WRIMTrainer(tiny_cfg(data, tmp_path))
-    trainer.data_loader.close()
-    trainer.check_evaluation()
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no image")
-    evaluator = trainer._build_evaluator()
-    evaluator.items = [*evaluator.items[:-1], evaluator.items[-1]._replace(path=str(broken))]
-    trainer._build_evaluator = lambda: evaluator
-    with pytest.raises(UnreadableImageError, match=r"broken\.jpg"):
-        trainer.check_evaluation()
+    folder = make_noise_tree(tmp_path / "data")
+    cfg = tiny_cfg(folder.parent, tmp_path / "out")
+    assert preflight(cfg, resume=False).checkpoint is None
+    broken = build_dataset(cfg).test[-1].path
+    Path(broken).write_bytes(b"no image")
+    with pytest.raises(UnreadableImageError, match=Path(broken).name):
+        preflight(cfg, resume=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_error_before_the_first_iteration_is_not_hidden(data, tmp_path, monkeypatch):
@@ -379,16 +378,20 @@ def test_error_before_the_first_iteration_is_not_hidden(data, tmp_path, monkeypa
 
     monkeypatch.setattr("wrimnet.engine.hooks.LogHook.before_train", fail)
     with pytest.raises(OSError, match="no place for the log"):
-        WRIMTrainer(tiny_cfg(data, tmp_path)).train()
+        make_trainer(tiny_cfg(data, tmp_path)).train()
 
 
 def test_checkpoint_of_another_content_is_a_sentence(data, tmp_path):
-    trainer = WRIMTrainer(tiny_cfg(data, tmp_path))
+    trainer = make_trainer(tiny_cfg(data, tmp_path))
     trainer.data_loader.close()
-    for changes in ({}, {"model": {}}, {"model": trainer.model.state_dict(), "optimizer": []}):
-        save_all(trainer.checkpoints, 2, **changes)
-        with pytest.raises(ValueError, match="is whole, but not of this run"):
-            trainer.resume_or_load(resume=True)
+    trainer.iter = 1
+    trainer.save_checkpoint()
+    path = tmp_path / "checkpoint_00000002.pth"
+    whole = torch.load(path, weights_only=True)
+    for changes in ({"model": 0}, {"model": {}}, {"optimizer": []}):
+        torch.save({**whole, **changes}, path)
+        with pytest.raises(ValueError, match=r"00000002\.pth is whole, but not of this run"):
+            make_trainer(tiny_cfg(data, tmp_path), resume=True)
 
 
 def test_resumed_trainer_has_all_that_shapes_what_comes(data, tmp_path):
@@ -397,7 +400,7 @@ def test_resumed_trainer_has_all_that_shapes_what_comes(data, tmp_path):
     def draw():
         return random.random(), np.random.rand(), float(torch.rand(()))
 
-    trainer = WRIMTrainer(tiny_cfg(data, tmp_path))
+    trainer = make_trainer(tiny_cfg(data, tmp_path))
     trainer.data_loader.close()
     trainer.iter, trainer.best = 0, {"value": 0.5, "iteration": 1}
     batch = {"iteration": 0, "img_paths": ["a.jpg"], "repeats": 0}
@@ -405,9 +408,8 @@ def test_resumed_trainer_has_all_that_shapes_what_comes(data, tmp_path):
     trainer.progress.add(batch, losses, learning_rate=0.1, data_seconds=0.0)
     trainer.save_checkpoint()
     expected, best = draw(), trainer.best
-    trainer.best, trainer.progress._batches = {"value": -1.0, "iteration": -1}, []
-    trainer.progress._losses.clear()
-    trainer.resume_or_load(resume=True)
+    trainer = make_trainer(tiny_cfg(data, tmp_path), resume=True)
+    trainer.data_loader.close()
     assert draw() == expected
     assert (trainer.best, trainer.start_iter) == (best, 1)
     assert trainer.progress.summarise()["total_loss"] == 2.0

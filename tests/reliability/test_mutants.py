@@ -20,11 +20,11 @@ from wrimnet.config import build_network_settings, check
 from wrimnet.data import cache, images, jpeg_warnings
 from wrimnet.data.build import build_dataset
 from wrimnet.data.cache_file import CacheFile, CacheKey, Decoded, write_description
-from wrimnet.engine import checkpointing, hooks, run
+from wrimnet.engine import checkpointing, preflight, signals
 from wrimnet.engine import trainer as training
 from wrimnet.engine.checkpointing import CheckpointStore
-from wrimnet.engine.hooks import StopRequest
 from wrimnet.engine.progress import Progress
+from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.extraction import Extraction
 from wrimnet.modeling import weights
@@ -100,11 +100,12 @@ def another_network(place):
 def other_images(place):
     folder = make_noise_tree(place.folder / "data")
     cfg = tiny_cfg(folder.parent, place.folder)
-    state = {"images": images.fingerprint(build_dataset(cfg).train)}
-    run.check_images(cfg, state)
+    dataset = build_dataset(cfg)
+    state = preflight.build_origin(cfg, dataset)
+    preflight.check_images(dataset, state, preflight.build_origin(cfg, dataset), place.folder)
     next(folder.rglob("vis/*/*.jpg")).write_bytes(b"another")
     with pytest.raises(ValueError, match="trained on other images"):
-        run.check_images(cfg, state)
+        preflight.check_images(dataset, state, preflight.build_origin(cfg, dataset), place.folder)
 
 
 def damaged_cache(place):
@@ -149,9 +150,9 @@ def forget_generators(planted):
 
 
 def forget_best(planted):
-    resume, lost = WRIMTrainer._resume, {"value": -1.0, "iteration": -1}
+    load, lost = WRIMTrainer._load_state, {"value": -1.0, "iteration": -1}
     planted.setattr(
-        WRIMTrainer, "_resume", lambda trainer, state: resume(trainer, {**state, "best": lost})
+        WRIMTrainer, "_load_state", lambda trainer, state: load(trainer, {**state, "best": lost})
     )
 
 
@@ -193,7 +194,7 @@ def take_no_lock(planted):
 
 
 def end_with_another_code(planted):
-    planted.setattr(hooks, "EXIT_CODE", 1)
+    planted.setattr(signals, "EXIT_CODE", 1)
 
 
 def ignore_signals(planted):

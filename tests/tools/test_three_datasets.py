@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tiny_runs import ROOT, TINY, arguments, evaluation_folder
+from tiny_runs import ROOT, TINY, evaluation_folder
 
 from wrimnet.config import setup_cfg
 from wrimnet.engine.run import evaluate, train
@@ -30,7 +30,7 @@ def trained(request, tmp_path_factory):
     words = [word for pair in keys.items() for word in pair]
     output = folder / "run"
     cfg = setup_cfg(config_file, (), [*words, "OUTPUT_DIR", str(output)])
-    assert train(cfg, arguments()) == 0
+    assert train(cfg) == 0
     return config_file, words, output, protocols
 
 
@@ -38,7 +38,7 @@ def evaluate_again(trained, output, *more):
     config_file, words, run, _ = trained
     where = ["OUTPUT_DIR", str(output), "MODEL.WEIGHTS", str(run / "model_final.pth")]
     cfg = setup_cfg(config_file, (), [*words, *where, *more])
-    assert evaluate(cfg, arguments()) == 0
+    assert evaluate(cfg) == 0
     return json.loads((evaluation_folder(output) / "results.json").read_text())
 
 

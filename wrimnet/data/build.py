@@ -51,9 +51,11 @@ def build_number(cfg: CfgNode, dataset: type[CrossModalityDataset]) -> int:
     return int(get_key(cfg, dataset.number_key)) if dataset.number_key else 1
 
 
-def build_train_loader(cfg: CfgNode) -> TrainLoader:
-    """Builds the batches; ValueError if they are not 2PK, cannot be shared, or identities lack."""
-    dataset = build_dataset(cfg)
+def build_train_loader(cfg: CfgNode, dataset: CrossModalityDataset) -> TrainLoader:
+    """Builds the batches of a dataset's training images.
+
+    ValueError if batches are not 2PK, cannot be shared by the processes, or identities lack.
+    """
     train_set = TrainSet(dataset.train)
     sampler = build_train_sampler(cfg, train_set)
     watch = ReadingWatch()

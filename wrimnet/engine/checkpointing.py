@@ -3,7 +3,7 @@
 import logging
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,17 +43,39 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-# what a checkpoint holds: everything that shapes the iterations to come
+# what a checkpoint holds: everything that shapes the iterations to come, and what it was trained by
 CONTENT = (
     "model",
     "iteration",
-    "config_hash",
+    "evaluated",
+    "iters_per_epoch",
     "optimizer",
     "scheduler",
     "progress",
     "best",
     "random",
+    "config_hash",
+    "settings",
+    "changes",
+    "trained_on",
+    "network",
+    "images",
 )
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that was read whole."""
+
+    path: Path
+    state: dict[str, Any]
+
+    @property
+    def start_iter(self) -> int:
+        """Index of the iteration that a resumed run begins with.
+
+        Without its evaluation the last iteration is gone through again, its step aside.
+        """
+        return self.state["iteration"] - (not self.state["evaluated"])
 
 
 class CheckpointStore:
@@ -109,8 +131,8 @@ class CheckpointStore:
         name = last.read_text(errors="replace").strip()[:80] if last.is_file() else ""
         return "" if name in {path.name for path in self._newest_first()} else name
 
-    def find_newest(self) -> tuple[Path, dict[str, Any]]:
-        """Returns path and content of the newest whole checkpoint; tells of damaged ones.
+    def find_newest(self) -> Checkpoint:
+        """Reads the newest whole checkpoint; warns of damaged ones.
 
         Raises FileNotFoundError or ValueError: there is no checkpoint, or all are damaged.
         """
@@ -119,7 +141,7 @@ class CheckpointStore:
             raise FileNotFoundError(f"no checkpoint in {self.folder}; start without --resume")
         for path in candidates:
             try:
-                return path, _complete(read_checkpoint(path), path)
+                return Checkpoint(path, _complete(read_checkpoint(path), path))
             except ValueError as error:
                 _logger().warning("this checkpoint is not used: %s", error)
         raise ValueError(
@@ -127,15 +149,12 @@ class CheckpointStore:
             f"{', '.join(path.name for path in candidates)}; start anew in another OUTPUT_DIR"
         )
 
-    def load_newest(self) -> dict[str, Any]:
-        """Reads as :meth:`find_newest` and makes the checkpoint found the newest of the folder.
+    def set_newest(self, path: Path) -> None:
+        """Makes a checkpoint the newest of the folder.
 
-        Damaged files that are newer get the ending ``.damaged``: they must neither be named by
-        ``last_checkpoint`` nor count among those that are kept.
+        Files that are newer, which are damaged, get the ending ``.damaged``: they must neither be
+        named by ``last_checkpoint`` nor count among those that are kept.
         """
-        path, state = self.find_newest()
-        if not self.writes:
-            return state
         if missing := self._missing():
             _logger().warning("%s names %s, which is missing", LAST, missing)
         for newer in self._newest_first():
@@ -143,11 +162,10 @@ class CheckpointStore:
                 newer.replace(newer.with_name(f"{newer.name}.damaged"))
         self._name_last(path)
         _logger().info("resuming from %s", path)
-        return state
 
     def remove_unfinished(self) -> None:
         """Removes the temporary files of a run that was killed while it wrote them."""
-        for temporary in self.folder.glob(".*.tmp") if self.writes else ():
+        for temporary in self.folder.glob(".*.tmp"):
             _logger().info("removing %s, which was not written to its end", temporary)
             temporary.unlink(missing_ok=True)
 

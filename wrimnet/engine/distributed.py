@@ -245,16 +245,6 @@ def was_restarted() -> bool:
     return max(restarts) > 0
 
 
-@contextmanager
-def main_process_first() -> Iterator[None]:
-    """Lets the main process do what is in the block before the others do it."""
-    if not comm.is_main_process():
-        comm.synchronize()
-    yield
-    if comm.is_main_process():
-        comm.synchronize()
-
-
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """Returns the mean of equally shaped tensors over the processes, to each of them."""
     world_size = comm.get_world_size()

@@ -22,7 +22,7 @@ from wrimnet.evaluation.extraction import (
     from_main_process,
     join_arrays,
 )
-from wrimnet.evaluation.galleries import OfficialPermutations, Trial, build_trials
+from wrimnet.evaluation.galleries import OfficialPermutations, Trial, build_trials, check_draw
 from wrimnet.evaluation.provenance import describe_code, describe_weights
 from wrimnet.evaluation.query_values import NUM_NEAREST, QueryValues
 from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, describe_metrics
@@ -174,11 +174,13 @@ def _build_runs(cfg: CfgNode, dataset: Any) -> list[ProtocolRun]:
     protocols = dataset_protocols(type(dataset), tuple(cfg.TEST.PROTOCOLS))
     if cfg.TEST.UNIQUE_IDS:
         protocols = [replace(protocol, unique_ids=True) for protocol in protocols]
-    permutations = None
-    if cfg.TEST.GALLERY_DRAW == "official":
+    draw, permutations = cfg.TEST.GALLERY_DRAW, None
+    for protocol in protocols:
+        check_draw(protocol, draw)
+    if draw == "official":
         file = cfg.TEST.PERM_FILE or Path(dataset.folder, dataset.permutation_file)
         permutations = OfficialPermutations.load(file)
-    draw, runs = cfg.TEST.GALLERY_DRAW, []
+    runs = []
     for protocol in protocols:
         trials = build_trials(
             protocol,

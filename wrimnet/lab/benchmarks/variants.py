@@ -13,8 +13,8 @@ from torch.optim import Adam, Optimizer
 
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import TrainingStep, build_training_step, compiler_said
-from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.lab.benchmarks.batches import batch_of
+from wrimnet.modeling.weights import build_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def build_variant(cfg: CfgNode, variant: Variant) -> TrainingStep:
     cfg.SOLVER.PRECISION = variant.precision if cfg.MODEL.DEVICE.startswith("cuda") else "fp32"
     cfg.SOLVER.CHANNELS_LAST = variant.channels_last
     cfg.SOLVER.COMPILE = "always" if variant.compiled else "never"
-    model = WRIMTrainer.build_model(cfg).train()
+    model = build_model(cfg).train()
     solver = cfg.SOLVER
     merged = build_optimizer(cfg, model) if variant.merged else None
     optimizer = merged or group_per_tensor(model, solver.BASE_LR, solver.WEIGHT_DECAY)

@@ -16,13 +16,13 @@ from wrimnet.config import setup_cfg
 from wrimnet.data.build import build_dataset, build_dataset_folder
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import CompiledTraining, TrainingStep, build_training_step, setup_pytorch
-from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.lab.benchmarks.batches import batch_of
 from wrimnet.lab.benchmarks.counting import StepCost, cost_of
 from wrimnet.lab.dry_run.fake_cuda import FakeCuda, fake_cuda, torch_version
 from wrimnet.lab.dry_run.memory import LiveMemory
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.embedding import embed_parts, join_parts
+from wrimnet.modeling.weights import build_model
 from wrimnet.registries import only_dataset
 
 
@@ -96,7 +96,7 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
         compiles = cfg.SOLVER.COMPILE == "always"
         cfg = build_countable(cfg, identities)
         setup_pytorch(cfg)
-        model = WRIMTrainer.build_model(cfg).train()
+        model = build_model(cfg).train()
         step = build_training_step(cfg, model, build_optimizer(cfg, model))
         widened = watch_maps(model) if cfg.SOLVER.PRECISION == "bf16" else []
         shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)

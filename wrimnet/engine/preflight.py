@@ -1,0 +1,309 @@
+"""Everything that can be refused before a run starts; reads, and writes nothing."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import wrimnet.compat  # noqa: F401
+
+from fastreid.config import CfgNode
+from fastreid.utils import comm
+
+from wrimnet.atomic_files import require_file
+from wrimnet.config import build_network_settings, check_batch, check_num_classes, config_hash
+from wrimnet.data.build import build_dataset
+from wrimnet.data.datasets.base import CrossModalityDataset
+from wrimnet.data.images import fingerprint
+from wrimnet.engine.checkpointing import Checkpoint, CheckpointStore
+from wrimnet.engine.measured_range import setup_infrared_range
+from wrimnet.engine.resume_changes import build_changes, build_settings
+from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
+from wrimnet.evaluation.provenance import file_sha256
+from wrimnet.evaluation.results import check_entry
+from wrimnet.modeling.weights import NETWORK, check_network, read_checkpoint, setup_recorded_range
+from wrimnet.run_folder import EVALUATIONS, TRACES, checkpoints
+
+_logger = logging.getLogger("fastreid.wrimnet.preflight")
+
+
+class TrainingLength(NamedTuple):
+    """How long a training is."""
+
+    max_epoch: int
+    iters_per_epoch: int
+
+    @property
+    def max_iter(self) -> int:
+        """Iterations of all epochs."""
+        return self.max_epoch * self.iters_per_epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedRun:
+    """A training that may start, with everything that was read to know it.
+
+    Attributes:
+        cfg: configuration, with the number of training identities.
+        folder: OUTPUT_DIR.
+        files: names of the files of an earlier run in it.
+        checkpoint: the newest whole one of that run; None for a run that begins.
+        dataset: for training and evaluation.
+        evaluator: of its test images.
+        length: in epochs and iterations.
+        origin: what its weights come from, for every file of weights.
+    """
+
+    cfg: CfgNode
+    folder: Path
+    files: list[str]
+    checkpoint: Checkpoint | None
+    dataset: CrossModalityDataset
+    evaluator: Evaluator
+    length: TrainingLength
+    origin: dict[str, Any]
+
+
+def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
+    """Raises for the first rule that a training would break; returns what was read.
+
+    Of several processes, the main one also reads every test image.
+    """
+    check_batch(cfg, comm.get_world_size())
+    folder = build_output_dir(cfg)
+    files = run_files(folder)
+    checkpoint = find_checkpoint(folder, files, resume=resume)
+    if checkpoint is None:
+        check_start(cfg)
+    dataset = build_dataset(cfg)
+    cfg = build_counted_cfg(cfg, dataset.num_train_pids)
+    cfg = setup_infrared_range(cfg, dataset, checkpoint)
+    length = build_length(cfg, len(dataset.train))
+    origin = build_origin(cfg, dataset)
+    if checkpoint is not None:
+        check_epochs(length, checkpoint.state, folder)
+        check_images(dataset, checkpoint.state, origin, folder)
+        origin["changes"] = build_changes(origin["settings"], checkpoint.state, folder)
+    evaluator = build_checked_evaluator(cfg, dataset, origin["config_hash"])
+    done = checkpoint.start_iter if checkpoint else 0
+    if comm.is_main_process() and done < length.max_iter:
+        evaluator.check()
+    return CheckedRun(
+        cfg=cfg,
+        folder=folder,
+        files=files,
+        checkpoint=checkpoint,
+        dataset=dataset,
+        evaluator=evaluator,
+        length=length,
+        origin=origin,
+    )
+
+
+def build_output_dir(cfg: CfgNode) -> Path:
+    """Returns the folder of the run; nothing is made.
+
+    Raises:
+        ValueError: it is the working folder.
+        OSError: it cannot be written.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
+    if folder == Path():
+        raise ValueError(
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} is the working folder; name one of the run's own"
+        )
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "is not writable" if existing.is_dir() else "is a file"
+        raise OSError(
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} cannot be written ({existing} {reason}); choose "
+            "another OUTPUT_DIR"
+        )
+    return folder
+
+
+def run_files(folder: Path) -> list[str]:
+    """Lists the files by which an earlier run in ``folder`` is recognized."""
+    traces = [name for name in TRACES if (folder / name).exists()]
+    return traces + [path.name for path in checkpoints(folder)]
+
+
+def find_checkpoint(folder: Path, files: list[str], *, resume: bool) -> Checkpoint | None:
+    """Reads the newest whole checkpoint in ``folder``; None for a run that begins.
+
+    Raises:
+        ValueError: the folder holds an earlier run and ``resume`` is off, or its checkpoint is
+            gone or damaged.
+    """
+    if files and not resume:
+        raise ValueError(
+            f"OUTPUT_DIR = {str(folder)!r} holds an earlier run; add --resume to go on with it, or "
+            "choose another OUTPUT_DIR"
+        )
+    store = CheckpointStore(folder)
+    if store.has_checkpoint():
+        return store.find_newest()
+    store.check_not_lost()
+    if resume:
+        _logger.warning("nothing to resume in %s; this run starts anew", folder)
+    return None
+
+
+def check_start(cfg: CfgNode) -> None:
+    """Refuses a start from MODEL.WEIGHTS or BACKBONE.PRETRAIN_PATH that is no file."""
+    if cfg.MODEL.WEIGHTS:
+        require_file(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS =")
+    elif cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
+        require_file(cfg.MODEL.BACKBONE.PRETRAIN_PATH, "MODEL.BACKBONE.PRETRAIN_PATH =")
+
+
+def build_counted_cfg(cfg: CfgNode, num_identities: int) -> CfgNode:
+    """Returns a copy with the number of training identities; ValueError for fewer classes."""
+    check_num_classes(cfg, num_identities)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or num_identities
+    cfg.freeze()
+    return cfg
+
+
+def build_length(cfg: CfgNode, num_images: int) -> TrainingLength:
+    """Returns epochs and iterations; ValueError if the images do not fill one batch."""
+    batch = cfg.SOLVER.IMS_PER_BATCH
+    iters_per_epoch = cfg.SOLVER.ITERS_PER_EPOCH or num_images // batch
+    if iters_per_epoch < 1:
+        raise ValueError(
+            f"{num_images} training images do not fill one batch of SOLVER.IMS_PER_BATCH = "
+            f"{batch}; lower it or set SOLVER.ITERS_PER_EPOCH"
+        )
+    return TrainingLength(cfg.SOLVER.MAX_EPOCH, iters_per_epoch)
+
+
+def build_origin(cfg: CfgNode, dataset: CrossModalityDataset) -> dict[str, Any]:
+    """Returns what a model of ``cfg`` is trained on and by, for its files of weights."""
+    return {
+        "config_hash": config_hash(cfg),
+        "settings": build_settings(cfg),
+        "changes": [],
+        "trained_on": {
+            "dataset": dataset.name,
+            "split": cfg.DATASETS.SPLIT,
+            **dataset.describe_number(dataset.number),
+        },
+        NETWORK: build_network_settings(cfg),
+        "images": fingerprint(dataset.train),
+    }
+
+
+def check_epochs(length: TrainingLength, state: Mapping[str, Any], folder: Path) -> None:
+    """Refuses to end before the checkpoint."""
+    trained = state["iteration"] / state["iters_per_epoch"]
+    if trained > length.max_epoch:
+        raise ValueError(
+            f"SOLVER.MAX_EPOCH = {length.max_epoch}: the run in {folder} has trained {trained:g} "
+            "epochs; give at least as many, or choose another OUTPUT_DIR"
+        )
+
+
+def check_images(
+    dataset: CrossModalityDataset, state: Mapping[str, Any], origin: Mapping[str, Any], folder: Path
+) -> None:
+    """Refuses to go on with other training images."""
+    if state["images"] != origin["images"]:
+        raise ValueError(
+            f"the run in {folder} was trained on other images than those in {dataset.folder}; name "
+            "its DATASETS.ROOT, or choose another OUTPUT_DIR"
+        )
+
+
+def build_checked_evaluator(
+    cfg: CfgNode, dataset: CrossModalityDataset, settings_hash: str
+) -> Evaluator:
+    """Builds the evaluator; refuses expected results that are not of its protocols."""
+    evaluator = build_evaluator(cfg, dataset, settings_hash)
+    names = [run.protocol.name for run in evaluator.runs]
+    for entry in cfg.TEST.EXPECTED_RESULTS:
+        check_entry(entry, names, cfg.TEST.METRICS)
+    return evaluator
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedEvaluation:
+    """An evaluation that may start, with what was read to know it.
+
+    Attributes:
+        cfg: configuration, OUTPUT_DIR the evaluation's own folder.
+        folder: OUTPUT_DIR.
+        dataset: whose test images are evaluated.
+        evaluator: of them.
+        weights: file of the model.
+        changes: of the settings while it was trained.
+    """
+
+    cfg: CfgNode
+    folder: Path
+    dataset: CrossModalityDataset
+    evaluator: Evaluator
+    weights: str
+    changes: list[dict[str, Any]]
+
+
+def check_evaluation(cfg: CfgNode) -> CheckedEvaluation:
+    """Raises for the first rule that an evaluation would break; returns what was read."""
+    build_output_dir(cfg)
+    content = check_weights(cfg)
+    cfg = setup_recorded_range(cfg)
+    dataset = build_dataset(cfg)
+    check_trained_on(dataset, content.get("trained_on"))
+    cfg = build_evaluation_cfg(cfg, Path(dataset.folder))
+    return CheckedEvaluation(
+        cfg=cfg,
+        folder=build_output_dir(cfg),
+        dataset=dataset,
+        evaluator=build_checked_evaluator(cfg, dataset, config_hash(cfg)),
+        weights=cfg.MODEL.WEIGHTS,
+        changes=content.get("changes", []),
+    )
+
+
+def check_weights(cfg: CfgNode) -> dict[str, Any]:
+    """Reads MODEL.WEIGHTS; refuses to evaluate without, or in another network than theirs."""
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("--eval-only needs MODEL.WEIGHTS FILE on the command line or in the YAML")
+    require_file(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS =")
+    content = read_checkpoint(cfg.MODEL.WEIGHTS)
+    check_network(cfg, content)
+    return content
+
+
+def check_trained_on(dataset: CrossModalityDataset, trained_on: dict[str, Any] | None) -> None:
+    """Refuses to test a model on another division than its own: its identities would leak."""
+    if not trained_on or trained_on["dataset"] != dataset.name:
+        return
+    for name, number in dataset.describe_number(dataset.number).items():
+        if trained_on.get(name) != number:
+            raise ValueError(
+                f"the weights were trained on {dataset.title} split {trained_on.get(name)}; "
+                f"testing them on split {number} would leak training identities. Set "
+                f"{dataset.number_key} {trained_on.get(name)}"
+            )
+
+
+def build_evaluation_cfg(cfg: CfgNode, data: Path) -> CfgNode:
+    """Returns a copy whose OUTPUT_DIR is this evaluation's own, below the run's.
+
+    Its name says the weights, what is done to the features, and a hash of the weights, the
+    configuration and the dataset's folder ``data``: a run's results stay as training wrote them.
+    """
+    cfg, weights = cfg.clone(), Path(cfg.MODEL.WEIGHTS)
+    ways = ("FLIP", "AQE", "RERANK")
+    words = [weights.stem, *(way.lower() for way in ways if cfg.TEST[way].ENABLED)]
+    identity = f"{file_sha256(weights)} {config_hash(cfg)} {data.resolve()}".encode()
+    words.append(hashlib.sha256(identity).hexdigest()[:8])
+    cfg.defrost()
+    cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR, EVALUATIONS, "-".join(words)))
+    cfg.freeze()
+    return cfg

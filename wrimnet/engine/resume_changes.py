@@ -1,0 +1,61 @@
+"""What ``--resume`` may change: keys that shape only the iterations that are still to come.
+
+A checkpoint holds the settings that its last iteration was trained under, and every change before.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import wrimnet.compat  # noqa: F401
+
+from fastreid.config import CfgNode
+
+from wrimnet.config import plain
+from wrimnet.config.setup import hashed_values
+from wrimnet.run_folder import FINAL
+
+CHANGEABLE = (
+    "SOLVER.BASE_LR",
+    "SOLVER.ETA_MIN_LR",
+    "SOLVER.GAMMA",
+    "SOLVER.MAX_EPOCH",
+    "SOLVER.STEPS",
+    "TEST.EVAL_PERIOD",
+)
+
+
+def build_settings(cfg: CfgNode) -> dict[str, Any]:
+    """Returns the keys that shape the result of a run, by name, as a file holds them."""
+    return plain(hashed_values(cfg))
+
+
+def build_changes(
+    settings: Mapping[str, Any], state: Mapping[str, Any], folder: Path
+) -> list[dict[str, Any]]:
+    """Returns the changes that the checkpoint ``state`` lists, and the one to ``settings`` now.
+
+    A change is {"first_iteration": counted from 1, "keys": {name: [old value, new value]}}.
+
+    Raises:
+        ValueError: a key has changed that must not.
+    """
+    before = state["settings"]
+    names = sorted(before.keys() | settings.keys())
+    pairs = {name: [before.get(name), settings.get(name)] for name in names}
+    changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    check_changeable(changed, folder)
+    entry = {"first_iteration": state["iteration"] + 1, "keys": changed}
+    return [*state["changes"], entry] if changed else state["changes"]
+
+
+def check_changeable(changed: Mapping[str, list[Any]], folder: Path) -> None:
+    """Raises ValueError for keys that shape iterations of before."""
+    fixed = {name: pair for name, pair in changed.items() if name not in CHANGEABLE}
+    if fixed:
+        told = "; ".join(f"{name} is {old!r}, now {new!r}" for name, (old, new) in fixed.items())
+        raise ValueError(
+            f"OUTPUT_DIR = {str(folder)!r} holds a run of another configuration: {told}. --resume "
+            f"changes only {', '.join(CHANGEABLE)}; for another run choose another OUTPUT_DIR, "
+            f"from these weights with MODEL.WEIGHTS {folder / FINAL}"
+        )
