@@ -28,7 +28,7 @@ from wrimnet.config.tree import get_cfg, get_key
 from wrimnet.data.build import build_dataset
 from wrimnet.data.images import UnreadableImageError, read_rgb
 from wrimnet.data.reading import ReadingWatch, read_ahead
-from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
+from wrimnet.engine.checkpointing import CONTENT, CheckpointStore, write_atomically
 from wrimnet.engine.preflight import check_weights, preflight
 from wrimnet.engine.progress import NonFiniteError
 from wrimnet.evaluation.features import load_arrays
@@ -275,9 +275,6 @@ class FullDisk(io.BytesIO):
 def test_full_disk_is_called_so(tmp_path):
     with pytest.raises(OSError, match="No space left on device; make room"):
         write_atomically(tmp_path / "a", lambda _: torch.save({"a": torch.ones(9)}, FullDisk()))
-
-
-CONTENT = ("model", "config_hash", "optimizer", "scheduler", "progress", "best", "random")
 
 
 def save_all(store, iteration, **changes):
