@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from thermal_frames import CAMERAS, eight_bit_twin, make_thermal_tree, save_frame, thermal_frame
-from tiny_runs import CONFIG_FILE, arguments, evaluation_folder, make_noise_tree, tiny_cfg, words
+from tiny_runs import CONFIG_FILE, evaluation_folder, make_noise_tree, tiny_cfg, words
 
 import wrimnet
 from wrimnet.config import config_hash, setup_cfg
@@ -23,7 +23,7 @@ def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("thermal")
     make_thermal_tree(make_noise_tree(root), "centikelvin")
     cfg = auto(root, root / "out")
-    assert train(cfg, arguments()) == 0
+    assert train(cfg) == 0
     return root, root / "out"
 
 
@@ -47,9 +47,7 @@ def test_resuming_keeps_the_range_without_measuring(run, tmp_path, monkeypatch):
     root, output = run
     shutil.copytree(output, tmp_path / "out")
     monkeypatch.setattr("wrimnet.engine.measured_range.measure_infrared_range", None)
-    args = arguments()
-    args.resume = True
-    assert train(auto(root, tmp_path / "out"), args) == 0
+    assert train(auto(root, tmp_path / "out"), resume=True) == 0
     again, before = (setup_cfg(str(f / "config.yaml")) for f in (tmp_path / "out", output))
     assert again.INPUT.MEASURED_RANGE == before.INPUT.MEASURED_RANGE
 
@@ -57,9 +55,7 @@ def test_resuming_keeps_the_range_without_measuring(run, tmp_path, monkeypatch):
 def test_evaluation_and_loading_take_the_range_of_the_weights(run, tmp_path):
     root, output = run
     cfg = auto(root, tmp_path / "out", MODEL__WEIGHTS=str(output / "model_final.pth"))
-    args = arguments()
-    args.eval_only = True
-    assert evaluate(cfg, args) == 0
+    assert evaluate(cfg) == 0
     again = json.loads((evaluation_folder(tmp_path / "out") / "results.json").read_text())
     first = json.loads((output / "results.json").read_text())
     assert again["results"] == first["results"]
@@ -90,4 +86,4 @@ def test_frames_rank_their_8_bit_twins_first(run, tmp_path, camera):
 def test_without_the_key_the_first_frame_names_it(run, tmp_path):
     root, _ = run
     with pytest.raises(ValueError, match=r"11 of 256 grey levels are left; set INPUT\.INFRARED_RA"):
-        train(tiny_cfg(root, tmp_path / "out"), arguments())
+        train(tiny_cfg(root, tmp_path / "out"))

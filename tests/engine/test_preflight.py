@@ -38,7 +38,11 @@ def save_run(cfg, iteration, **values):
         ({"TEST__PROTOCOLS": "('regdb_v2t',)"}, ValueError, "regdb_v2t belongs to RegDB"),
         ({"TEST__PROTOCOLS": "('llcm',)"}, KeyError, "unknown protocol 'llcm'"),
         ({"DATASETS__NAMES": "('Market1501',)"}, ValueError, "expected exactly one of LLCM"),
-        ({"TEST__GALLERY_DRAW": "official"}, ValueError, "official draw exists for SYSU-MM01 only"),
+        (
+            {"TEST__GALLERY_DRAW": "official"},
+            ValueError,
+            "llcm_ir2vis has no gallery draw 'official'",
+        ),
         (
             {"TEST__EXPECTED_RESULTS": "[['llcm_vis2ir_swapped', 'mAP', 0.5, 0.1]]"},
             ValueError,
