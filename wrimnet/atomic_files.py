@@ -103,7 +103,7 @@ def try_lock(file: IO) -> bool:
 def open_lock(path: Path) -> IO:
     """Opens the file of a lock, which is made if there is none."""
     check_regular(path)
-    return path.open("w")
+    return path.open("a")
 
 
 @contextmanager
