@@ -56,7 +56,7 @@ def test_report_opens_without_error_and_everything_is_readable(report, browser, 
     images = browser.evaluate(IMAGES)
     assert images
     assert all(loaded and wide > 20 and high > 20 for loaded, wide, high in images)
-    assert len(browser.evaluate(CHARTS)) == 5 + 4  # of the log; embeddings and distances
+    assert len(browser.evaluate(CHARTS)) == 5 + 5  # of the log; gates, embeddings, distances
     assert min(browser.evaluate(CHARTS)) > 150
     assert browser.evaluate(UNREADABLE) == []
     trouble = [
@@ -116,6 +116,23 @@ def test_values_are_shown_by_keyboard_and_by_pointer(report, browser):
       return [box.left, box.top]; }})()""")
     browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=left + 60, y=top + 100)
     assert browser.evaluate(READOUT)[1] == "7.57"
+
+
+def test_queries_are_sorted_by_the_heading_that_is_pressed(report, browser):
+    browser.open(report, width=1200, height=900, scheme="light")
+    browser.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    ranks = """[...document.querySelector('.sortable tbody').rows]
+      .map(row => Number(row.dataset.first))"""
+    press_heading = "document.querySelector('.sortable [data-column=first]').click()"
+    browser.evaluate(press_heading)
+    assert browser.evaluate(ranks) == sorted(browser.evaluate(ranks))
+    browser.evaluate(press_heading)
+    descending = browser.evaluate(ranks)
+    assert descending == sorted(descending, reverse=True)
+    assert len(set(descending)) > 1
+    loaded = "[...document.querySelectorAll('.sortable img')].map(image => image.naturalWidth)"
+    assert min(browser.evaluate(loaded)) > 0
+    assert browser.evaluate(UNREADABLE) == []
 
 
 def test_tables_are_there_without_javascript(report, browser):

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from wrimnet.visualization.figures import compare_distances, list_rankings
-from wrimnet.visualization.gates import GatedImage
-from wrimnet.visualization.report_figures import _gate_row, model_figures, ranked_figures
+from wrimnet.visualization.gate_spread import Spread
+from wrimnet.visualization.gates import GatedImage, MIIMName
+from wrimnet.visualization.report_figures import (
+    _gate_row,
+    gate_chart,
+    model_figures,
+    ranked_figures,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +52,28 @@ def test_gates_show_the_image_and_a_map_per_block():
         ["Block 1, separate", "0.2000 to 0.7000"],
         ["Block 2, shared", "flat, 0.5000 to 0.5002"],
     ]
+
+
+def test_mean_gate_by_block_with_the_parts_of_its_variance():
+    spreads = {
+        MIIMName(2, "visible"): Spread(0.6, channels=0.03, images=0.01, positions=0.0),
+        MIIMName(1, "visible"): Spread(0.5, channels=0.0, images=0.0, positions=0.0),
+        MIIMName(3, "shared"): Spread(0.4, channels=0.0, images=0.0, positions=0.04),
+    }
+    visible, shared = gate_chart(spreads).series
+    assert (visible.name, visible.x, visible.y) == ("visible", [1, 2], [0.5, 0.6])
+    assert visible.notes == [
+        "std 0.0000", "std 0.2000, variance: 75 % channels, 25 % images, 0 % positions",
+    ]  # fmt: skip
+    assert (shared.x, shared.y) == ([3], [0.4])
+
+
+def test_gates_of_the_model_are_summarised(figures):
+    (chart,) = figures["Gates of the MIIMs"].charts
+    assert {series.name: series.x for series in chart.series} == {
+        "visible": [1, 2], "infrared": [1, 2], "shared": [3, 4],
+    }  # fmt: skip
+    assert all(0 < mean < 1 for series in chart.series for mean in series.y)
 
 
 def test_regions_of_a_query_with_its_right_and_wrong_neighbour(figures):

@@ -8,6 +8,7 @@ from wrimnet.evaluation.results import ResultTable
 from wrimnet.visualization.charts import Chart, Series
 from wrimnet.visualization.headlines import Headline, Number
 from wrimnet.visualization.page import render_page
+from wrimnet.visualization.query_table import QueryRow, QueryTable
 from wrimnet.visualization.report_figures import PointMap, ReportFigure
 from wrimnet.visualization.run_report import ReportContent
 from wrimnet.visualization.sheets import ColourScale, Sheet, SheetRow, SheetTile
@@ -40,6 +41,8 @@ CONTENT = ReportContent(
     optimization=[],
     ranked=[],
     figures=[figure_of("What <MIIM> does")],
+    queries=[],
+    thumbnails={},
     changed_keys=[("SEED", "1", "0")],
     keys=[("SEED", "1")],
     environment=[("commit", "abc")],
@@ -106,6 +109,8 @@ def test_words_of_a_run_cannot_become_markup():
         optimization=[],
         ranked=[figure_of(hostile)],
         figures=[figure_of(hostile)],
+        queries=[QueryTable(hostile, hostile, [QueryRow(hostile, 1, 2, 3.0, 4, [(hostile,) * 2])])],
+        thumbnails={hostile: hostile},
         changed_keys=[(hostile,) * 3],
         keys=[(hostile,) * 2],
         environment=[(hostile,) * 2],
@@ -113,7 +118,7 @@ def test_words_of_a_run_cannot_become_markup():
     page, parser = render_report(everywhere), Balance()
     parser.feed(page)
     assert "alert(1)</script>" not in page
-    assert parser.seen.count("script") == 3 + 5  # the page's own and the data of charts and maps
+    assert parser.seen.count("script") == 3 + 6  # the page's own and its data
     assert parser.opened == []
 
 

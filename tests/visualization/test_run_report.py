@@ -22,7 +22,7 @@ def cfg_of(run, folder):
 def test_report_after_training_records_the_environment(finished_run, tmp_path, monkeypatch):
     folder = tmp_path / "wrim"
     shutil.copytree(finished_run.run, folder)
-    monkeypatch.setattr(run_report, "build_findings", lambda cfg: Findings(notes=["left out"]))
+    monkeypatch.setattr(run_report, "build_findings", lambda cfg, run: Findings(notes=["left out"]))
     report_training(cfg_of(finished_run.run, folder))
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "left out" in page
@@ -60,6 +60,16 @@ def test_tables_hold_every_result_and_protocol(finished_run):
     assert all(len(row) == len(table.header) for row in table.rows)
     assert len(table.lines) == 2
     assert "2 trials, camera rule llcm_same_identity_same_camera" in table.lines[0]
+
+
+def test_a_deviation_stands_only_where_trials_differ(finished_run):
+    content = read_results(finished_run.run)
+    for number, entry in enumerate(content["results"]):
+        entry["num_trials"] = 2
+        entry["std"] = {"cmc": [0.0] * 20, "mAP": 1e-17 if number else 0.01, "mINP": 0.0}
+    (table,) = result_tables(content)
+    assert all("±" in cell for cell in table.rows[0][-6:])
+    assert not any("±" in cell for row in table.rows[1:] for cell in row)
 
 
 def test_top_of_the_page_says_when_how_long_and_on_what():

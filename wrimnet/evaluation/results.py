@@ -211,7 +211,7 @@ def _protocol_line(result: Mapping[str, Any]) -> str:
     queries, skipped = result["queries"], max(result["queries_skipped"])
     return (
         f"{result['protocol']}: {result['direction']}, {_way(result)}, {_one_or_range(queries)} "
-        f"queries, at most {skipped} without a match. Percent, mean ± standard deviation."
+        f"queries, at most {skipped} without a match. Percent; trials that differ: mean ± std."
     )
 
 
@@ -233,10 +233,13 @@ def _counts(result: Mapping[str, Any]) -> list[str]:
     return [_one_or_range(result[name]) for name in ("queries", "queries_skipped")]
 
 
+_SAME = 1e-9  # a deviation below it is the rounding of equal trials
+
+
 def _percent(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Each metric in percent, with its deviation where there are several trials."""
+    """Each metric in percent, with its deviation where the trials differ."""
     mean, std = (named_values(result[of], names).values() for of in ("mean", "std"))
-    if result["num_trials"] == 1:
+    if max(std) < _SAME:
         return [f"{100 * value:.2f}" for value in mean]
     return [f"{100 * m:.2f} ± {100 * s:.2f}" for m, s in zip(mean, std, strict=True)]
 

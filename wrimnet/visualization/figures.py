@@ -1,6 +1,7 @@
 """Every figure of a trained model on a test set, written to a folder."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ import wrimnet.compat  # noqa: F401
 import numpy as np
 import torch
 from fastreid.config import CfgNode
+from PIL import Image
 from tqdm import tqdm
 
 from wrimnet.data.build import build_dataset
@@ -30,12 +32,15 @@ from wrimnet.visualization.embeddings import (
     draw_embedding_map,
     map_to_plane,
 )
+from wrimnet.visualization.gate_spread import GateSpread, Spread
 from wrimnet.visualization.gates import (
     GatedImage,
+    MIIMName,
     blocks_without_gate,
     draw_gate_maps,
     gate_maps,
     gated_miims,
+    intercepted_gates,
     miim_placement,
 )
 from wrimnet.visualization.ranked_lists import (
@@ -103,10 +108,13 @@ class Subject:
 
     def picture(self, row: int) -> np.ndarray:
         """Returns a test image (H, W, 3) uint8, stretched to the shape that the network sees."""
-        extraction, item = self.trained.extraction, self.items[row]
+        extraction = self.trained.extraction
         width = round(_SHOWN_HEIGHT * extraction.width / extraction.height)
-        image = read_rgb(item.path, extraction.range_of(item.modality))
-        return np.asarray(image.resize((width, _SHOWN_HEIGHT)))
+        return np.asarray(self.read(self.items[row]).resize((width, _SHOWN_HEIGHT)))
+
+    def read(self, item: ImageItem) -> Image.Image:
+        """Returns a test image as it is, infrared pixels of more than 8 bits by the run's range."""
+        return read_rgb(item.path, self.trained.extraction.range_of(item.modality))
 
     def network_input(self, rows: Sequence[int]) -> torch.Tensor:
         """Returns test images as the network gets them, (B, H, W, 3) uint8 on its device."""
@@ -263,6 +271,20 @@ def gated_images(subject: Subject) -> list[GatedImage]:
         maps = {block: values[0] for block, values in gates.items()}
         rows.append(GatedImage(subject.picture(row), label, maps))
     return rows
+
+
+def gate_spreads(subject: Subject) -> dict[MIIMName, Spread]:
+    """Returns mean and variance of the gates of each MIIM on the images of the embedding map."""
+    rows = _rows_of_identities(subject, _MAP_IDENTITIES, _MAP_IMAGES_PER_IDENTITY, "embedding map")
+    gathered: dict[MIIMName, GateSpread] = defaultdict(GateSpread)
+
+    def gather(name: MIIMName, gates: torch.Tensor) -> torch.Tensor:
+        gathered[name].add(gates.float().cpu().numpy())
+        return gates
+
+    with intercepted_gates(subject.trained.model, gather):
+        subject.trained.embed_items([subject.items[row] for row in rows])
+    return {name: gates.spread() for name, gates in gathered.items()}
 
 
 def draw_gates(subject: Subject) -> Any:

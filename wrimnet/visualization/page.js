@@ -165,5 +165,28 @@ function startPoints(figure) {
   }, refresh);
 }
 
+// Sorts the rows of a table by the column whose heading is pressed; pressed again, the other way.
+function startSorting(table) {
+  const body = table.querySelector("tbody");
+  const headings = [...table.querySelectorAll("th button")];
+  for (const heading of headings) heading.addEventListener("click", () => {
+    const cell = heading.parentElement;
+    const direction = cell.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
+    headings.forEach((other) => other.parentElement.removeAttribute("aria-sort"));
+    cell.setAttribute("aria-sort", direction);
+    const sign = direction === "ascending" ? 1 : -1;
+    const value = (row) => sign * Number(row.dataset[heading.dataset.column]);
+    body.append(...[...body.rows].sort((a, b) => value(a) - value(b)));
+  });
+}
+
+// Puts the small pictures, each of which is in the page once, into their places.
+function fillThumbnails() {
+  const pictures = JSON.parse(document.getElementById("thumbnails")?.textContent ?? "{}");
+  document.querySelectorAll("img[data-path]").forEach((image) => { image.src = pictures[image.dataset.path]; });
+}
+
+fillThumbnails();
+document.querySelectorAll("table.sortable").forEach(startSorting);
 document.querySelectorAll("figure.chart").forEach(startChart);
 document.querySelectorAll("figure.points").forEach(startPoints);

@@ -14,13 +14,16 @@ from wrimnet.visualization.figures import (
     Subject,
     compare_distances,
     explain_pairs,
+    gate_spreads,
     gated_images,
     list_rankings,
     map_planes,
 )
+from wrimnet.visualization.gate_spread import Spread
 from wrimnet.visualization.gates import (
     FLAT,
     GatedImage,
+    MIIMName,
     blocks_without_gate,
     gated_miims,
     miim_placement,
@@ -95,9 +98,36 @@ def _gates(subject: Subject) -> Iterator[ReportFigure]:
             "the channels, on one scale per Block. The range is below each map; grey: it varies "
             f"by less than {FLAT:g}.{note}"
         )
-        yield ReportFigure("Gates of the MIIMs", caption, _gate_sheet(subject))
+        chart = gate_chart(gate_spreads(subject))
+        yield ReportFigure("Gates of the MIIMs", caption, _gate_sheet(subject), [chart])
     elif note:
         yield ReportFigure("Gates of the MIIMs", note.strip())
+
+
+def gate_chart(spreads: Mapping[MIIMName, Spread]) -> Chart:
+    """Draws the mean gate of each MIIM by Block; beside it, what its variance consists of."""
+    found = {
+        copy: sorted((name.block, spread) for name, spread in spreads.items() if name.copy == copy)
+        for copy in dict.fromkeys(name.copy for name in spreads)
+    }
+    series = [
+        Series(
+            copy,
+            [block for block, _ in of_copy],
+            [spread.mean for _, spread in of_copy],
+            [_spread_words(spread) for _, spread in of_copy],
+        )
+        for copy, of_copy in found.items()
+    ]
+    return Chart("Mean gate by Block", "Block", "sigmoid(F5)", series, top=1.0)
+
+
+def _spread_words(spread: Spread) -> str:
+    if not spread.variance:
+        return "std 0.0000"
+    parts = {"channels": spread.channels, "images": spread.images, "positions": spread.positions}
+    shares = [f"{100 * part / spread.variance:.0f} % {name}" for name, part in parts.items()]
+    return f"std {spread.variance**0.5:.4f}, variance: {', '.join(shares)}"
 
 
 def _gate_sheet(subject: Subject) -> Sheet:

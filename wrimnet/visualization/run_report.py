@@ -33,6 +33,7 @@ from wrimnet.visualization.charts import Chart, learning_charts, optimization_ch
 from wrimnet.visualization.figures import build_subject
 from wrimnet.visualization.headlines import Headline, headlines
 from wrimnet.visualization.page import render_page
+from wrimnet.visualization.query_table import QueryTable, read_query_tables, thumbnails
 from wrimnet.visualization.report_figures import ReportFigure, model_figures, ranked_figures
 
 _CHANCE_EMBEDDINGS = 20  # random ones, whose mean is shown
@@ -53,6 +54,8 @@ class ReportContent(NamedTuple):
     optimization: Sequence[Chart]
     ranked: Sequence[ReportFigure]  # by protocol
     figures: Sequence[ReportFigure]
+    queries: Sequence[QueryTable]
+    thumbnails: Mapping[str, str]  # data URL by path
     changed_keys: Sequence[tuple[str, str, str]]  # name, value, default
     keys: Sequence[tuple[str, str]]
     environment: Sequence[tuple[str, str]]
@@ -89,7 +92,7 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     check_scored(content, run / FINAL)
     words = ["MODEL.DEVICE", "auto", *options, "MODEL.WEIGHTS", str(run / FINAL)]
     cfg = setup_cfg(str(run / CONFIG), options=words)
-    page = build_report(cfg, run, content, build_findings(cfg))
+    page = build_report(cfg, run, content, build_findings(cfg, run))
     for note in page.notes:
         _console.info(f"report   {note}")
     write_text(run / REPORT, render_page("report.html.j2", page._asdict()))
@@ -102,21 +105,31 @@ class Findings(NamedTuple):
     chance: Mapping[str, Mapping[str, float]] = {}  # of every protocol, metrics as fractions
     ranked: Sequence[ReportFigure] = ()
     figures: Sequence[ReportFigure] = ()
+    queries: Sequence[QueryTable] = ()  # by protocol
+    thumbnails: Mapping[str, str] = {}  # of the images that they name, by path
     notes: Sequence[str] = ()
 
 
-def build_findings(cfg: CfgNode) -> Findings:
+def build_findings(cfg: CfgNode, run: Path) -> Findings:
     """Builds the figures of a configuration with MODEL.WEIGHTS, and what chance reaches."""
     try:
         subject = build_subject(cfg)
         options = {"num_embeddings": _CHANCE_EMBEDDINGS, "metrics": tuple(cfg.TEST.METRICS)}
         chance = {
-            run.protocol.name: chance_level(run.protocol, subject.items, run.trials, **options).mean
-            for run in subject.runs
+            each.protocol.name: chance_level(
+                each.protocol, subject.items, each.trials, **options
+            ).mean
+            for each in subject.runs
         }
-        return Findings(chance, ranked_figures(subject), [*model_figures(subject)])
+        found = Findings(chance, ranked_figures(subject), [*model_figures(subject)])
     except (ValueError, OSError, KeyError) as error:
         return Findings(notes=[f"Figures and chance level are left out: {error}"])
+    try:
+        tables = read_query_tables(run, subject.runs, subject.items)
+    except (ValueError, OSError, KeyError) as error:
+        return found._replace(notes=[f"The queries are left out: {error}"])
+    pictures = thumbnails(tables, subject.items, subject.read)
+    return found._replace(queries=tables, thumbnails=pictures)
 
 
 def build_report(
@@ -142,6 +155,8 @@ def build_report(
         optimization=optimization_charts(lines),
         ranked=findings.ranked,
         figures=findings.figures,
+        queries=findings.queries,
+        thumbnails=findings.thumbnails,
         changed_keys=[
             (name, _plain(value), _plain(default)) for name, value, default in changed_keys(cfg)
         ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wrimnet.lab.gate_study import GateSpread
+from wrimnet.visualization.gate_spread import GateSpread
 
 
 def spread_of(gates, batches=1):
