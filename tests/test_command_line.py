@@ -17,6 +17,7 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
+from wrimnet.config.plugins import load_plugin
 from wrimnet.console import without_middles
 
 
@@ -130,6 +131,77 @@ def test_a_picture_has_an_ending_and_a_count_is_a_number(tmp_path):
     for word in ("0", "-1", "1.5", ""):
         with pytest.raises(argparse.ArgumentTypeError, match="give a whole number from 1"):
             at_least_one(word)
+
+
+MISTAKES = """
+from wrimnet.modality import find_modality
+
+def attribute():
+    return None.x
+
+def key():
+    return {}["attributes"]
+
+def sentence():
+    raise ValueError("no such word")
+
+def cause():
+    try:
+        attribute()
+    except AttributeError as error:
+        raise RuntimeError("later") from error
+
+def calls():
+    find_modality("ultraviolet")
+
+def foreign():
+    import json
+    json.loads("{")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "message"),
+    [
+        ("attribute", 5, "'NoneType' object has no attribute 'x'; this is an error of the plug-in"),
+        ("key", 8, "KeyError: 'attributes'; raised in the plug-in"),
+        ("sentence", 11, "error: no such word; raised in the plug-in"),
+        ("cause", 17, "RuntimeError: later; this is an error of the plug-in"),
+        ("foreign", 24, "line 1 column 2 (char 1); raised in the plug-in"),
+    ],
+)
+def test_error_of_a_plugin_names_module_file_and_line(
+    tmp_path, monkeypatch, capsys, name, line, message
+):
+    module = load_mistakes(tmp_path, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        run_tool(getattr(module, name))
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2
+    place = f" own_mistakes, {tmp_path / 'own_mistakes.py'}, line {line}"
+    assert message in told and told.endswith(place)
+
+
+def load_mistakes(tmp_path, monkeypatch):
+    (tmp_path / "own_mistakes.py").write_text(MISTAKES)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_mistakes", raising=False)
+    return load_plugin("own_mistakes")
+
+
+def test_sentence_of_the_project_that_a_plugin_calls_is_told_as_it_is(
+    tmp_path, monkeypatch, capsys
+):
+    with pytest.raises(SystemExit):
+        run_tool(load_mistakes(tmp_path, monkeypatch).calls)
+    assert "plug-in" not in capsys.readouterr().err
+
+
+def test_error_of_the_program_is_its_fault(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_tool(lambda: None.x)
+    assert ended.value.code == 70
+    assert "this is a fault of the program" in capsys.readouterr().err
 
 
 def test_long_mistakes_are_wrapped_and_an_interruption_is_a_word(monkeypatch, capsys):

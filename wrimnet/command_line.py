@@ -19,7 +19,7 @@ from fastreid.config import CfgNode
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
-from wrimnet.config.setup import load_plugin
+from wrimnet.config.plugins import find_plugin_place, load_plugin
 from wrimnet.console import open_log, open_streams, without_middles, wrapped
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
@@ -133,8 +133,8 @@ def run_tool(main: Callable[[], int]) -> None:
 
     ValueError, KeyError and OSError are raised for mistakes of the caller throughout the project,
     and their messages say what to do. ``--traceback`` on the command line shows the stack as well.
-    Any other exception is a fault of the program: its stack, and code 70. Nothing that is printed
-    can end the work.
+    An exception of a plug-in ends in code 2, too, and names module, file and line. Any other is a
+    fault of the program: its stack, and code 70. Nothing that is printed can end the work.
     """
     open_streams()
     open_log()
@@ -143,20 +143,36 @@ def run_tool(main: Callable[[], int]) -> None:
     except (ValueError, KeyError, OSError, FloatingPointError) as error:
         if "--traceback" in sys.argv:
             traceback.print_exc()
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        text = without_middles(f"error: {message}")  # a log keeps it in one line
-        print("\n".join(wrapped(text)) if sys.stderr.isatty() else text, file=sys.stderr)
+        print_error(describe_mistake(error))
         code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        print(
-            "error: this is a fault of the program; please report the lines above", file=sys.stderr
-        )
-        code = UNEXPECTED
+        place = find_plugin_place(error)
+        if place:
+            print_error(f"{type(error).__name__}: {error}; this is an error of {place}")
+        else:
+            print_error("this is a fault of the program; please report the lines above")
+        code = 2 if place else UNEXPECTED
     sys.exit(code)
+
+
+def describe_mistake(error: Exception) -> str:
+    """Returns the sentence of an error, with its place where a plug-in raised it."""
+    place = find_plugin_place(error)
+    is_key = isinstance(error, KeyError) and error.args
+    if place and place.is_raised_there:
+        kind = "KeyError: " if is_key else ""
+        return f"{kind}{error}; raised in {place}"
+    return str(error.args[0] if is_key else error)
+
+
+def print_error(text: str) -> None:
+    """Prints an error: wrapped on a terminal, in one line for a log."""
+    text = without_middles(f"error: {text}")
+    print("\n".join(wrapped(text)) if sys.stderr.isatty() else text, file=sys.stderr)
 
 
 def called_as() -> str:

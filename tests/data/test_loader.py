@@ -104,6 +104,46 @@ def test_batch_contract(make, items):
             assert (batch["images"][row].numpy() == expected).all()
 
 
+def attach(items, name, of_number):
+    return [item._replace(attached={name: of_number(n)}) for n, item in enumerate(items)]
+
+
+@pytest.mark.parametrize(
+    ("of_number", "dtype"),
+    [
+        (lambda n: n, torch.int64),
+        (lambda n: [n, -n], torch.int64),
+        (lambda n: np.full((2, 3), n / 2), torch.float32),
+        (lambda n: n % 2 == 0, torch.bool),
+    ],
+)
+def test_attached_numbers_are_a_tensor_of_the_batch(make, items, of_number, dtype):
+    values = [of_number(n) for n in range(len(items))]
+    items[:] = attach(items, "attributes", of_number)
+    (batch,) = take(make(), 1)
+    attached = batch["attached"]["attributes"]
+    assert attached.dtype == dtype and len(attached) == 8
+    by_path = {item.path: value for item, value in zip(items, values, strict=True)}
+    for row, path in enumerate(batch["img_paths"]):
+        np.testing.assert_array_equal(attached[row].numpy(), np.asarray(by_path[path]))
+
+
+@pytest.mark.parametrize("of_number", ["image {}".format, lambda n: [1.0] * n, lambda n: None])
+def test_other_attached_values_are_a_list(make, items, of_number):
+    items[:] = attach(items, "text", of_number)
+    (batch,) = take(make(), 1)
+    by_path = {item.path: item.attached["text"] for item in items}
+    assert batch["attached"]["text"] == [by_path[path] for path in batch["img_paths"]]
+
+
+def test_every_image_has_the_same_names_attached(make, items):
+    items[:] = attach(items, "mask", str)
+    items[5] = items[5]._replace(attached={"masks": "5"})
+    message = r"_2.png has \['masks'\] attached, .* has \['mask'\]; .* the same names"
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 @pytest.mark.parametrize("cache", ["disk", "ram", "gpu"])
 def test_every_cache_gives_the_batches_of_none(make, cache):
     for plain, cached in zip(take(make(), 6), take(make(cache=cache), 6), strict=True):

@@ -43,6 +43,7 @@ def train_and_evaluate(root):
             ),
             "bf16": normalize_in_bf16(),
             "batch": load_batch(root),
+            "inputs": gather_loss_inputs(root),
             "evaluation": evaluate(root),
         }
 
@@ -102,6 +103,20 @@ def load_batch(root):
     batch = load_whole_batch(loader.load, 3)
     loader.close()
     return batch
+
+
+def gather_loss_inputs(root):
+    """What a loss term can read of the images of the whole batch."""
+    cfg, model = build_parts(small_cfg(root))
+    loader = build_train_loader(cfg)
+    numbers = torch.arange(len(loader.dataset))
+    loader.dataset.attached = {"number": numbers, "pair": numbers[:, None] * torch.ones(1, 2)}
+    batch = loader.load(3)
+    loader.close()
+    of_images = batch["targets"], len(batch["targets"]) // 2, batch["camids"], batch["attached"]
+    inputs = model.loss_inputs(None, *of_images)
+    attached = {name: inputs.gather(value) for name, value in inputs.attached.items()}
+    return {"pids": inputs.pids, "camids": inputs.gather(inputs.camids), **attached}
 
 
 def train_with_a_broken_image(root, output):

@@ -102,6 +102,14 @@ def test_batch_of_all_processes_is_that_of_one(alone, together):
             assert torch.equal(found[name], expected[name]), name
 
 
+def test_loss_terms_see_cameras_and_attached_values_of_the_whole_batch(alone, together):
+    expected = alone["inputs"]
+    assert len(expected["number"].unique()) > 8 and len(expected["camids"].unique()) > 1
+    for of_rank in together:
+        for name, value in expected.items():
+            assert torch.equal(of_rank["inputs"][name], value), name
+
+
 def test_evaluation_is_equal_to_the_last_bit(alone, together):
     assert_equal_evaluation([of_rank["evaluation"] for of_rank in together], alone["evaluation"])
 

@@ -21,6 +21,22 @@ def test_parts_are_whole_batches_over_fewer_identities():
     assert torch.equal(second["images"], batch["images"][[4, 5, 6, 7, 12, 13, 14, 15]])
 
 
+def test_parts_hold_every_entry_that_has_a_row_per_image():
+    batch = make_batch() | {
+        "camids": torch.arange(16),
+        "img_paths": [f"{row}.png" for row in range(16)],
+        "attached": {"masks": [f"{row}_mask.png" for row in range(16)],
+                     "attributes": torch.arange(32).view(16, 2)},
+    }  # fmt: skip
+    _, second = micro_batches(batch, 2)
+    rows = [4, 5, 6, 7, 12, 13, 14, 15]
+    assert second["camids"].tolist() == rows
+    assert second["img_paths"] == [f"{row}.png" for row in rows]
+    assert second["attached"]["masks"] == [f"{row}_mask.png" for row in rows]
+    assert second["attached"]["attributes"][:, 0].tolist() == [2 * row for row in rows]
+    assert second["iteration"] == batch["iteration"]
+
+
 def test_parts_keep_the_memory_format():
     images = torch.zeros(16, 3, 8, 4).to(memory_format=torch.channels_last)
     part = next(micro_batches({**make_batch(), "images": images}, 2))

@@ -5,6 +5,7 @@ import torch
 from tiny_models import make_batch, make_model
 
 from wrimnet.losses import cmkic_loss, partitioned_classification_loss, triplet_loss
+from wrimnet.losses.total import LossTerm, WeightedTerm
 
 NAMES = ("cls", "tri", "cmkic", "cls_aux", "tri_aux")
 PARTLY_WEIGHTED = {
@@ -37,6 +38,20 @@ def terms_by_hand(output, batch):
         ),
         "tri_aux": triplet_loss(output.auxiliary.pooled, targets, margin=0.4),
     }
+
+
+def test_terms_see_cameras_and_what_the_dataset_attached():
+    model, seen = make_model(AUXILIARY__ENABLED=False, CMKIC__WEIGHT=0), []
+    term = LossTerm(
+        "seen", lambda inputs: seen.append(inputs) or inputs.output.main.pooled.sum(), ()
+    )
+    model.terms = {"seen": WeightedTerm(term, 1.0, {})}
+    attached = {"attributes": torch.rand(8, 3), "text": [str(row) for row in range(8)]}
+    batch = make_batch(height=32, width=16) | {"camids": torch.arange(8), "attached": attached}
+    model.train()(batch)
+    assert torch.equal(seen[0].camids, batch["camids"])
+    assert torch.equal(seen[0].gather(seen[0].camids), batch["camids"])
+    assert seen[0].attached == attached
 
 
 def test_sum_of_the_terms_is_the_total_of_the_paper():

@@ -122,6 +122,15 @@ def test_draws_belong_to_the_rows_of_the_whole_batch():
         assert torch.equal(found["images"], whole[rows])
 
 
+def test_second_view_has_every_label_of_the_first():
+    rows = torch.arange(12)
+    batch = make_batch() | {"camids": rows, "attached": {"text": [str(row) for row in range(12)]}}
+    result = augmentation(two_views=True).augment(batch)
+    expected = [*range(6), *range(12)]
+    assert result["camids"].tolist() == expected
+    assert result["attached"]["text"] == [str(row) for row in expected]
+
+
 def test_two_views_in_halves_are_refused():
     words = {"INPUT.CHANNELS.TWO_VIEWS": True, "SOLVER.ACCUMULATION_STEPS": 2}
     with pytest.raises(ValueError, match="ACCUMULATION_STEPS = 2 cuts batches that are half visib"):

@@ -1,12 +1,8 @@
 """From files and command-line words to one checked, frozen configuration."""
 
 import hashlib
-import importlib
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -23,17 +19,15 @@ from wrimnet.config.merge import (
     read_config_file,
     read_overlay_file,
 )
+from wrimnet.config.plugins import OWN_PLUGIN, add_plugins, load_plugin, plugin_keys
 from wrimnet.config.tree import (
     available_devices,
     default_device,
     get_cfg,
     get_key,
     leaf_names,
-    set_key,
 )
 from wrimnet.registries import only_dataset
-
-_OWN_PLUGIN = "wrimnet.plugin"  # WRIM-Net goes through the door that is open to everybody
 
 
 def setup_cfg(
@@ -51,54 +45,12 @@ def setup_cfg(
     own_keys = add_plugins(cfg, find_last(layers, "PLUGINS", cfg))
     for layer in layers:
         merge_layer(cfg, layer, [*KEYS, *own_keys])
-    load_plugin(_OWN_PLUGIN)  # only now: it imports PyTorch, and a wrong key is reported without it
+    load_plugin(OWN_PLUGIN)  # only now: it imports PyTorch, and a wrong key is reported without it
     setup_dataset_name(cfg)
     setup_device(cfg)
     check_config(cfg, own_keys)
     cfg.freeze()
     return cfg
-
-
-def add_plugins(cfg: CfgNode, names: Sequence[str]) -> list[Key]:
-    """Imports WRIM-Net's plugin and those named; adds their keys to ``cfg`` and returns them.
-
-    Raises ValueError: no such module, or a key that stands in the table already.
-    """
-    if names:
-        load_plugin(_OWN_PLUGIN)
-    known, keys = set(leaf_names(cfg)), plugin_keys(names)
-    for key in keys:
-        if key.name in known:
-            raise ValueError(f"a plugin of PLUGINS adds {key.name}, which there is already")
-        known.add(key.name)
-        set_key(cfg, key.name, key.default)
-    return keys
-
-
-def plugin_keys(names: Sequence[str]) -> list[Key]:
-    """Returns the keys that plugins declare by a function ``add_config``."""
-    modules = [load_plugin(name) for name in names]
-    return [key for module in modules for key in getattr(module, "add_config", tuple)()]
-
-
-def load_plugin(name: str, by: str = "PLUGINS") -> ModuleType:
-    """Imports a module whose import registers something; the working folder is looked in, too.
-
-    Raises ValueError: there is no such module, or its import fails.
-    """
-    if not isinstance(name, str) or not all(word.isidentifier() for word in name.split(".")):
-        raise ValueError(f"{by} names {name!r}: expected the dotted name of a module")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # whatever a module of the user's does when it is imported
-        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
-            reason = f"there is no module {error.name!r} in the working folder or on PYTHONPATH"
-        else:
-            reason = f"its import fails: {type(error).__name__}: {error} (--traceback shows where)"
-        raise ValueError(f"{by} names {name!r}, but {reason}") from error
 
 
 def setup_dataset_name(cfg: CfgNode) -> None:

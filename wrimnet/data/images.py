@@ -13,9 +13,9 @@ The EXIF orientation is applied. Of a file with several frames, the first is rea
 import functools
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, features
@@ -64,7 +64,9 @@ _TO_UPRIGHT = {
 class ImageItem(NamedTuple):
     """An image on disk with its labels.
 
-    The first three fields stand in FastReID's order, so its own loaders can index an item.
+    The first three fields stand in FastReID's order, so its own loaders can index an item. What a
+    dataset attaches by name (attributes, the path of a mask, a text) reaches the loss terms as
+    ``LossInputs.attached``; all training images carry the same names.
     """
 
     path: str  # where the file lies on this disk
@@ -72,6 +74,7 @@ class ImageItem(NamedTuple):
     camid: int  # camera as the dataset numbers it, from 1
     modality: int  # `wrimnet.modality.VISIBLE` or `INFRARED`
     relpath: str  # POSIX path inside the dataset's folder, the same on every machine
+    attached: Mapping[str, Any] = {}
 
 
 def fingerprint(items: Sequence[ImageItem]) -> str:

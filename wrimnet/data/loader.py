@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wrimnet.data.batch_rows import map_tensors
 from wrimnet.data.images import ImageItem
 from wrimnet.data.reading import ReadingWatch, read_ahead
 from wrimnet.data.sampler import CrossModalitySampler, count_repeats
@@ -18,7 +19,11 @@ from wrimnet.data.sources import ImageSource
 class TrainSet:
     """Training images in dataset order: pids, modality, camids, paths and labels of all N.
 
-    Labels are 0..C-1, identities in ascending order of pid. No image at all is a ValueError.
+    Labels are 0..C-1, identities in ascending order of pid. ``attached`` holds what the dataset
+    attached to the images, by name: a tensor (N, ...) of numbers, else a list.
+
+    Raises:
+        ValueError: no image at all, or images with other attached names than the first.
     """
 
     def __init__(self, items: Sequence[ImageItem]) -> None:
@@ -31,6 +36,7 @@ class TrainSet:
         self.paths = [item.path for item in items]
         identities, self.labels = np.unique(self.pids, return_inverse=True)
         self.num_classes = len(identities)
+        self.attached = _attached_columns(items)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -64,9 +70,9 @@ class TrainLoader:
         """Yields the batches of iterations `start_iteration`, `start_iteration` + 1, ...
 
         A batch is a dict: "images" uint8 (B, H, W, 3) and "targets" int64 (B,) on the device,
-        "labels" (the targets), "modality", "camids" int64 (B,) on the CPU, "img_paths",
-        "iteration", "repeats": images that stand there a second time. What stops the thread is
-        raised, and a read that stalls.
+        "labels" (the targets), "modality" int64 (B,) on the CPU, "camids" int64 (B,) and the
+        tensors of "attached" on the device, "img_paths", "iteration", "repeats": images that stand
+        there a second time. What stops the thread is raised, and a read that stalls.
         """
         self._stop()
         running = self._running = read_ahead(
@@ -104,18 +110,46 @@ class TrainLoader:
         images = self.source.to_device(self.source.read(indices), self.device)
         return {
             "images": images,
-            "targets": self._labels(indices).to(self.device, non_blocking=True),
+            "targets": self._to_device(torch.from_numpy(self.dataset.labels[indices])),
             "labels": torch.from_numpy(self.dataset.labels[indices]),
             "modality": torch.from_numpy(self.dataset.modality[indices]),
-            "camids": torch.from_numpy(self.dataset.camids[indices]),
+            "camids": self._to_device(torch.from_numpy(self.dataset.camids[indices])),
+            "attached": {
+                name: self._to_device(column[indices])
+                if torch.is_tensor(column)
+                else [column[index] for index in indices]
+                for name, column in self.dataset.attached.items()
+            },
             "img_paths": [self.dataset.paths[index] for index in indices],
             "iteration": iteration,
             "repeats": count_repeats(indices),
         }
 
-    def _labels(self, indices: np.ndarray) -> Tensor:
-        labels = torch.from_numpy(self.dataset.labels[indices])
-        return labels.pin_memory() if self.device.type == "cuda" else labels
+    def _to_device(self, rows: Tensor) -> Tensor:
+        rows = rows.pin_memory() if self.device.type == "cuda" else rows
+        return rows.to(self.device, non_blocking=True)
+
+
+def _attached_columns(items: Sequence[ImageItem]) -> dict[str, Any]:
+    names = items[0].attached.keys()
+    for item in items:
+        if item.attached.keys() != names:
+            raise ValueError(
+                f"{item.path} has {sorted(item.attached)} attached, {items[0].path} has "
+                f"{sorted(names)}; the dataset must attach the same names to all training images"
+            )
+    return {name: _column([item.attached[name] for item in items]) for name in names}
+
+
+def _column(values: list[Any]) -> Tensor | list[Any]:
+    """A tensor of numbers or of arrays of one shape, float32 where they are not whole."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # of several shapes
+        return values
+    if array.dtype.kind not in "biuf":
+        return values
+    return torch.from_numpy(array.astype(np.float32) if array.dtype.kind == "f" else array)
 
 
 def _loaded(loader: TrainLoader, iteration: int) -> tuple[dict[str, Any], torch.cuda.Event | None]:
@@ -132,8 +166,7 @@ def _received(batch: dict[str, Any], ready: torch.cuda.Event | None) -> dict[str
     if ready is not None:
         stream = torch.cuda.current_stream(batch["images"].device)
         stream.wait_event(ready)
-        for name in ("images", "targets"):
-            batch[name].record_stream(stream)
+        map_tensors(batch, lambda one: one.is_cuda and one.record_stream(stream))
     return batch
 
 

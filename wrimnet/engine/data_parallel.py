@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from itertools import chain
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from wrimnet.data.batch_rows import join_shares, map_tensors
 from wrimnet.engine.distributed import mean_over_ranks
 
 
@@ -63,20 +63,8 @@ def load_whole_batch(load: Callable[[int], dict[str, Any]], iteration: int) -> d
     if not dist.is_initialized():
         return own
     shares: list[dict[str, Any]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(
-        shares,
-        {name: value.cpu() if torch.is_tensor(value) else value for name, value in own.items()},
-    )
-    return {name: _joined([share[name] for share in shares]) for name in own}
-
-
-def _joined(values: list[Any]) -> Any:
-    """The visible halves by rank, then the infrared ones; a number counts of this process."""
-    if not hasattr(values[0], "__len__"):
-        return values[0]
-    middle = len(values[0]) // 2
-    halves = [value[:middle] for value in values] + [value[middle:] for value in values]
-    return torch.cat(halves) if torch.is_tensor(values[0]) else [*chain(*halves)]
+    dist.all_gather_object(shares, map_tensors(own, Tensor.cpu))
+    return join_shares(shares)
 
 
 class AllReduceBatchNorm(_BatchNorm):

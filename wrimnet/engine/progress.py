@@ -15,6 +15,7 @@ import torch
 from fastreid.utils import comm
 from torch import Tensor, nn
 
+from wrimnet.data.batch_rows import map_tensors
 from wrimnet.engine.checkpointing import write_atomically
 
 _logger = logging.getLogger("fastreid.wrimnet.gradients")
@@ -175,17 +176,13 @@ def save_replay(folder: Path, error: NonFiniteError, batch: dict[str, Any]) -> P
     """
     path = folder / f"replay_{error.batch.iteration:08d}.pth"
     content = {
-        **{name: _on_host(value) for name, value in batch.items()},
+        **map_tensors(batch, Tensor.cpu),
         "term": error.term,
         "value": error.value,
         "learning_rate": error.batch.learning_rate,
     }
     write_atomically(path, lambda file: torch.save(content, file))
     return path
-
-
-def _on_host(value: Any) -> Any:
-    return value.cpu() if torch.is_tensor(value) else value
 
 
 class Progress:

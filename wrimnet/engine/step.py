@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
+from wrimnet.data.batch_rows import take_rows
 from wrimnet.engine.data_parallel import share_gradients
 from wrimnet.engine.progress import gradient_norm
 
@@ -88,9 +89,6 @@ def build_acceleration(cfg: CfgNode, model: nn.Module) -> AbstractContextManager
     return CompiledTraining(model) if wanted and has_functions else nullcontext()
 
 
-_SHARED_OUT = ("images", "targets", "labels", "modality")
-
-
 def micro_batches(batch: dict[str, Any], num_parts: int) -> Iterator[dict[str, Any]]:
     """Yields the parts of a batch, for gradients that are accumulated over them.
 
@@ -101,15 +99,11 @@ def micro_batches(batch: dict[str, Any], num_parts: int) -> Iterator[dict[str, A
     if num_parts == 1:
         yield batch
         return
-    for part in range(num_parts):
-        yield {
-            name: _part_of(batch[name], part, num_parts) for name in _SHARED_OUT if name in batch
-        }
-
-
-def _part_of(values: Tensor, part: int, num_parts: int) -> Tensor:
-    """(2 x P x K, ...) -> (2 x P / num_parts x K, ...), in the memory format of the values."""
-    return torch.cat([half.chunk(num_parts)[part] for half in values.chunk(2)])
+    half = len(batch["modality"]) // 2
+    size = half // num_parts
+    for start in range(0, half, size):
+        infrared = half + start
+        yield take_rows(batch, slice(start, start + size), slice(infrared, infrared + size))
 
 
 class TrainingStep:

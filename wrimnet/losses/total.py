@@ -22,8 +22,9 @@ from wrimnet.losses.triplet import triplet_loss
 class LossInputs(NamedTuple):
     """What a term is computed from.
 
-    Where processes share a batch, ``output`` and ``targets`` are of this process's B images, and
-    ``gather`` makes of rows (B, ...) those of all N images of the batch, visible ones first.
+    Where processes share a batch, ``output``, ``targets``, ``camids`` and ``attached`` are of this
+    process's B images, and ``gather`` makes of the rows (B, ...) of a tensor those of all N images
+    of the batch, visible ones first. So ``gather(camids)`` belongs to ``pids`` and ``modality``.
     """
 
     output: Any  # of the head, such as :class:`wrimnet.modeling.aicl_head.HeadOutput`
@@ -31,6 +32,8 @@ class LossInputs(NamedTuple):
     pids: Tensor  # (N,) classes of the whole batch
     modality: Tensor  # (N,) VISIBLE or INFRARED, of the whole batch
     gather: Callable[[Tensor], Tensor]  # (B, ...) -> (N, ...)
+    camids: Tensor | None = None  # (B,) cameras; None for a batch that does not say
+    attached: Mapping[str, Any] = {}  # by name: a tensor (B, ...) or a list of B values
 
 
 def _no_check(labels: Tensor, modality: Tensor) -> None:

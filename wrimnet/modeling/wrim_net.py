@@ -90,7 +90,8 @@ class WRIMNet(CrossModalityNetwork):
         levels = self.backbone(self.preprocess_image(batch["images"]), num_visible)
         output = self.compute_heads(levels, num_visible)
         if self.training:
-            return self.losses(output, batch["targets"], num_visible)
+            of_images = batch.get("camids"), batch.get("attached", {})
+            return self.losses(output, batch["targets"], num_visible, *of_images)
         return join_parts(self.heads.parts(output), self.embedding_parts)
 
     def compute_heads(self, levels: dict[str, Tensor], num_visible: int) -> HeadOutput:
@@ -98,28 +99,37 @@ class WRIMNet(CrossModalityNetwork):
         with torch.autocast(self.device.type, enabled=False):
             return self.heads(levels, num_visible)
 
-    def losses(self, output: HeadOutput, targets: Tensor, num_visible: int) -> dict[str, Tensor]:
+    def losses(
+        self, output: HeadOutput, targets: Tensor, num_visible: int, *of_images: Any
+    ) -> dict[str, Tensor]:
         """Computes the total term by term; see :mod:`wrimnet.losses.total`.
 
         The sum of the weighted terms is the objective; the raw ones stay in ``raw_losses``.
         """
-        raw = self.loss_terms(output, targets, num_visible)
+        raw = self.loss_terms(output, targets, num_visible, *of_images)
         self.raw_losses = {name: value.detach() for name, value in raw.items()}
         return {f"loss_{name}": self.terms[name].weight * value for name, value in raw.items()}
 
     def loss_terms(
-        self, output: HeadOutput, targets: Tensor, num_visible: int
+        self, output: HeadOutput, targets: Tensor, num_visible: int, *of_images: Any
     ) -> dict[str, Tensor]:
         """Computes the terms that have a weight, without it; reads no value on the host.
 
         Where processes share a batch, a classification term is the mean over this process's images,
         and the others, which compare images, are those of the whole batch.
         """
-        inputs = self.loss_inputs(output, targets, num_visible)
+        inputs = self.loss_inputs(output, targets, num_visible, *of_images)
         return {name: term(inputs) for name, term in self.terms.items()}
 
-    def loss_inputs(self, output: HeadOutput, targets: Tensor, num_visible: int) -> LossInputs:
-        """Returns what the terms are computed from; arguments as in :meth:`losses`."""
+    def loss_inputs(
+        self,
+        output: HeadOutput,
+        targets: Tensor,
+        num_visible: int,
+        camids: Tensor | None = None,
+        attached: Mapping[str, Any] = {},
+    ) -> LossInputs:
+        """Returns what the terms are computed from."""
         pids = self.gather(targets, num_visible)
         index = torch.arange(len(pids), device=pids.device)
         visible = index < num_visible * len(pids) // len(targets)
@@ -129,6 +139,8 @@ class WRIMNet(CrossModalityNetwork):
             pids=pids,
             modality=torch.where(visible, VISIBLE, INFRARED),
             gather=lambda rows: self.gather(rows, num_visible),
+            camids=camids,
+            attached=attached,
         )
 
     def check_labels(self, labels: Tensor, modality: Tensor) -> None:

@@ -21,6 +21,7 @@ from wrimnet.data.augmentation import (
     build_augmentation_options,
     rows_of_rank,
 )
+from wrimnet.data.batch_rows import take_rows
 from wrimnet.data.randomness import generator
 from wrimnet.modality import VISIBLE
 from wrimnet.registries import AUGMENTATION_REGISTRY
@@ -55,11 +56,8 @@ class ChannelAugmentation(BatchAugmentation):
         count = int((batch["modality"] == VISIBLE).sum())
         second = self.second.augment(batch)["images"][:count]
         images = torch.cat((first["images"][:count], second, first["images"][count:]))
-        doubled = {
-            name: torch.cat((batch[name][:count], batch[name]))
-            for name in ("targets", "labels", "modality")
-        }
-        return {**batch, **doubled, "images": images}
+        doubled = take_rows(batch, slice(0, count), slice(0, None))
+        return {**doubled, "images": images}
 
     def __call__(
         self, images: Tensor, modality: Tensor, iteration: int, out: Tensor | None = None

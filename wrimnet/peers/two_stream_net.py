@@ -126,9 +126,11 @@ class TwoStreamNet(WRIMNet):
                 "MODEL.TWO_STREAM.EXPAND_AFTER, or both weights to 0"
             )
 
-    def loss_inputs(self, output: HeadOutput, targets: Tensor, num_visible: int) -> LossInputs:
+    def loss_inputs(
+        self, output: HeadOutput, targets: Tensor, num_visible: int, *of_images: Any
+    ) -> LossInputs:
         """Returns the inputs of all copies: the batch, then the batch of each branch."""
-        of_one = super().loss_inputs(output, targets, num_visible)
+        of_one = super().loss_inputs(output, targets, num_visible, *of_images)
         copies = self.heads.copies
         return LossInputs(
             output=output,
@@ -136,4 +138,6 @@ class TwoStreamNet(WRIMNet):
             pids=of_one.pids.repeat(copies),
             modality=of_one.modality.repeat(copies),
             gather=lambda rows: torch.cat([of_one.gather(copy) for copy in rows.chunk(copies)]),
+            camids=None if of_one.camids is None else of_one.camids.repeat(copies),
+            attached=of_one.attached,
         )
