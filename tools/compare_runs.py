@@ -1,81 +1,74 @@
 """Puts runs side by side: the keys in which they differ, their results, their curves.
 
     python tools/compare_runs.py logs/LLCM/wrim logs/LLCM/other
+    python tools/compare_runs.py logs/LLCM/* --page comparison.html --csv comparison.csv
     python tools/compare_runs.py logs/LLCM/* --figure curves.png
 
-Reads files only. A run that is not finished has dashes for results.
+Runs that differ in nothing but SEED are one configuration; each is compared with that of the first
+run, paired by seed. Reads files only. A run that is not finished has dashes for results.
 """
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wrimnet.atomic_files import write_text
 from wrimnet.command_line import make_parser, parse, picture_file, run_tool
-from wrimnet.config import setup_cfg
-from wrimnet.config.setup import hashed_values
-from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, find_results, read_metrics
-from wrimnet.tables import MISSING, Table, for_console
+from wrimnet.run_folder import FINAL, check_run_folder, find_results, read_metrics, write_csv
+from wrimnet.tables import for_console
+
+if TYPE_CHECKING:
+    from wrimnet.lab.run_comparison import Comparison
 
 LAYOUT, STYLES = "constrained", ("-", "--", "-.", ":")
-DEFAULT = "(default)"  # of a younger key, which a run leaves out
 
 
 def main() -> int:
-    """Prints two tables, draws if asked to; returns 0."""
+    """Prints the tables, writes page, CSV and figure if asked to; returns 0."""
     parser = make_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="writes tables and charts, HTML")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="writes the table of results")
     figure_file = picture_file(".png", ".pdf", ".svg", ".jpg")
     parser.add_argument("--figure", type=figure_file, metavar="FILE", help="draws loss and mAP")
     args = parse(parser)
 
-    from wrimnet.evaluation.provenance import check_scored
+    from wrimnet.lab.run_comparison import compare
 
-    for run in args.runs:
-        content = find_results(check_run_folder(run))
-        if content:
-            check_scored(content, run / FINAL)
-    if len(args.runs) > 1:
-        print(f"{for_console(keys_that_differ(args.runs))}\n")
-    print(for_console(results_of(args.runs)))
+    check_runs(args.runs)
+    comparison = compare(args.runs)
+    print("\n\n".join(for_console(table) for table in comparison.tables))
+    if args.page:
+        write_page(comparison, args.page)
+        print(args.page)
+    if args.csv:
+        write_csv(args.csv, [comparison.results.header, *comparison.results.rows])
+        print(args.csv)
     if args.figure:
         draw_curves(args.runs, args.figure)
         print(args.figure)
     return 0
 
 
-def keys_that_differ(runs: list[Path]) -> Table:
-    """One row per key, one column per run."""
-    values = [
-        hashed_values(setup_cfg(str(run / CONFIG), (), ["MODEL.DEVICE", "auto"])) for run in runs
-    ]
-    names = sorted({name for own in values for name in own})
-    rows = [(name, *(str(own.get(name, DEFAULT)) for own in values)) for name in names]
-    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
-    notes = () if differing else ("None: the runs have one configuration.",)
-    return Table("Keys in which the runs differ", ("key", *map(str, runs)), differing, notes)
+def check_runs(runs: list[Path]) -> None:
+    """Refuses what is no run, and results of other weights than the run's."""
+    from wrimnet.evaluation.provenance import check_scored
+
+    for run in runs:
+        content = find_results(check_run_folder(run))
+        if content:
+            check_scored(content, run / FINAL)
 
 
-def results_of(runs: list[Path]) -> Table:
-    """One row per run: iterations, last loss, metrics of every protocol, in percent."""
-    from wrimnet.evaluation.results import mean_metrics
-    from wrimnet.metrics.names import is_compared
+def write_page(comparison: Comparison, file: Path) -> None:
+    """Writes tables and charts as one HTML file."""
+    from wrimnet.visualization.page import render_page
 
-    metrics = [mean_metrics(content) if (content := find_results(run)) else {} for run in runs]
-    found = [(name, m) for own in metrics for name, values in own.items() for m in values]
-    columns = [(name, m) for name, m in dict.fromkeys(found) if is_compared(m)]
-    rows = []
-    for run, own in zip(runs, metrics, strict=True):
-        values = [own.get(name, {}).get(m) for name, m in columns]
-        cells = [MISSING if value is None else f"{100 * value:.2f}" for value in values]
-        rows.append((str(run), *progress_of(read_metrics(run)), *cells))
-    header = ("run", "iterations", "loss", *(f"{name} {metric}" for name, metric in columns))
-    return Table("Results, percent", header, tuple(rows))
-
-
-def progress_of(lines: list[dict[str, Any]]) -> tuple[str, str]:
-    """Iterations that are logged, and the last line's loss."""
-    if not lines:
-        return MISSING, MISSING
-    return str(lines[-1]["iteration"] + 1), f"{lines[-1]['total_loss']:.3f}"
+    names = ", ".join(row[0] for row in comparison.results.rows)
+    content = {"title": f"Runs side by side: {names}", "summary": "", "notes": []}
+    content |= comparison._asdict()
+    write_text(file, render_page("comparison.html.j2", content))
 
 
 def draw_curves(runs: list[Path], file: Path) -> None:

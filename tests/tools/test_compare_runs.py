@@ -9,13 +9,13 @@ from fake_runs import PROJECT, results
 from tiny_runs import tiny_cfg
 
 
-def write_run(folder, *, finished=True, **keys):
-    folder.mkdir()
+def write_run(folder, *, finished=True, rank1=0.3, **keys):
+    folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(tiny_cfg(folder, folder, **keys).dump())
     if finished:
         content = results()
         for entry in content["results"]:
-            entry["mean"]["cmc"] = [0.3] * 20
+            entry["mean"] |= {"cmc": [rank1] * 20, "mINP": 0.2}
         (folder / "results.json").write_text(json.dumps(content))
     line = {"iteration": 9, "total_loss": 4.5, "llcm_ir2vis/mAP": 0.4}
     (folder / "metrics.json").write_text(json.dumps(line) + "\n")
@@ -38,8 +38,8 @@ def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
     assert compare(monkeypatch, "a", "b", "--figure", "curves.png") == 0
     rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
     assert rows[4:6] == ["|SOLVER.BASE_LR|0.00035|0.001|", ""]  # the one key, not OUTPUT_DIR
-    assert "|a|10|4.500|30.00|40.00|30.00|40.00|" in rows
-    assert "|b|10|4.500|—|—|—|—|" in rows
+    assert "|a|10|4.500|30.00|40.00|20.00|30.00|40.00|20.00|" in rows
+    assert "|b|10|4.500|—|—|—|—|—|—|" in rows
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
@@ -53,6 +53,37 @@ def test_one_run_and_equal_ones_have_no_table_of_differences(tmp_path, monkeypat
     assert (first, second) == (
         "Keys in which the runs differ", "None: the runs have one configuration.",
     )  # fmt: skip
+
+
+def test_configurations_are_compared_by_seed_and_named_by_what_differs(
+    tmp_path, monkeypatch, capsys
+):
+    """Differences of 10, 20 and 30 points: mean 20, t(2, 0.975) * 10 / sqrt(3) = 24.84."""
+    runs = []
+    for seed in range(3):
+        keys = {"SEED": str(seed)}
+        runs.append(write_run(tmp_path / "a" / f"seed{seed}" / "run", rank1=0.3, **keys))
+        rank1, keys = 0.4 + 0.1 * seed, {**keys, "SOLVER__BASE_LR": "0.001"}
+        runs.append(write_run(tmp_path / "b" / f"seed{seed}" / "run", rank1=rank1, **keys))
+    assert (
+        compare(monkeypatch, *runs, "--page", tmp_path / "x.html", "--csv", tmp_path / "x.csv") == 0
+    )
+    out = capsys.readouterr().out
+    assert "Differences from a/seed0, a/seed1, a/seed2" in out
+    assert "+20.00 ± 24.84" in out
+    lines = (tmp_path / "x.csv").read_text().splitlines()
+    assert lines[0].startswith("run,iterations,loss,llcm_ir2vis Rank-1,llcm_ir2vis mAP")
+    assert [line.partition(",")[0] for line in lines[1:3]] == ["a/seed0", "b/seed0"]
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert page.count('<figure class="chart">') == 2
+    assert "+20.00 ± 24.84" in page
+
+
+def test_two_runs_of_one_configuration_and_seed_are_not_paired(tmp_path, monkeypatch, capsys):
+    runs = [write_run(tmp_path / name) for name in "ab"]
+    runs.append(write_run(tmp_path / "c", SOLVER__BASE_LR="0.001"))
+    compare(monkeypatch, *runs)
+    assert "None: of a, b, two have one configuration and one seed." in capsys.readouterr().out
 
 
 def test_results_of_other_weights_are_refused(tmp_path, monkeypatch):

@@ -1,0 +1,184 @@
+"""Several runs side by side: short names, groups by seed, paired differences, common charts."""
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wrimnet.config import setup_cfg
+from wrimnet.config.setup import hashed_values
+from wrimnet.evaluation.results import mean_metrics
+from wrimnet.lab.experiments.row_report import paired_difference
+from wrimnet.metrics.names import is_compared
+from wrimnet.run_folder import CONFIG, find_results, read_metrics
+from wrimnet.tables import MISSING, Table
+from wrimnet.visualization.charts import Chart, Series
+
+DEFAULT = "(default)"  # of a younger key, which a run leaves out
+
+
+class ComparedRun(NamedTuple):
+    """A run as it is compared."""
+
+    name: str  # the parts of its path in which the runs differ
+    settings: Mapping[str, Any]  # keys of the configuration hash
+    lines: Sequence[Mapping[str, Any]]  # of its log
+    metrics: Mapping[str, Mapping[str, float]]  # by protocol, as fractions; {} without results
+
+    @property
+    def seed(self) -> int:
+        """SEED."""
+        return self.settings["SEED"]
+
+    @property
+    def group(self) -> str:
+        """The same for runs that differ in nothing but SEED."""
+        return str(sorted((k, str(v)) for k, v in self.settings.items() if k != "SEED"))
+
+
+class Comparison(NamedTuple):
+    """Tables and charts of several runs."""
+
+    tables: Sequence[Table]
+    charts: Sequence[Chart]
+    results: Table  # one of the tables
+
+
+def compare(folders: Sequence[Path]) -> Comparison:
+    """Compares runs by their files."""
+    runs = read_compared(folders)
+    results, tables = results_of(runs), []
+    if len(runs) > 1:
+        tables.append(keys_that_differ(runs))
+    tables.append(results)
+    if len({run.group for run in runs}) > 1:
+        tables.append(differences_of(runs))
+    return Comparison(tables, compared_charts(runs), results)
+
+
+def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
+    """Reads runs from their folders."""
+    runs = []
+    for name, folder in zip(short_names(folders), folders, strict=True):
+        cfg = setup_cfg(str(folder / CONFIG), (), ["MODEL.DEVICE", "auto"])
+        content = find_results(folder)
+        metrics = mean_metrics(content) if content else {}
+        runs.append(ComparedRun(name, hashed_values(cfg), read_metrics(folder), metrics))
+    return runs
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """Returns what is left of each path without the parts that all begin and all end with."""
+    parts = [folder.resolve().parts for folder in folders]
+    shortest = min(len(own) for own in parts)
+    first = min(_num_common(parts), shortest - 1)
+    last = min(_num_common([own[::-1] for own in parts]), shortest - first - 1)
+    return ["/".join(own[first : len(own) - last]) for own in parts]
+
+
+def _num_common(parts: Sequence[Sequence[str]]) -> int:
+    """How many parts all paths begin with."""
+    return sum(1 for _ in takewhile(lambda own: len(set(own)) == 1, zip(*parts, strict=False)))
+
+
+def keys_that_differ(runs: Sequence[ComparedRun]) -> Table:
+    """One row per key, one column per run."""
+    names = sorted({name for run in runs for name in run.settings})
+    rows = [(name, *(str(run.settings.get(name, DEFAULT)) for run in runs)) for name in names]
+    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
+    notes = () if differing else ("None: the runs have one configuration.",)
+    header = ("key", *(run.name for run in runs))
+    return Table("Keys in which the runs differ", header, differing, notes)
+
+
+def results_of(runs: Sequence[ComparedRun]) -> Table:
+    """One row per run: iterations, last loss, metrics of every protocol, in percent."""
+    columns = compared_columns(runs)
+    rows = []
+    for run in runs:
+        values = [run.metrics.get(protocol, {}).get(metric) for protocol, metric in columns]
+        cells = [MISSING if value is None else f"{100 * value:.2f}" for value in values]
+        rows.append((run.name, *_progress(run.lines), *cells))
+    header = ("run", "iterations", "loss", *(" ".join(column) for column in columns))
+    return Table("Results, percent", header, tuple(rows))
+
+
+def compared_columns(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
+    """Protocol and metric of every column: Rank-1, mAP, mINP and registered metrics."""
+    found = [(name, m) for run in runs for name, values in run.metrics.items() for m in values]
+    return [(name, m) for name, m in dict.fromkeys(found) if is_compared(m) or m == "mINP"]
+
+
+def _progress(lines: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Iterations that are logged, and the last line's loss."""
+    if not lines:
+        return MISSING, MISSING
+    return str(lines[-1]["iteration"] + 1), f"{lines[-1]['total_loss']:.3f}"
+
+
+def differences_of(runs: Sequence[ComparedRun]) -> Table:
+    """Each configuration minus the first run's, paired by seed, with 95 % intervals.
+
+    Runs that differ in nothing but SEED are one configuration.
+    """
+    groups: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        groups.setdefault(run.group, []).append(run)
+    for group in groups.values():
+        if len({run.seed for run in group}) < len(group):
+            note = f"None: of {_group_name(group)}, two have one configuration and one seed."
+            return Table("Differences", ("configuration",), (), (note,))
+    first, *others = groups.values()
+    columns = compared_columns(runs)
+    rows = [
+        (_group_name(group), *(_difference(group, first, column) for column in columns))
+        for group in others
+    ]
+    header = ("configuration", *(" ".join(column) for column in columns))
+    notes = (
+        "Percentage points, mean over the seeds that both have ± half of the 95 % confidence "
+        "interval (Student's t). One common seed has no interval.",
+    )
+    return Table(f"Differences from {_group_name(first)}", header, tuple(rows), notes)
+
+
+def _group_name(group: Sequence[ComparedRun]) -> str:
+    return ", ".join(run.name for run in group)
+
+
+def _difference(
+    group: Sequence[ComparedRun], first: Sequence[ComparedRun], column: tuple[str, str]
+) -> str:
+    gap = paired_difference(_by_seed(group, column), _by_seed(first, column))
+    if gap is None:
+        return MISSING
+    return f"{gap.value:+.2f}" + ("" if gap.margin is None else f" ± {gap.margin:.2f}")
+
+
+def _by_seed(group: Sequence[ComparedRun], column: tuple[str, str]) -> dict[int, float]:
+    """A metric in percent of the runs that have it."""
+    protocol, metric = column
+    return {
+        run.seed: 100 * run.metrics[protocol][metric]
+        for run in group
+        if metric in run.metrics.get(protocol, {})
+    }
+
+
+def compared_charts(runs: Sequence[ComparedRun]) -> list[Chart]:
+    """Returns the loss and each protocol's compared metrics over the iterations, a line per run."""
+    logged = dict.fromkeys(name for run in runs for line in run.lines for name in line)
+    tested = [name for name in logged if "/" in name and is_compared(name.rpartition("/")[2])]
+    tested = [name for name in tested if not name.startswith("raw/")]
+    charts = [_chart("Total loss", "loss", "total_loss", 1, runs)]
+    charts += [_chart(name.replace("/", ", "), "percent", name, 100, runs) for name in tested]
+    return [chart for chart in charts if chart.series]
+
+
+def _chart(title: str, unit: str, name: str, factor: float, runs: Sequence[ComparedRun]) -> Chart:
+    series = []
+    for run in runs:
+        lines = [line for line in run.lines if name in line]
+        places = [line["iteration"] for line in lines]
+        series.append(Series(run.name, places, [factor * line[name] for line in lines]))
+    return Chart(title, "iteration", unit, [s for s in series if s.x], start=0)
