@@ -183,7 +183,7 @@ def kept_megabytes(record: Record) -> float:
     """Counts the MB that one training batch of a run keeps for the backward pass."""
     import torch
 
-    from wrimnet.data.augmentation import build_augmentation
+    from wrimnet.data.augmentation_list import build_augmentation
     from wrimnet.lab.benchmarks.batches import batch_of
     from wrimnet.lab.benchmarks.counting import SavedActivations
     from wrimnet.modeling.weights import build_model, build_without_pretrained

@@ -26,6 +26,11 @@ def register_as(registry: Registry, name: str) -> Callable[[Any], Any]:
     return register
 
 
+def names_of(value: str | Sequence[str]) -> Sequence[str]:
+    """Returns the names in a key that holds one or a sequence of them."""
+    return (value,) if isinstance(value, str) else value
+
+
 def find_registered(registry: Registry, name: str, key: str) -> Any:
     """Returns what a registry of FastReID's has under the name that a configuration key holds.
 

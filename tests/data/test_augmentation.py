@@ -11,9 +11,9 @@ from wrimnet.data.augmentation import (
     AugmentationSettings,
     BatchAugmentation,
     apply_augmentation,
-    build_augmentation,
     draw_augmentation,
 )
+from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.modality import INFRARED, VISIBLE
 
 FILL = (123.675, 116.28, 103.53)

@@ -7,7 +7,7 @@ import torch
 from tiny_runs import tiny_cfg
 
 from wrimnet.data import randomness
-from wrimnet.data.augmentation import build_augmentation
+from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.data.sampler import CrossModalitySampler
 
 CHANNELS = {

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from wrimnet.config import setup_cfg
-from wrimnet.data.augmentation import LUMA, AugmentationSettings, build_augmentation
+from wrimnet.data.augmentation import LUMA, AugmentationSettings
+from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.peers.channel_augmentation import (
     GRAY,

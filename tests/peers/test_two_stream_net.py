@@ -9,7 +9,7 @@ from source_tree import ROOT
 from torch.nn import functional as F
 
 from wrimnet.config import setup_cfg
-from wrimnet.data.augmentation import build_augmentation
+from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.peers.embedding_expansion import PositionAggregation
 from wrimnet.peers.non_local import NonLocalBlock

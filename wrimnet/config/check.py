@@ -17,6 +17,7 @@ from wrimnet.registries import (
     MIIM_REGISTRY,
     find_metrics,
     find_registered,
+    names_of,
 )
 
 _INSTEAD = {
@@ -198,16 +199,11 @@ def check_registered(cfg: CfgNode) -> None:
             (FUSION_REGISTRY, "MODEL.WRIM.MIIM.FUSION"),
             (AUGMENTATION_REGISTRY, "INPUT.AUGMENTATION"),
         )
-        for name in one_or_several(get_key(cfg, key))
+        for name in names_of(get_key(cfg, key))
     ]
     find_metrics(cfg.TEST.METRICS)
     for registered in found:
         getattr(registered, "check_config", _no_rules)(cfg)
-
-
-def one_or_several(value: Any) -> Sequence[Any]:
-    """Returns the values of a key that may hold one or a sequence of them."""
-    return value if isinstance(value, (list, tuple)) else (value,)
 
 
 def _no_rules(cfg: CfgNode) -> None:

@@ -154,7 +154,14 @@ KEYS = (
             IF_SET,
         ),
         Key("MEASURED_RANGE", (), "what auto has found; training writes it", None, NEVER),
-        Key("AUGMENTATION", "build_batch_augmentation", "registered augmentation", None, IF_SET),
+        Key(
+            "AUGMENTATION",
+            "build_batch_augmentation",
+            "registered augmentation; or several, one after another, such as [default, Yours]",
+            None,
+            IF_SET,
+            "n",
+        ),
     ),
     *_under(
         "INPUT.MULTISCALE_CROP",

@@ -22,7 +22,7 @@ from torch import Tensor
 from wrimnet.data.randomness import generator
 from wrimnet.data.window_resize import Scratch, plan_windows, resize_windows, to_device
 from wrimnet.modality import VISIBLE
-from wrimnet.registries import AUGMENTATION_REGISTRY, find_registered
+from wrimnet.registries import AUGMENTATION_REGISTRY, register_as
 
 ERASING_ATTEMPTS = 32
 
@@ -226,12 +226,7 @@ def rows_of_rank(count: int, rank: int, world_size: int) -> np.ndarray:
     return rows.reshape(2, world_size, -1)[:, rank].reshape(-1)
 
 
-def build_augmentation(cfg: CfgNode) -> BatchAugmentation:
-    """Builds the augmentation that INPUT.AUGMENTATION names."""
-    name = cfg.INPUT.AUGMENTATION
-    return find_registered(AUGMENTATION_REGISTRY, name, "INPUT.AUGMENTATION")(cfg)
-
-
+@register_as(AUGMENTATION_REGISTRY, "default")
 @AUGMENTATION_REGISTRY.register()
 def build_batch_augmentation(cfg: CfgNode) -> BatchAugmentation:
     """Builds the augmentation of INPUT.{MULTISCALE_CROP, FLIP, REA, GRAYSCALE}."""

@@ -16,7 +16,7 @@ from fastreid.utils import comm
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from wrimnet.data.augmentation import BatchAugmentation, build_augmentation
+from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.data.batch_rows import take_rows
 from wrimnet.engine.data_parallel import share_gradients
 from wrimnet.engine.progress import gradient_norm
@@ -118,7 +118,7 @@ class TrainingStep:
         *,
         model: nn.Module,
         optimizer: Optimizer,
-        augmentation: BatchAugmentation,
+        augmentation: Any,
         autocast: torch.autocast,
         clip_gradients: Callable[[Any], Tensor] | None,
         acceleration: AbstractContextManager[Any] | None = None,
