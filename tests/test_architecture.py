@@ -39,6 +39,8 @@ ALLOWED = {
     "tables": {"metrics"},
     "published": set(),
     # What YAML names, found in FastReID's registries.
+    # Learning-rate schedules, named by YAML.
+    "schedules": {"compat", "registries"},
     "registries": {"compat", "metrics"},
     "losses": {"modality"},
     "layers": {"modality"},
@@ -49,7 +51,7 @@ ALLOWED = {
     "evaluation": {"modality", "data", "metrics", "compat", "registries", "run_folder", "tables"}
     | {"atomic_files", "config", "modeling", "version"},
     "engine": {"modality", "atomic_files", "config", "compat", "data", "evaluation", "modeling"}
-    | {"console", "metrics", "plugin", "registries", "run_folder", "tables"},
+    | {"console", "metrics", "registries", "run_folder", "schedules", "tables"},
     # A trained model as something to call and to export; it knows no training.
     "inference": {"modality", "atomic_files", "compat", "config", "data", "evaluation", "modeling"}
     | {"run_folder", "tables"},
@@ -57,7 +59,7 @@ ALLOWED = {
     "visualization": {"modality", "metrics", "compat", "config", "layers", "data", "evaluation"}
     | {"atomic_files", "modeling", "inference", "run_folder", "tables", "published"},
     # The one import that registers everything with FastReID.
-    "plugin": {"compat", "config", "data", "modeling"},
+    "plugin": {"compat", "config", "data", "modeling", "schedules"},
     # The methods that the field compares with: a plugin, named by no other layer.
     "peers": {"modality", "compat", "config", "registries", "layers", "losses", "data", "modeling"},
     # What the programs share: options, their types, and how an error is printed.

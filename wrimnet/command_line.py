@@ -21,7 +21,7 @@ from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.plugins import find_plugin_place, load_plugin
 from wrimnet.console import open_log, open_streams, without_middles, wrapped
-from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
+from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, named_weights
 
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h; 1 says that results are not the expected ones
 INTERRUPTED = 130  # as shells have it after Ctrl-C
@@ -120,12 +120,18 @@ def setup_model_cfg(arguments: Any) -> CfgNode:
     config, weights = arguments.config_file, arguments.weights
     if arguments.run:
         config = config or str(check_run_folder(arguments.run) / CONFIG)
-        weights = weights or str(Path(arguments.run, FINAL))
+        weights = find_weights(Path(arguments.run), weights or FINAL)
     if not config or not weights:
         raise ValueError("which model? give --run DIR, or --config-file FILE and --weights FILE")
     # a run's file names the device of that run, which this machine may not have
     words = ["MODEL.DEVICE", "auto", *arguments.overrides, "MODEL.WEIGHTS", weights]
     return setup_cfg(config, arguments.overlay, words)
+
+
+def find_weights(run: Path, name: str) -> str:
+    """Returns the file of weights of that path, else of that name or of that hook in the run."""
+    of_run = [path for path in (run / name, run / named_weights(name)) if path.is_file()]
+    return name if Path(name).is_file() else str(next(iter(of_run), run / name))
 
 
 def run_tool(main: Callable[[], int]) -> None:

@@ -14,6 +14,7 @@ from wrimnet.modeling.aicl_head import AICLHead
 from wrimnet.modeling.backbones import build_timm_backbone, build_torchvision_backbone
 from wrimnet.modeling.wrim_net import WRIMNet
 from wrimnet.modeling.wrim_resnet import build_wrim_resnet_backbone
+from wrimnet.schedules import build_cosine, build_multi_step
 
 __all__ = [
     "LLCM",
@@ -23,6 +24,8 @@ __all__ = [
     "WRIMNet",
     "add_wrim_config",
     "build_batch_augmentation",
+    "build_cosine",
+    "build_multi_step",
     "build_timm_backbone",
     "build_torchvision_backbone",
     "build_wrim_resnet_backbone",

@@ -14,6 +14,12 @@ AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
 METRIC_REGISTRY = Registry("METRIC")  # functions as wrimnet.metrics.names describes them
 MIIM_REGISTRY = Registry("MIIM")
 FUSION_REGISTRY = Registry("FUSION")
+HOOK_REGISTRY = Registry("HOOK")  # classes of wrimnet.engine.hooks.Hook, built with (cfg)
+WRITER_REGISTRY = Registry("WRITER")  # FastReID's EventWriter, built with (cfg)
+OPTIMIZER_REGISTRY = Registry("OPTIMIZER")  # (cfg, parameter groups) -> optimizer
+SCHEDULE_REGISTRY = Registry(
+    "SCHEDULE"
+)  # (cfg, iters_per_epoch) -> iteration -> factor of the rate
 
 
 def register_as(registry: Registry, name: str) -> Callable[[Any], Any]:
@@ -43,6 +49,31 @@ def find_registered(registry: Registry, name: str, key: str) -> Any:
             "of your own that registers another is named in PLUGINS"
         )
     return registry.get(name)
+
+
+def find_optimizer(name: str) -> Any:
+    """Returns the builder that is registered as an optimizer, or the class of ``torch.optim``.
+
+    Raises:
+        ValueError: there is neither, or the class needs more than a gradient for its step.
+    """
+    import torch
+
+    if name in OPTIMIZER_REGISTRY._obj_map:
+        return OPTIMIZER_REGISTRY.get(name)
+    found = getattr(torch.optim, name, None)
+    base = torch.optim.Optimizer
+    if (
+        isinstance(found, type)
+        and issubclass(found, base)
+        and found not in (base, torch.optim.LBFGS)
+    ):
+        return found
+    own = ", ".join(("", *sorted(OPTIMIZER_REGISTRY._obj_map)))
+    raise ValueError(
+        f"SOLVER.OPT = {name!r}: expected a class of torch.optim that needs no closure, such as "
+        f"Adam, AdamW or SGD{own}; a module of your own that registers another is named in PLUGINS"
+    )
 
 
 def find_metrics(names: Sequence[str], key: str = "TEST.METRICS") -> dict[str, Metric]:

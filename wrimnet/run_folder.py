@@ -58,6 +58,11 @@ def query_file(folder: Path, protocol: str) -> Path:
     return folder / f"queries_{protocol}.csv"
 
 
+def named_weights(label: str) -> str:
+    """Returns the file of the final weights that a hook named: "model_final_ema.pth"."""
+    return f"{Path(FINAL).stem}_{label}.pth"
+
+
 def checkpoint_path(folder: Path, iteration: int) -> Path:
     """Returns where the checkpoint after so many iterations lies."""
     return folder / f"checkpoint_{iteration:08d}.pth"

@@ -8,15 +8,12 @@ import torch
 from tiny_runs import tiny_cfg
 from torch import nn
 
+from wrimnet.config import config_hash
 from wrimnet.engine.preflight import build_counted_cfg
-from wrimnet.engine.solver import (
-    build_lr_scheduler,
-    build_optimizer,
-    cosine,
-    multi_step,
-    warm_up_factor,
-)
+from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.modeling.weights import build_model
+from wrimnet.registries import OPTIMIZER_REGISTRY, SCHEDULE_REGISTRY, register_as
+from wrimnet.schedules import cosine, multi_step, warm_up_factor
 
 
 @pytest.fixture
@@ -139,3 +136,89 @@ def test_rate_is_one_law_for_all_groups(cfg_of):
     schedule.step()
     rates_now = sorted(group["lr"] for group in optimizer.param_groups)
     assert rates_now == pytest.approx([3.5e-5, 3.5e-4])
+
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.heads = nn.Linear(2, 3), nn.Linear(3, 1)
+
+
+@pytest.mark.parametrize("name", ["NAdam", "RMSprop", "Adagrad", "RAdam", "Adamax"])
+def test_any_optimizer_of_torch_has_the_groups_of_the_recipe(cfg_of, name):
+    optimizer = build_optimizer(cfg_of(SOLVER__OPT=name), Line())
+    assert type(optimizer) is getattr(torch.optim, name)
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (3.5e-4, 5e-4)
+
+
+def test_optimizer_without_weight_decay_is_not_given_any(cfg_of):
+    with pytest.raises(ValueError, match=r"'Rprop' has no weight decay; set SOLVER.WEIGHT_DECAY 0"):
+        build_optimizer(cfg_of(SOLVER__OPT="Rprop"), Line())
+    optimizer = build_optimizer(cfg_of(SOLVER__OPT="Rprop", SOLVER__WEIGHT_DECAY="0"), Line())
+    assert optimizer.param_groups[0]["lr"] == 3.5e-4
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "Optimizer", "lr_scheduler", "adam"])
+def test_unknown_optimizer_says_what_there_is(cfg_of, name):
+    with pytest.raises(ValueError, match=f"SOLVER.OPT = '{name}': expected a class .*PLUGINS"):
+        cfg_of(SOLVER__OPT=name)
+
+
+@register_as(OPTIMIZER_REGISTRY, "Halved")
+def build_halved(cfg, groups):
+    return torch.optim.SGD(groups, lr=cfg.SOLVER.BASE_LR / 2)
+
+
+@register_as(SCHEDULE_REGISTRY, "Sawtooth")
+def build_sawtooth(cfg, iters_per_epoch):
+    return lambda iteration: 1 - (iteration % iters_per_epoch) / iters_per_epoch
+
+
+def test_registered_optimizer_and_schedule_per_iteration(cfg_of):
+    cfg = cfg_of(SOLVER__OPT="Halved", SOLVER__SCHED="Sawtooth", SOLVER__BASE_LR="1")
+    optimizer = build_optimizer(cfg, Line())
+    schedule, rates = build_lr_scheduler(cfg, optimizer, 4), []
+    for _ in range(6):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1, 0.75, 0.5, 0.25, 1, 0.75])
+
+
+def test_unknown_schedule_lists_what_there_is(cfg_of):
+    with pytest.raises(ValueError, match=r"SCHED = 'Poly': expected one of Cosine.*MultiStepLR"):
+        cfg_of(SOLVER__SCHED="Poly")
+
+
+def test_multipliers_change_the_rates_of_the_parameters_they_match(cfg_of):
+    pairs = "[['backbone.*', 0.1], ['*.bias', 2]]"
+    model = Line()
+    optimizer = build_optimizer(cfg_of(SOLVER__LR_MULTIPLIERS=pairs, SOLVER__BASE_LR="1"), model)
+    rates = {n: group_of(optimizer, p)["lr"] for n, p in model.named_parameters()}
+    assert rates == pytest.approx(
+        {"backbone.weight": 0.1, "backbone.bias": 0.2, "heads.weight": 1, "heads.bias": 2}
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        (
+            "[['nothing.*', 0.1]]",
+            r"'nothing.\*' matches none of the 4 trainable parameters, such as",
+        ),
+        ("[['heads.*', -1]]", "expected .pattern, factor."),
+        ("[['heads.*']]", "expected .pattern, factor."),
+        ("['heads.*', 1]", "expected .pattern, factor."),
+    ],
+)
+def test_multiplier_that_means_nothing_is_refused(cfg_of, pairs, sentence):
+    with pytest.raises(ValueError, match=f"SOLVER.LR_MULTIPLIERS.*{sentence}"):
+        build_optimizer(cfg_of(SOLVER__LR_MULTIPLIERS=pairs), Line())
+
+
+def test_default_of_the_new_keys_leaves_the_hash(cfg_of):
+    plain = config_hash(cfg_of())
+    assert config_hash(cfg_of(HOOKS="()", SOLVER__LR_MULTIPLIERS="()", WRITERS="()")) == plain
+    assert config_hash(cfg_of(SOLVER__LR_MULTIPLIERS="[['*', 0.5]]")) != plain

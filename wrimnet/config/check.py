@@ -14,8 +14,12 @@ from wrimnet.config.tree import get_key, leaf_names
 from wrimnet.registries import (
     AUGMENTATION_REGISTRY,
     FUSION_REGISTRY,
+    HOOK_REGISTRY,
     MIIM_REGISTRY,
+    SCHEDULE_REGISTRY,
+    WRITER_REGISTRY,
     find_metrics,
+    find_optimizer,
     find_registered,
     names_of,
 )
@@ -45,6 +49,7 @@ def check_config(cfg: CfgNode, plugin_keys: Sequence[Key] = ()) -> None:
         check_key(key, get_key(cfg, key.name))
     check_infrared_range(cfg)
     check_schedule(cfg)
+    check_multipliers(cfg)
     check_batch(cfg)
     check_acceleration(cfg)
     check_registered(cfg)
@@ -112,6 +117,17 @@ def check_schedule(cfg: CfgNode) -> None:
             f"SOLVER.ETA_MIN_LR = {solver.ETA_MIN_LR}: the cosine goes from SOLVER.BASE_LR = "
             f"{solver.BASE_LR} down to it; expected a number from 0 to below BASE_LR"
         )
+
+
+def check_multipliers(cfg: CfgNode) -> None:
+    """Raises ValueError for what is no pair of a pattern and a factor."""
+    for pair in cfg.SOLVER.LR_MULTIPLIERS:
+        sound = isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
+        if not sound or type(pair[1]) not in (int, float) or not 0 <= pair[1] < math.inf:
+            raise ValueError(
+                f"SOLVER.LR_MULTIPLIERS has {pair!r}: expected [pattern, factor] with a pattern of "
+                "parameter names and a factor from 0, as in ['backbone.*', 0.1]"
+            )
 
 
 def check_plausible(cfg: CfgNode) -> list[str]:
@@ -198,10 +214,14 @@ def check_registered(cfg: CfgNode) -> None:
             (MIIM_REGISTRY, "MODEL.WRIM.MIIM.NAME"),
             (FUSION_REGISTRY, "MODEL.WRIM.MIIM.FUSION"),
             (AUGMENTATION_REGISTRY, "INPUT.AUGMENTATION"),
+            (SCHEDULE_REGISTRY, "SOLVER.SCHED"),
+            (HOOK_REGISTRY, "HOOKS"),
+            (WRITER_REGISTRY, "WRITERS"),
         )
         for name in names_of(get_key(cfg, key))
     ]
     find_metrics(cfg.TEST.METRICS)
+    find_optimizer(cfg.SOLVER.OPT)
     for registered in found:
         getattr(registered, "check_config", _no_rules)(cfg)
 

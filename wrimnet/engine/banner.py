@@ -68,11 +68,12 @@ def build_start(cfg: CfgNode, iteration: int) -> str:
 
 def build_recipe_line(cfg: CfgNode, trainer: WRIMTrainer, recipe: str) -> str:
     """Says how long and with which steps is trained, and how far that is from the paper's."""
-    epochs = trainer.max_epoch
+    epochs, sampler = trainer.max_epoch, trainer.data_loader.sampler
     return (
         f"recipe   {recipe}: {epochs} epoch{'s' * (epochs != 1)} of {trainer.iters_per_epoch} "
-        f"iterations, {cfg.SOLVER.IMS_PER_BATCH} images each, {cfg.SOLVER.OPT}, rate "
-        f"{cfg.SOLVER.BASE_LR:g}; {len(changed_keys(cfg))} keys differ from the paper's for LLCM"
+        f"iterations, {cfg.SOLVER.IMS_PER_BATCH} images each by {type(sampler).__name__}, "
+        f"{type(trainer.optimizer).__name__}, learning rate {cfg.SOLVER.BASE_LR:g}, "
+        f"{cfg.SOLVER.SCHED}; {len(changed_keys(cfg))} keys differ from the paper's for LLCM"
     )
 
 

@@ -54,6 +54,7 @@ CONTENT = (
     "progress",
     "best",
     "random",
+    "hooks",
     "config_hash",
     "settings",
     "changes",

@@ -2,18 +2,55 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
+from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventWriter
+from torch import Tensor
 
 from wrimnet.engine.distributed import Agreement
 from wrimnet.engine.signals import StopRequest
+from wrimnet.evaluation.results import EvaluationReport
+from wrimnet.registries import HOOK_REGISTRY, find_registered
 
 _logger = logging.getLogger("fastreid.wrimnet.hooks")
+
+
+class Hook(HookBase):
+    """A hook of one's own: FastReID's methods, what is saved with it, and weights of its own.
+
+    HOOKS names it as it is registered in HOOK_REGISTRY, and it is built with (cfg). Its methods run
+    before those of the trainer, once for each iteration, also in a run that is resumed.
+    """
+
+    @property
+    def label(self) -> str:
+        """Name in checkpoints, results and files."""
+        return type(self).__name__.lower()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns tensors and plain values that a resumed run needs."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over what :meth:`state_dict` returned."""
+
+    def evaluated_weights(self) -> Mapping[str, Tensor]:
+        """Returns tensors of the model's state dict to evaluate beside its own, {} for none."""
+        return {}
+
+    def after_evaluation(self, report: EvaluationReport) -> None:
+        """Called after each evaluation, by all processes."""
+
+
+def build_own_hooks(cfg: CfgNode) -> list[HookBase]:
+    """Builds the hooks of HOOKS in their order."""
+    return [find_registered(HOOK_REGISTRY, name, "HOOKS")(cfg) for name in cfg.HOOKS]
 
 
 class EvaluationHook(HookBase):

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
-from torch import nn
+from torch import Tensor, nn
 
 from wrimnet.config import changed_keys
 from wrimnet.data.build import build_train_loader
@@ -24,13 +25,19 @@ from wrimnet.engine.checkpointing import (
 )
 from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
 from wrimnet.engine.distributed import Agreement, mean_over_ranks
-from wrimnet.engine.hooks import CheckpointHook, EvaluationHook, LogHook
+from wrimnet.engine.hooks import (
+    CheckpointHook,
+    EvaluationHook,
+    Hook,
+    LogHook,
+    build_own_hooks,
+)
 from wrimnet.engine.preflight import CheckedRun
 from wrimnet.engine.progress import NonFiniteError, Progress, with_replay
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
-from wrimnet.engine.writers import FlushedTensorboardWriter, ProgressPrinter
+from wrimnet.engine.writers import FlushedTensorboardWriter, ProgressPrinter, build_own_writers
 from wrimnet.evaluation.results import EvaluationReport
 from wrimnet.modeling.weights import (
     NETWORK,
@@ -38,7 +45,7 @@ from wrimnet.modeling.weights import (
     build_without_pretrained,
     start_from_weights,
 )
-from wrimnet.run_folder import BEST, FINAL, METRICS
+from wrimnet.run_folder import BEST, FINAL, METRICS, named_weights
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -70,9 +77,11 @@ class WRIMTrainer(TrainerBase):
         self.scheduler = build_lr_scheduler(cfg, self.optimizer, self.iters_per_epoch)
         self.step = build_training_step(cfg, self.model, self.optimizer)
         self.evaluator = run.evaluator
+        self.own_hooks = [*hooks, *build_own_hooks(cfg)]
+        self.trainer_hooks = self.build_hooks(cfg)
+        self.register_hooks([*self.own_hooks, *self.trainer_hooks])
         self.setup_records(cfg, run)
         self.setup_start(cfg, run.checkpoint)
-        self.register_hooks([*hooks, *self.build_hooks(cfg)])
 
     def setup_records(self, cfg: CfgNode, run: CheckedRun) -> None:
         """Sets what is logged, evaluated and saved."""
@@ -84,6 +93,7 @@ class WRIMTrainer(TrainerBase):
         self.best = {"value": -1.0, "iteration": -1}
         self.last_report: EvaluationReport | None = None
         self.origin = run.origin
+        self._build_own_writers = partial(build_own_writers, cfg)
         self._compared = {name: value for name, value, _ in changed_keys(cfg)}
         self._compared |= {"SEED": cfg.SEED, "SOLVER.BASE_LR": cfg.SOLVER.BASE_LR}
 
@@ -121,6 +131,7 @@ class WRIMTrainer(TrainerBase):
             ProgressPrinter(self.start_iter, self.max_iter, self.iters_per_epoch),
             JSONWriter(str(self.output_dir / METRICS)),
             FlushedTensorboardWriter(str(self.output_dir), self.start_iter, self._compared),
+            *self._build_own_writers(),
         ]
 
     def train(self) -> EvaluationReport | None:
@@ -145,15 +156,23 @@ class WRIMTrainer(TrainerBase):
 
     def _iterate(self, batches: Iterator[dict[str, Any]]) -> None:
         self.epoch, position = divmod(self.iter, self.iters_per_epoch)
-        if position == 0 or self.iter == self.start_iter:
-            self.before_epoch()
-        self.before_step()
+        self.storage.iter, self.storage.epoch = self.iter, self.epoch
         if self.iter >= self.num_trained:  # else resumed from before this iteration's evaluation
+            if position == 0:
+                self.before_epoch()
+            self.before_step()
             self.trained_under = self.origin
             self.run_step(batches)
-        self.after_step()
-        if position == self.iters_per_epoch - 1:
-            self.after_epoch()
+            self.after_step()
+            if position == self.iters_per_epoch - 1:
+                self.after_epoch()
+        for hook in self.trainer_hooks:
+            hook.after_step()
+
+    def after_step(self) -> None:
+        """Calls the hooks that run before the trainer's own, whose checkpoints hold their state."""
+        for hook in self.own_hooks:
+            hook.after_step()
 
     def run_step(self, batches: Iterator[dict[str, Any]]) -> None:
         """Trains on the next batch without waiting for the device."""
@@ -197,11 +216,32 @@ class WRIMTrainer(TrainerBase):
             scalars = {f"{protocol}/{metric}": value for metric, value in metrics.items()}
             self.storage.put_scalars(smoothing_hint=False, **scalars)
         _logger.info("evaluation after epoch %d\n%s", self.epoch + 1, report.markdown())
+        report.of_hooks = self._evaluate_hooks(final=final)
         if final and comm.is_main_process():
             report.write(self.output_dir)
         self._keep_best(report)
+        for hook in self._stateful_hooks():
+            hook.after_evaluation(report)
         self.progress.start_clock()
         return report
+
+    def _stateful_hooks(self) -> list[Hook]:
+        return [hook for hook in self.own_hooks if isinstance(hook, Hook)]
+
+    def _evaluate_hooks(self, *, final: bool) -> dict[str, EvaluationReport]:
+        """Evaluates the weights of the hooks that have some; a final evaluation keeps the files."""
+        of_hooks = {hook.label: hook.evaluated_weights() for hook in self._stateful_hooks()}
+        reports = {}
+        for label, weights in of_hooks.items():
+            if weights:
+                with other_weights(self.model, weights):
+                    path, state = None, self.weights_state()
+                    if final:
+                        path = str(self.checkpoints.save_weights(named_weights(label), state))
+                    reports[label] = self.evaluator.run(self.model.eval(), path)
+                self.model.train()
+                _console.info(f"{label} weights\n{reports[label].summary()}")
+        return reports
 
     def evaluate_again(self) -> EvaluationReport:
         """Evaluates a run that has ended, and writes the results that it has lost."""
@@ -236,6 +276,7 @@ class WRIMTrainer(TrainerBase):
             "iters_per_epoch": self.iters_per_epoch,
             "random": random_state(),
             "evaluated": evaluated,
+            "hooks": {hook.label: hook.state_dict() for hook in self._stateful_hooks()},
         }
         path = self.checkpoints.save(self.iter + 1, state)
         _logger.info("saved %s", path)
@@ -260,7 +301,16 @@ class WRIMTrainer(TrainerBase):
             self._take_rates()
         self.progress.load_state_dict(state["progress"])
         self.best = state["best"]
+        self._load_hooks(state["hooks"])
         restore_random_state(state["random"])
+
+    def _load_hooks(self, states: dict[str, Any]) -> None:
+        hooks = {hook.label: hook for hook in self._stateful_hooks()}
+        if missing := [name for name, state in states.items() if state and name not in hooks]:
+            raise ValueError(f"it holds the state of the hook {missing[0]}, which is not there")
+        for name, hook in hooks.items():
+            if name in states:
+                hook.load_state_dict(states[name])
 
     def _take_rates(self) -> None:
         """Sets the rates that the schedule of another configuration has from here on."""
@@ -268,6 +318,17 @@ class WRIMTrainer(TrainerBase):
         groups = self.optimizer.param_groups
         for group, base, law in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
             group["lr"] = base * law(schedule.last_epoch)
+
+
+@contextmanager
+def other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Puts tensors into a model, and its own back at the end."""
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict({**own, **weights})
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
 
 
 def build_start_model(cfg: CfgNode, run: CheckedRun) -> nn.Module:

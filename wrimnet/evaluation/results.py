@@ -101,6 +101,7 @@ class EvaluationReport:
     def __init__(self, description: Mapping[str, Any], results: list[ProtocolResult]) -> None:
         self.description = dict(description)
         self.results = results
+        self.of_hooks: dict[str, EvaluationReport] = {}  # of other weights, by the hook's label
 
     @property
     def metrics(self) -> OrderedDict[str, dict[str, float]]:
@@ -114,7 +115,9 @@ class EvaluationReport:
     def content(self) -> dict[str, Any]:
         """What results.json holds."""
         results = [result.entry() for result in self.results]
-        return {"description": self.description, "results": results}
+        hooks = {label: report.content()["results"] for label, report in self.of_hooks.items()}
+        content = {"description": self.description, "results": results}
+        return {**content, "hooks": hooks} if hooks else content
 
     def summary(self) -> str:
         """The whole embedding's numbers in percent, aligned."""

@@ -1,0 +1,118 @@
+"""Hooks and writers of one's own: saved, resumed, evaluated beside the model, chosen by name."""
+
+import json
+
+import pytest
+import torch
+from fastreid.utils.events import EventWriter, get_event_storage
+from tiny_runs import losses_of, tiny_cfg
+
+from wrimnet.command_line import find_weights
+from wrimnet.engine.hooks import Hook
+from wrimnet.engine.run import train
+from wrimnet.registries import HOOK_REGISTRY, WRITER_REGISTRY
+
+LINES = []
+KEYS = {"HOOKS": "['Average']", "WRITERS": "['ListWriter']", "SOLVER__CHECKPOINT_PERIOD": "0"}
+
+
+@HOOK_REGISTRY.register()
+class Average(Hook):
+    """Exponential moving average of the weights, and the number of its updates."""
+
+    def __init__(self, cfg):
+        self.decay, self.num_updates, self.weights, self.reports = 0.5, 0, {}, []
+
+    def after_step(self):
+        model = self.trainer.model.state_dict()
+        for name, tensor in model.items():
+            if tensor.is_floating_point():
+                before = self.weights.get(name, tensor).clone()
+                self.weights[name] = before.lerp_(tensor, self.decay)
+        self.num_updates += 1
+
+    def after_evaluation(self, report):
+        self.reports.append(report)
+
+    def state_dict(self):
+        return {"weights": self.weights, "num_updates": self.num_updates}
+
+    def load_state_dict(self, state):
+        self.weights, self.num_updates = state["weights"], state["num_updates"]
+
+    def evaluated_weights(self):
+        return self.weights
+
+
+@WRITER_REGISTRY.register()
+class ListWriter(EventWriter):
+    def __init__(self, cfg):
+        LINES.clear()
+
+    def write(self):
+        storage = get_event_storage()
+        LINES.append((storage.iter, storage.latest()["total_loss"][0]))
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("hooks") / "out"
+    train(tiny_cfg(data, output, **KEYS))
+    return output
+
+
+def weights_in(path):
+    return torch.load(path, weights_only=True)["model"]
+
+
+def test_weights_of_a_hook_are_evaluated_and_kept_beside_the_model(trained):
+    own, average = (weights_in(trained / f"model_final{end}.pth") for end in ("", "_average"))
+    last = torch.load(trained / "checkpoint_00000004.pth", weights_only=True)
+    assert all(torch.equal(last["model"][name], tensor) for name, tensor in own.items())
+    saved = last["hooks"]["average"]
+    assert saved["num_updates"] == 4
+    assert all(torch.equal(average[name], tensor) for name, tensor in saved["weights"].items())
+    content = json.loads((trained / "results.json").read_text())
+    assert [entry["protocol"] for entry in content["hooks"]["average"]] == [
+        entry["protocol"] for entry in content["results"]
+    ]
+    assert content["hooks"]["average"] != content["results"]
+    assert [loss for _, loss in LINES] == [line["total_loss"] for line in losses_of(trained)]
+
+
+def test_hook_goes_on_as_if_never_interrupted(data, trained, tmp_path, monkeypatch):
+    """Also where the evaluation after the last step failed: that step is not counted twice."""
+
+    def fail(*_):
+        raise OSError("a disk fails")
+
+    cfg = tiny_cfg(data, tmp_path, **KEYS)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="a disk fails"):
+        patch.setattr("wrimnet.evaluation.evaluator.Evaluator.run", fail)
+        train(cfg)
+    train(cfg, resume=True)
+    again, before = (weights_in(f / "model_final_average.pth") for f in (tmp_path, trained))
+    assert all(torch.equal(again[name], tensor) for name, tensor in before.items())
+
+
+def test_hook_from_python_sees_every_evaluation_and_its_state_is_not_lost(data, tmp_path):
+    keys = {"SOLVER__ITERS_PER_EPOCH": "1", "TEST__EVAL_PERIOD": "1"}
+    cfg, hook = tiny_cfg(data, tmp_path, **keys), Average(None)
+    train(cfg, hooks=[hook])
+    assert len(hook.reports) == 2 and hook.num_updates == 2
+    with pytest.raises(ValueError, match="holds the state of the hook average, which is not there"):
+        train(cfg, resume=True)
+
+
+def test_weights_of_a_hook_are_chosen_by_its_name(trained, tmp_path):
+    assert find_weights(trained, "average") == str(trained / "model_final_average.pth")
+    assert find_weights(trained, "model_best.pth") == str(trained / "model_best.pth")
+    assert find_weights(trained, "gone") == str(trained / "gone")
+    assert find_weights(tmp_path, str(trained / "model_best.pth")).endswith("model_best.pth")
+
+
+@pytest.mark.parametrize("key", ["HOOKS", "WRITERS"])
+def test_unknown_name_lists_what_there_is(tmp_path, key):
+    own = {"HOOKS": "Average", "WRITERS": "ListWriter"}[key]
+    with pytest.raises(ValueError, match=f"{key} = 'Nothing': expected one of .*{own}.*PLUGINS"):
+        tiny_cfg(tmp_path, tmp_path, **{key: "['Nothing']"})
