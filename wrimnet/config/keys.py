@@ -210,7 +210,7 @@ KEYS = (
         Key(
             "LR_MULTIPLIERS",
             (),
-            "[[pattern, factor], ...]: factors of the learning rate of parameters whose names match "
+            "[[pattern, factor], ...]: learning-rate factors of the parameters whose names match "
             "the pattern, as in ['backbone.*', 0.1]",
             None,
             IF_SET,
