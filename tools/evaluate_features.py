@@ -1,13 +1,14 @@
-"""Evaluates any model's features or distances under one protocol, with the code training uses.
+"""Evaluates any model's features or distances under protocols, with the code training uses.
 
 F.npz: ``paths`` (N,), relative paths in the dataset's layout, ``features`` (N, D), and optionally
 ``test_ids``. Several parts are ``features/NAME`` each; modalities may stand apart, as
 ``visible/paths``, ``visible/features``, ``infrared/paths``, ``infrared/features``. Several files
-are added with their weights, by similarity. D.npz: ``dist`` (Q, G), ``q_pids``, ``g_pids``,
+are added with their weights, by similarity. The features of a run are written by ``export.py
+features``. D.npz: ``dist`` (Q, G), ``q_pids``, ``g_pids``,
 ``q_cams``, ``g_cams``: one trial.
 
     python tools/evaluate_features.py --protocol llcm_ir2vis --features F.npz --out results.json
-    python tools/evaluate_features.py --protocol llcm_ir2vis --out results.json
+    python tools/evaluate_features.py --protocol llcm_ir2vis llcm_vis2ir --out results.json
         --features A.npz B.npz --weights 0.7 0.3 --rerank 20 6 0.3
 """
 
@@ -44,7 +45,13 @@ def parse_arguments() -> Any:
     from wrimnet.metrics.names import PRINTED
 
     parser = make_parser(__doc__)
-    parser.add_argument("--protocol", required=True, help="such as llcm_ir2vis")
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="such as llcm_ir2vis; several of one dataset write a file like a run's results.json",
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--features", nargs="+", metavar="F.npz", help="one file or several")
     source.add_argument("--distances", metavar="D.npz")
@@ -77,11 +84,18 @@ def result_file(word: str) -> Path:
     return kept_out_of_runs(Path(word))
 
 
-def asked_protocol(arguments: Any) -> Protocol:
-    """Returns the protocol with the options that change it."""
-    from wrimnet.data.protocols import find_protocol
+def asked_protocols(arguments: Any) -> list[Protocol]:
+    """Returns the protocols, all of one dataset, with the options that change them."""
+    from wrimnet.data.protocols import dataset_protocols, find_protocol
+    from wrimnet.registries import find_dataset
 
-    protocol = find_protocol(arguments.protocol)
+    dataset = find_dataset(find_protocol(arguments.protocol[0]).dataset)
+    found = dataset_protocols(dataset, tuple(arguments.protocol))
+    return [asked_protocol(protocol, arguments) for protocol in found]
+
+
+def asked_protocol(protocol: Protocol, arguments: Any) -> Protocol:
+    """Returns a protocol with the options that change it."""
     if arguments.unique_ids:
         protocol = replace(protocol, unique_ids=True)
     if arguments.shots is None:
@@ -119,11 +133,13 @@ def asked_scoring(arguments: Any) -> Scoring:
 
 
 def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
-    """Runs the protocol that the command line asks for: the whole first, then each part alone."""
-    from wrimnet.evaluation.features import evaluate_distances, evaluate_features
-    from wrimnet.evaluation.galleries import OfficialPermutations
+    """Runs the protocols that the command line asks for: first the whole feature, then its parts.
 
-    protocol, official = asked_protocol(arguments), arguments.draw == "official"
+    Of several protocols, each on the whole comes before any part alone.
+    """
+    from wrimnet.evaluation.features import evaluate_distances
+
+    protocols, official = asked_protocols(arguments), arguments.draw == "official"
     if official != bool(arguments.perm_file):
         raise ValueError("--draw official and --perm-file rand_perm_cam.mat belong together")
     if arguments.distances:
@@ -131,12 +147,30 @@ def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
             raise ValueError("--draw and --normalize concern features; distances are used as given")
         if arguments.rerank or arguments.aqe:
             raise ValueError("--rerank and --aqe need the distances of all images: give --features")
-        return [evaluate_distances(arguments.distances, protocol, arguments.metrics)]
-    names, sets, weights = read_sets(arguments, protocol)
+        if len(protocols) > 1:
+            raise ValueError("--distances are of one gallery: give one --protocol")
+        return [evaluate_distances(arguments.distances, protocols[0], arguments.metrics)]
+    sets = read_sets(arguments, protocols[0].dataset)
+    results = [r for protocol in protocols for r in score_sets(arguments, protocol, scoring, *sets)]
+    return sorted(results, key=lambda result: not result.whole)
+
+
+def score_sets(
+    arguments: Any,
+    protocol: Protocol,
+    scoring: Scoring,
+    names: list[str],
+    sets: list,
+    weights: list[float],
+) -> list[ProtocolResult]:
+    """Runs a protocol on the weighted sum of feature sets, then on each set alone."""
+    from wrimnet.evaluation.features import evaluate_features
+    from wrimnet.evaluation.galleries import OfficialPermutations
+
     groups = [(tuple(names), sets, weights)]
     if len(names) > 1:
         groups += [((name,), [one], [1.0]) for name, one in zip(names, sets, strict=True)]
-    permutations = OfficialPermutations.load(arguments.perm_file) if official else None
+    permutations = OfficialPermutations.load(arguments.perm_file) if arguments.perm_file else None
     results = []
     for parts, chosen, chosen_weights in groups:
         single = len(chosen) == 1 and chosen_weights == [1.0]
@@ -155,7 +189,7 @@ def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
     return results
 
 
-def read_sets(arguments: Any, protocol: Protocol) -> tuple[list[str], list, list[float]]:
+def read_sets(arguments: Any, dataset: str) -> tuple[list[str], list, list[float]]:
     """Returns name, images with features, and weight of every part of every file."""
     from wrimnet.evaluation.features import load_features, unit_length
 
@@ -164,7 +198,7 @@ def read_sets(arguments: Any, protocol: Protocol) -> tuple[list[str], list, list
         raise ValueError(f"--weights {given}: expected one for each of {arguments.features}")
     names, sets, weights = [], [], []
     for path, weight in zip(arguments.features, given, strict=True):
-        items, parts = load_features(path, protocol.dataset)
+        items, parts = load_features(path, dataset)
         for name, part in parts.items():
             sets.append((items, unit_length(part, items) if arguments.normalize else part))
             names.append(name if len(arguments.features) == 1 else f"{Path(path).stem}:{name}")
@@ -199,10 +233,27 @@ def weighted_sum(
 def table_of_parts(alone: Sequence[ProtocolResult]) -> Table:
     """Each part of the embedding by itself."""
     rows = [
-        ("+".join(result.parts), *(f"{100 * value:.2f}" for value in result.mean().values()))
+        (
+            "+".join(result.parts),
+            result.protocol.name,
+            *(f"{100 * value:.2f}" for value in result.mean().values()),
+        )
         for result in alone
     ]
-    return Table("parts alone, percent", ("part", *alone[0].metrics), tuple(rows))
+    return Table("parts alone, percent", ("part", "protocol", *alone[0].metrics), tuple(rows))
+
+
+def content_of(results: Sequence[ProtocolResult], description: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the result file holds: of several protocols what a run's results.json does."""
+    from wrimnet.evaluation.results import EvaluationReport
+
+    whole, *alone = results
+    if len({result.protocol.name for result in results}) > 1:
+        return EvaluationReport(description, list(results)).content()
+    content = {**whole.numbers(), "description": {**whole.describe(), **description}}
+    if alone:
+        content["parts"] = {"+".join(result.parts): result.numbers() for result in alone}
+    return content
 
 
 def main() -> int:
@@ -216,11 +267,11 @@ def main() -> int:
         raise ValueError(f"--out {arguments.out} is a folder; give a file to be written")
     load_plugins(arguments.plugin)
     scoring = asked_scoring(arguments)
-    whole, *alone = results = evaluate(arguments, scoring)
+    results = evaluate(arguments, scoring)
     sources = arguments.features or [arguments.distances]
     described = [{"path": source, "sha256": file_sha256(source)} for source in sources]
     description = {
-        "dataset": whole.protocol.dataset,
+        "dataset": results[0].protocol.dataset,
         "source": described[0] if len(described) == 1 else described,
         "weights": arguments.weights,
         "normalized": arguments.normalize,
@@ -228,13 +279,11 @@ def main() -> int:
         **scoring.describe(),
         "code": describe_code(),
     }
-    content = {**whole.numbers(), "description": {**whole.describe(), **description}}
-    if alone:
-        content["parts"] = {"+".join(result.parts): result.numbers() for result in alone}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, content)
+    write_json(arguments.out, content_of(results, description))
     report = EvaluationReport(description, results)
     print("\n".join([report.summary(), *wrapped(report.measured())]))
+    alone = [result for result in results if not result.whole]
     if alone:
         print(for_console(table_of_parts(alone)))
     print(f"written: {arguments.out}")

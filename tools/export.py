@@ -1,7 +1,10 @@
-"""Writes a trained model as ONNX, or as safetensors weights with a model card.
+"""Writes a trained model as ONNX, as safetensors with a model card, or its test features.
 
 python tools/export.py onnx logs/LLCM/wrim --out exported
 python tools/export.py safetensors logs/LLCM/wrim --out exported
+python tools/export.py features logs/LLCM/wrim --out exported
+
+Features are those of the dataset's test images, for tools/evaluate_features.py.
 """
 
 from pathlib import Path
@@ -26,7 +29,7 @@ def main() -> int:
     arguments = parse(parser)
 
     from wrimnet.inference.embedder import build_embedder
-    from wrimnet.inference.export import build_onnx_files, build_safetensors
+    from wrimnet.inference.export import build_features, build_onnx_files, build_safetensors
 
     cfg, folder = setup_model_cfg(arguments), Path(arguments.out)
     if folder.is_file():
@@ -37,6 +40,9 @@ def main() -> int:
             f"{folder / there[0]} is there already; give another --out, or --force to replace it"
         )
     embedder = build_embedder(cfg)
+    if arguments.format == "features":
+        print(build_features(cfg, embedder, folder))
+        return 0
     if arguments.format == "safetensors":
         weights = build_safetensors(cfg, embedder, folder, arguments.run)
         print(f"{weights}, config.yaml and the model card README.md beside it")

@@ -26,6 +26,7 @@ EVALUATIONS = "eval"  # folder of evaluations, each in a folder of its own
 EXPORTED = {
     "onnx": ("wrimnet_visible.onnx", "wrimnet_infrared.onnx"),
     "safetensors": ("wrimnet.safetensors", CONFIG, "README.md"),
+    "features": ("features.npz",),
 }
 # written by the tools that run experiments
 RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_items import llcm_items
 
 from wrimnet import command_line
 from wrimnet.data.protocols import find_protocol
@@ -14,6 +15,7 @@ from wrimnet.evaluation.features import (
     evaluate_features,
     load_features,
     parse_items,
+    save_features,
     unit_length,
 )
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
@@ -21,7 +23,7 @@ from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 sys.path.insert(0, str(ROOT / "tools"))
-from evaluate_features import asked_protocol, main, weighted_sum  # noqa: E402
+from evaluate_features import asked_protocols, main, weighted_sum  # noqa: E402
 
 PIPELINE = {
     "sysu_all_single": ("sysu", "all"),
@@ -33,7 +35,7 @@ PIPELINE = {
 
 
 def run_tool(tmp_path, protocol, *arguments, out="out/results.json"):
-    words = ["--protocol", protocol, "--out", str(tmp_path / out), *map(str, arguments)]
+    words = ["--protocol", *protocol.split(), "--out", str(tmp_path / out), *map(str, arguments)]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
         patch.setattr(sys, "argv", ["evaluate_features.py", *words])
         command_line.run_tool(main)
@@ -74,6 +76,45 @@ def test_distances_are_one_trial_without_a_draw(tmp_path):
     assert results["mean"]["mAP"] == pytest.approx(float(case["mAP"]), abs=1e-9)
     assert results["description"]["draw"] == ""
     assert results["description"]["queries_skipped"] == [13]
+
+
+def test_several_protocols_are_scored_in_one_call(tmp_path, capsys):
+    items, rng = llcm_items(num_ids=4), np.random.default_rng(0)
+    parts = {name: rng.standard_normal((len(items), 8)) for name in ("global", "stripes")}
+    save_features(tmp_path / "f.npz", as_in_llcm(items), parts)
+    both = run_tool(tmp_path, "llcm_ir2vis llcm_vis2ir", "--features", tmp_path / "f.npz")
+    named = [(entry["protocol"], entry["whole"]) for entry in both["results"]]
+    whole = [("llcm_ir2vis", True), ("llcm_vis2ir", True)]
+    assert named[:2] == whole
+    assert sorted(named[2:]) == sorted(2 * [(name, False) for name, _ in whole])
+    printed = capsys.readouterr().out
+    for entry in both["results"][:2]:
+        alone = run_tool(tmp_path, entry["protocol"], "--features", tmp_path / "f.npz")
+        assert alone["trials"] == entry["trials"]
+        assert f"{100 * entry['mean']['mAP']:.2f} ±" in printed
+    with pytest.raises(ValueError, match="belongs to RegDB, the dataset is LLCM"):
+        asked_protocols(Namespace(protocol=["llcm_ir2vis", "regdb_v2t"]))
+
+
+def as_in_llcm(items):
+    """The items with paths that LLCM's layout has."""
+    tops = ("test_vis", "test_nir")
+    return [
+        item._replace(relpath=f"{tops[item.modality]}/cam{item.camid}/{item.pid:04d}/{n}.jpg")
+        for n, item in enumerate(items)
+    ]
+
+
+def test_saved_features_are_read_again(tmp_path):
+    items = as_in_llcm(llcm_items(num_ids=3))
+    features = np.random.default_rng(0).standard_normal((len(items), 4)).astype(np.float32)
+    save_features(tmp_path / "f.npz", items, features)
+    found, parts = load_features(tmp_path / "f.npz", "LLCM")
+    assert [item.relpath for item in found] == [item.relpath for item in items]
+    assert [item[1:4] for item in found] == [item[1:4] for item in items]
+    np.testing.assert_array_equal(parts["features"], features)
+    with pytest.raises(ValueError, match=r"features/a has shape \(4, 4\), expected \(54, D\)"):
+        save_features(tmp_path / "f.npz", items, {"a": features[:4]})
 
 
 def regdb_arrays(num_ids=30, per_id=4, seed=0):
@@ -264,11 +305,12 @@ def test_reranking_and_expansion_are_applied_and_named(tmp_path):
 
 
 def test_shots_are_those_of_the_official_draw():
-    asked = {"protocol": "sysu_all_multi", "unique_ids": False, "shots": 3}
-    assert asked_protocol(Namespace(**asked, draw="official")).shots == 3
+    asked = {"protocol": ["sysu_all_multi"], "unique_ids": False, "shots": 3}
+    (protocol,) = asked_protocols(Namespace(**asked, draw="official"))
+    assert protocol.shots == 3
     for wrong in ({"draw": "agw"}, {"draw": "official", "shots": 0}):
         with pytest.raises(ValueError, match=r"--shots .: expected at least 1, with --draw off"):
-            asked_protocol(Namespace(**{**asked, **wrong}))
+            asked_protocols(Namespace(**{**asked, **wrong}))
 
 
 LABELS = {"q_pids": np.array([1]), "g_pids": np.array([1, 2]), "q_cams": np.array([1]),

@@ -2,13 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from wrimnet.atomic_files import require_file
+from wrimnet.atomic_files import require_file, write_file
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
@@ -56,6 +56,23 @@ def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict
     features = {name: part[rows] for name, part in features.items()}
     check_not_zero(list(features.values()), items)
     return items, features
+
+
+def save_features(
+    path: str | Path, items: Sequence[ImageItem], features: np.ndarray | Mapping[str, np.ndarray]
+) -> None:
+    """Writes features (N, D) of N images, or several parts by name, as :func:`load_features` reads.
+
+    Raises:
+        ValueError: features that are not one row per image.
+    """
+    named = features if isinstance(features, Mapping) else {"": features}
+    arrays = {f"features/{name}" if name else "features": part for name, part in named.items()}
+    for name, part in arrays.items():
+        if part.ndim != 2 or len(part) != len(items):
+            raise ValueError(f"{name} has shape {part.shape}, expected ({len(items)}, D)")
+    paths = np.array([item.relpath for item in items], dtype=str)
+    write_file(Path(path), lambda file: np.savez(file, paths=paths, **arrays))
 
 
 def _read_side(

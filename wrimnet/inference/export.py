@@ -20,6 +20,7 @@ from wrimnet.atomic_files import write_bytes, write_text
 from wrimnet.config import build_network_settings
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets.base import DRAWN
+from wrimnet.evaluation.features import save_features
 from wrimnet.evaluation.provenance import describe_code, file_sha256, scored_sha256
 from wrimnet.evaluation.results import describe_stand_in, result_tables
 from wrimnet.inference.embedder import Embedder
@@ -181,6 +182,15 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
         size=(embedder.extraction.height, embedder.extraction.width),
         metadata=metadata,
     )
+
+
+def build_features(cfg: CfgNode, embedder: Embedder, folder: Path) -> Path:
+    """Writes the embeddings of the dataset's test images for ``tools/evaluate_features.py``."""
+    items = build_dataset(cfg).test
+    folder.mkdir(parents=True, exist_ok=True)
+    (path,) = (folder / file for file in EXPORTED["features"])
+    save_features(path, items, embedder.embed_items(items))
+    return path
 
 
 def build_safetensors(
