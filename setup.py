@@ -58,6 +58,7 @@ setup(
     packages=find_packages(include=["wrimnet", "wrimnet.*"]),
     package_data={
         "wrimnet": [
+            "py.typed",
             "*/*.j2",
             "visualization/*.css",
             "visualization/*.js",

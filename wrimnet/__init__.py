@@ -1,47 +1,57 @@
 """WRIM-Net (ECCV 2024) for visible-infrared person re-identification, as a FastReID plugin.
 
-Importing this package registers nothing. ``import wrimnet.plugin`` registers the model, the heads,
-the backbone and the datasets with FastReID. :func:`load` gives a trained model to call.
+The names of ``__all__`` are the Python interface, described in ``docs/python.md``. Importing this
+package imports neither PyTorch nor FastReID: each name is looked up when it is first used.
+``import wrimnet.plugin`` registers the model, the heads, the backbones and the datasets.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 from wrimnet.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from os import PathLike
+    from wrimnet.config.setup import setup_cfg
+    from wrimnet.data.images import ImageItem
+    from wrimnet.evaluation.features import save_features
+    from wrimnet.inference.embedder import Embedder, load
+    from wrimnet.interface import (
+        evaluate,
+        load_dataset,
+        make_synthetic_dataset,
+        read_metrics,
+        read_results,
+        score,
+    )
 
-    from wrimnet.inference.embedder import Embedder
+__all__ = [
+    "Embedder",
+    "ImageItem",
+    "__version__",
+    "evaluate",
+    "load",
+    "load_dataset",
+    "make_synthetic_dataset",
+    "read_metrics",
+    "read_results",
+    "save_features",
+    "score",
+    "setup_cfg",
+]
+_MODULES = {
+    "Embedder": "wrimnet.inference.embedder",
+    "ImageItem": "wrimnet.data.images",
+    "load": "wrimnet.inference.embedder",
+    "save_features": "wrimnet.evaluation.features",
+    "setup_cfg": "wrimnet.config.setup",
+}  # of the names above; of the others wrimnet.interface
 
-__all__ = ["__version__", "load"]
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'wrimnet' has no attribute {name!r}; it has {__all__}")
+    return resolve_name(f"{_MODULES.get(name, 'wrimnet.interface')}:{name}")
 
 
-def load(
-    config: str | PathLike,
-    weights: str | PathLike | None = None,
-    *,
-    device: str = "auto",
-    options: Sequence[str] = (),
-) -> Embedder:
-    """Loads a trained model to embed images with; needs no network and no training code.
-
-    Args:
-        config: folder of a run, or a YAML file: one of ``configs/``, or what a run has written.
-        weights: file of weights, such as the run's ``model_final.pth``, ``.safetensors`` as well;
-            None for the run's own.
-        device: "cpu", "cuda", "cuda:N", or "auto" for CUDA where there is one.
-        options: ``KEY VALUE`` words laid over the configuration.
-
-    Returns:
-        The embedder; ``embedder.embed(images, modality)`` gives (N, D) float32 of unit length.
-
-    Raises:
-        FileNotFoundError: no such configuration or weights.
-        KeyError, ValueError: the configuration is wrong, or the weights are of another model.
-    """
-    from wrimnet.inference.embedder import load_embedder  # heavy: keep the package light
-
-    return load_embedder(config, weights, device=device, options=options)
+def __dir__() -> list[str]:
+    return sorted(__all__)

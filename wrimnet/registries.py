@@ -131,7 +131,10 @@ def find_dataset(name: str) -> Any:
     for found in datasets().values():
         if wanted in map(_letters, (found.name, found.title, *found.aliases)):
             return found
-    raise KeyError(f"dataset {name!r} is unknown; use one of {', '.join(titles())}")
+    raise KeyError(
+        f"dataset {name!r} is unknown; use one of {', '.join(titles())}, or name the module that "
+        "registers yours: PLUGINS, --plugin, or an import in Python"
+    )
 
 
 def titles() -> list[str]:

@@ -4,6 +4,7 @@ import ast
 import difflib
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,16 @@ def layer_of_words(words: Sequence[str]) -> Layer:
         if content[name].startswith("=") or (is_pair and not value and _is_value(left)):
             raise ValueError(f"{name}: leave no space around '=', as in SOLVER.MAX_EPOCH=20")
     return Layer("the overrides", content)
+
+
+def layer_of_options(options: Sequence[str] | Mapping[str, Any]) -> Layer:
+    """Reads words as :func:`layer_of_words` does, or a mapping from keys to values or paths."""
+    if isinstance(options, str):
+        raise ValueError(f"options is a list of words, such as {options.split()}, not one text")
+    if not isinstance(options, Mapping):
+        return layer_of_words(options)
+    plain = {k: fspath(v) if isinstance(v, PathLike) else v for k, v in options.items()}
+    return Layer("the options", plain)
 
 
 def merge_layer(cfg: CfgNode, layer: Layer, keys: Sequence[Key] = KEYS) -> None:

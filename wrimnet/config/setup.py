@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -14,7 +15,7 @@ from wrimnet.config.keys import ALWAYS, AUTO, FIRST_VALUES, IF_SET, KEYS, NEVER,
 from wrimnet.config.merge import (
     Layer,
     find_last,
-    layer_of_words,
+    layer_of_options,
     merge_layer,
     read_config_file,
     read_overlay_file,
@@ -31,16 +32,20 @@ from wrimnet.registries import only_dataset
 
 
 def setup_cfg(
-    config_file: str, overlays: Sequence[str] = (), options: Sequence[str] = ()
+    config_file: str | PathLike,
+    overlays: Sequence[str | PathLike] = (),
+    options: Sequence[str] | Mapping[str, Any] = (),
 ) -> CfgNode:
     """Builds a run's frozen configuration, its device resolved and its rules checked.
 
-    YAML files ``overlays`` are laid over ``config_file`` ("": the defaults), then the ``KEY VALUE``
-    or ``KEY=VALUE`` words of ``options``; errors of :mod:`wrimnet.config.merge` and ``check``.
+    YAML files ``overlays`` are laid over ``config_file`` ("": the defaults), then ``options``: a
+    mapping such as ``{"SOLVER.MAX_EPOCH": 20}``, or ``KEY VALUE`` or ``KEY=VALUE`` words. Errors of
+    :mod:`wrimnet.config.merge` and ``check``.
     """
-    layers = [Layer(config_file, read_config_file(config_file))] if config_file else []
-    layers += [Layer(overlay, read_overlay_file(overlay)) for overlay in overlays]
-    layers.append(layer_of_words(options))
+    files = [fspath(file) for file in overlays]
+    layers = [Layer(fspath(config_file), read_config_file(config_file))] if config_file else []
+    layers += [Layer(file, read_overlay_file(file)) for file in files]
+    layers.append(layer_of_options(options))
     cfg = get_cfg()
     own_keys = add_plugins(cfg, find_last(layers, "PLUGINS", cfg))
     for layer in layers:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -15,6 +15,7 @@ from fastreid.config import CfgNode
 from torch import nn
 
 from wrimnet.config import NETWORK_KEYS, build_network_settings, config_hash, get_key, setup_cfg
+from wrimnet.config.merge import layer_of_options
 from wrimnet.config.setup import RANGE_KEY
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
@@ -117,21 +118,35 @@ class Embedder:
         return extraction(self.model, images, [find_modality(modality)] * len(images))
 
 
-def load_embedder(
+def load(
     config: str | PathLike,
     weights: str | PathLike | None = None,
     *,
     device: str = "auto",
-    options: Sequence[str] = (),
+    options: Sequence[str] | Mapping[str, Any] = (),
 ) -> Embedder:
-    """Loads a trained model; documented in :func:`wrimnet.load`."""
-    if isinstance(options, str):
-        raise ValueError(f"options is a list of words, such as {options.split()}, not one text")
+    """Loads a trained model to embed images with; needs no network and no training code.
+
+    Args:
+        config: folder of a run, or a YAML file: one of ``configs/``, or what a run has written.
+        weights: file of weights, such as the run's ``model_final.pth``, ``.safetensors`` as well;
+            None for the run's own.
+        device: "cpu", "cuda", "cuda:N", or "auto" for CUDA where there is one.
+        options: keys and values, or ``KEY VALUE`` words, laid over the configuration.
+
+    Returns:
+        The embedder; ``embedder.embed(images, modality)`` gives (N, D) float32, L2-normalized.
+
+    Raises:
+        FileNotFoundError: no such configuration or weights.
+        KeyError, ValueError: the configuration is wrong, or the weights are of another model.
+    """
+    given = layer_of_options(options).content
     if weights is None or Path(config).is_dir():
         run = check_run_folder(config)
         config, weights = run / CONFIG, weights or run / FINAL
-    names = ["MODEL.WEIGHTS", str(weights), "MODEL.DEVICE", device]
-    return build_embedder(setup_cfg(str(config), options=[*options, *names]))
+    chosen = {"MODEL.WEIGHTS": str(weights), "MODEL.DEVICE": device}
+    return build_embedder(setup_cfg(config, options={**given, **chosen}))
 
 
 def build_embedder(cfg: CfgNode) -> Embedder:

@@ -1,0 +1,145 @@
+"""The Python interface: what it returns, what it reads, and what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import wrimnet
+from wrimnet.config import setup_cfg
+from wrimnet.inference.export import build_features
+
+
+@pytest.fixture(scope="module")
+def root(finished_run):
+    return finished_run.data.parent
+
+
+@pytest.fixture(scope="module")
+def embedder(finished_run):
+    return wrimnet.load(finished_run.run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def expected(finished_run):
+    """Metrics of results.json by protocol, in percent."""
+    content = json.loads((finished_run.run / "results.json").read_text())
+    wholes = [entry for entry in content["results"] if entry["whole"]]
+    return {
+        entry["protocol"]: {
+            **{f"Rank-{k}": 100 * entry["mean"]["cmc"][k - 1] for k in (1, 5, 10, 20)},
+            "mAP": 100 * entry["mean"]["mAP"],
+            "mINP": 100 * entry["mean"]["mINP"],
+        }
+        for entry in wholes
+    }
+
+
+def test_every_public_name_is_there_and_typed():
+    for name in wrimnet.__all__:
+        assert getattr(wrimnet, name) is not None
+    assert dir(wrimnet) == sorted(wrimnet.__all__)
+    with pytest.raises(AttributeError, match=r"no attribute 'scor'; it has .*'score'"):
+        wrimnet.scor  # noqa: B018
+
+
+def test_importing_it_and_reading_runs_stay_light(finished_run):
+    code = "import sys, wrimnet; dir(wrimnet); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_datasets_are_lists_of_items(root):
+    dataset = wrimnet.load_dataset("llcm", root)
+    assert {type(item) for item in dataset.train + dataset.test} == {wrimnet.ImageItem}
+    assert dataset.test[0].relpath.startswith("test_vis/")
+    held_out = wrimnet.load_dataset("LLCM", root, split="train")
+    assert len(held_out.train) + len(held_out.test) == len(dataset.train)
+    with pytest.raises(KeyError, match=r"'Market' is unknown; use one of LLCM, .*PLUGINS"):
+        wrimnet.load_dataset("Market", root)
+
+
+def test_evaluation_gives_the_results_of_the_training(finished_run, root, embedder, expected):
+    run = finished_run.run
+    words = {"MODEL.WEIGHTS": run / "model_final.pth", "DATASETS.ROOT": root}
+    cfg = wrimnet.setup_cfg(run / "config.yaml", options=words)
+    assert wrimnet.evaluate(cfg) == expected
+    dataset = wrimnet.load_dataset("LLCM", root)
+    ten_trials = {**words, "TEST.NUM_TRIALS": 10, "TEST.PROTOCOLS": ["llcm_vis2ir"]}
+    cfg = wrimnet.setup_cfg(run / "config.yaml", options=ten_trials)
+    found = wrimnet.evaluate(embedder, dataset, ["llcm_vis2ir"])
+    assert found == wrimnet.evaluate(cfg, dataset)
+    assert found != {"llcm_vis2ir": expected["llcm_vis2ir"]}
+    with pytest.raises(ValueError, match="dataset is None: give its name"):
+        wrimnet.evaluate(embedder)
+    with pytest.raises(ValueError, match="belongs to RegDB, the dataset is LLCM"):
+        wrimnet.evaluate(cfg, protocols=["regdb_v2t"])
+
+
+def test_scores_of_features_from_memory_and_from_a_file(
+    finished_run, root, embedder, expected, tmp_path
+):
+    cfg = setup_cfg(str(finished_run.run / "config.yaml"), options=[f"DATASETS.ROOT={root}"])
+    path = build_features(cfg, embedder, tmp_path)
+    items = wrimnet.load_dataset("LLCM", root).test
+    features = embedder.embed_items(items)
+    trials = {"num_trials": cfg.TEST.NUM_TRIALS}
+    for protocol, metrics in expected.items():
+        for given, images in (
+            (features, items),
+            (torch.from_numpy(features), [item.relpath for item in items]),
+            (path, None),
+        ):
+            found = wrimnet.score(given, protocol, images, **trials)
+            assert found == pytest.approx(metrics, rel=1e-6)
+    few = wrimnet.score(features, "llcm_ir2vis", items, metrics=("Rank-1", "Rank-3", "mAP"))
+    assert list(few) == ["Rank-1", "Rank-3", "mAP"]
+    wrimnet.save_features(tmp_path / "again.npz", items, features)
+    assert wrimnet.score(tmp_path / "again.npz", "llcm_ir2vis") == wrimnet.score(
+        path, "llcm_ir2vis"
+    )
+
+
+def test_unfit_features_are_refused(embedder, root):
+    items = wrimnet.load_dataset("LLCM", root).test
+    features = np.eye(len(items), dtype=np.float32)
+    with pytest.raises(ValueError, match="items is None: give the image of each row"):
+        wrimnet.score(features, "llcm_ir2vis")
+    with pytest.raises(ValueError, match="one row per image"):
+        wrimnet.score(features[:-1], "llcm_ir2vis", items)
+    with pytest.raises(KeyError, match="unknown protocol 'llcm'; choose one of"):
+        wrimnet.score(features, "llcm", items)
+
+
+def test_runs_are_read_as_records_in_percent(finished_run, expected):
+    results = wrimnet.read_results(finished_run.run)
+    for protocol, metrics in expected.items():
+        (row,) = (r for r in results if r["whole"] and r["protocol"] == protocol)
+        assert {name: row[name] for name in metrics} == metrics
+        assert row["mAP std"] >= 0
+        assert (row["dataset"], row["num_trials"]) == ("LLCM", 2)
+    assert {row["embedding"] for row in results} > {"global", "global+stripes+auxiliary"}
+    assert all(row.keys() == results[0].keys() for row in results)
+    logged = wrimnet.read_metrics(finished_run.run)
+    assert logged[-1]["llcm_ir2vis/mAP"] == 25.0
+    assert [line["total_loss"] for line in logged] == [9 / i for i in (1, 2, 3, 4)]
+    for record in (*results, *logged):  # a table takes them
+        assert all(isinstance(value, int | float | str) for value in record.values())
+    with pytest.raises(FileNotFoundError, match="no folder of a run"):
+        wrimnet.read_metrics(finished_run.workspace)
+
+
+def test_synthetic_data_are_drawn_once(tmp_path):
+    folder = wrimnet.make_synthetic_dataset(
+        tmp_path, train_ids=2, test_ids=2, images_per_id=2, seed=5
+    )
+    dataset = wrimnet.load_dataset("LLCM", tmp_path)
+    assert (len(dataset.train), len(dataset.test)) == (8, 8)
+    again = wrimnet.make_synthetic_dataset(
+        tmp_path, train_ids=2, test_ids=2, images_per_id=2, seed=5
+    )
+    assert again == folder == tmp_path / "LLCM"
+    with pytest.raises(ValueError, match="layout 'market' is unknown; use one of llcm, regdb, sy"):
+        wrimnet.make_synthetic_dataset(tmp_path, layout="market")
