@@ -17,12 +17,16 @@ VIZ = ["matplotlib>=3.8"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "safetensors>=0.4"]
 SEARCH = ["faiss-cpu>=1.8"]
 TIMM = ["timm>=1.0"]
+SLURM = ["submitit>=1.5"]
+TUNE = ["optuna>=4.0"]
 HEIF = ["pillow-heif>=0.18"]
 EXTRAS = {
     "viz": VIZ,
     "export": EXPORT,
     "search": SEARCH,
     "timm": TIMM,
+    "slurm": SLURM,
+    "tune": TUNE,
     "heif": HEIF,
     "dev": [
         "pytest>=8.0",
@@ -34,6 +38,8 @@ EXTRAS = {
         *EXPORT,
         *SEARCH,
         *TIMM,
+        *SLURM,
+        *TUNE,
         *HEIF,
     ],
 }

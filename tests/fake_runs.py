@@ -8,9 +8,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 PROTOCOLS = ("llcm_ir2vis", "llcm_vis2ir")
 
 # Writes results of the configuration that run.json names. What it does beside that is read from
-# plan.json beside itself: "fail" and "hang" list words of OUTPUT_DIR.
+# plan.json beside itself: "fail", "silent", "stop", "save" and "hang" list words of OUTPUT_DIR.
 TRAIN = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 
 words = sys.argv[1:]
@@ -19,12 +19,19 @@ plan = json.loads((Path(__file__).parent / "plan.json").read_text())
 with (folder / "calls.txt").open("a") as file:
     file.write(json.dumps({"words": words, "threads": os.environ["OMP_NUM_THREADS"],
                            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
-                           "pid": os.getpid()}) + chr(10))
+                           "pid": os.getpid(), "parent": os.getppid()}) + chr(10))
 print("iter 5/10")
 if any(word in str(folder) for word in plan.get("fail", [])):
     sys.exit("out of luck")
 if any(word in str(folder) for word in plan.get("silent", [])):
     sys.exit(0)
+if any(word in str(folder) for word in plan.get("stop", [])):
+    sys.exit(75)
+if any(word in str(folder) for word in plan.get("save", [])) and "--resume" not in words:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    (folder / "checkpoint_00000001.pth").write_bytes(b"")
+    sys.stdout.flush()
+    time.sleep(600)
 if any(word in str(folder) for word in plan.get("hang", [])):
     (folder / "checkpoint_00000001.pth").write_bytes(b"")
     sys.stdout.flush()
@@ -99,7 +106,7 @@ def write_run(root: Path, name: str, *, seed=0, finished=True, cost=None, about=
         "dataset": "Synthetic",
         "seed": seed,
         "overrides": [],
-        "started_by": "python tools/run_ablations.py",
+        "started_by": "python tools/run_table.py",
         "config": "abc",
         "settings": {"MODEL.WRIM.CMKIC.WEIGHT": 0.5, "SEED": seed},
         "generated_data": None,

@@ -72,7 +72,7 @@ ALLOWED = {
     | {"config", "metrics", "lab.experiments"},
     # Starts programs as processes and reads what they wrote.
     "lab.experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
-    | {"metrics", "run_folder", "tables", "command_line", "visualization", "published"},
+    | {"evaluation", "metrics", "run_folder", "tables", "command_line", "visualization"},
     "lab.synthetic": {"modality", "data"},
     "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic"},
     "lab.search": {"modality", "atomic_files", "data", "evaluation", "run_folder"},

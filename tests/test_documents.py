@@ -63,7 +63,6 @@ def flags_of(tool):
     sources = [
         ROOT / tool,
         ROOT / "wrimnet/command_line.py",
-        ROOT / "wrimnet/lab/experiments/experiment_command.py",
     ]
     return set(FLAG.findall("".join(path.read_text(encoding="utf-8") for path in sources)))
 

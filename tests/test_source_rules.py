@@ -41,7 +41,7 @@ WRITE_IN_PLACE = {
     "wrimnet/console.py",
     "wrimnet/data/cache.py",
     "wrimnet/engine/run.py",
-    "wrimnet/lab/experiments/run_queue.py",
+    "wrimnet/lab/experiments/runs.py",
     "wrimnet/lab/synthetic/writing.py",
 }
 TEXT_SUFFIXES = {

@@ -12,8 +12,9 @@ from wrimnet.config import get_cfg, setup_cfg
 from wrimnet.config.keys import KEYS
 from wrimnet.config.merge import Layer, merge_layer, read_overlay_file
 from wrimnet.config.tree import get_key
-from wrimnet.lab.experiments.plans import FULL, ROWS, TABLES, rows_of
+from wrimnet.lab.experiments.table_file import read_table
 from wrimnet.layers import Addition, Multiplication, PerModality, SigmoidGate
+from wrimnet.published import PAPER
 
 OVERLAYS = sorted((PROJECT / "configs" / "ablation").glob("*.yml"))
 CONFIGS = sorted((PROJECT / "configs").glob("*/wrim.yml"))
@@ -39,6 +40,12 @@ EXPECTED = {
     "no_stripes": {"MODEL.WRIM.MAIN.STRIPES": 0},
     "lambdas_exchanged": {"MODEL.WRIM.CMKIC.WEIGHT": 0.1, "MODEL.WRIM.AUXILIARY.WEIGHT": 0.5},
 }
+FULL = "s1_blocks1234"
+TABLES = {
+    name: read_table(PROJECT / f"configs/tables/{name}.yml", dataset="Synthetic", project=PROJECT)
+    for name in ("s1", "s2", "s3", "s4", "losses")
+}
+ROWS = list({row.folder: row for table in TABLES.values() for row in table.rows}.values())
 TERMS = {"loss_cls", "loss_tri", "loss_cmkic", "loss_cls_aux", "loss_tri_aux"}
 ABSENT = {
     "s4_no_auxiliary": {"loss_cls_aux", "loss_tri_aux"},
@@ -57,15 +64,13 @@ def differing(one, other):
 
 
 def row_cfg(row, *options):
-    overlay = [str(PROJECT / "configs/ablation" / f"{row.name}.yml")] if row.has_overlay else []
-    config_file = str(PROJECT / "configs/Synthetic" / row.config)
     sizes = ("INPUT.SIZE_TRAIN", "[32,16]", "INPUT.SIZE_TEST", "[32,16]", "MODEL.DEVICE", "cpu")
-    return setup_cfg(config_file, overlay, (*sizes, "MODEL.HEADS.NUM_CLASSES", "2", *options))
+    return setup_cfg(row.config, row.overlays, (*sizes, "MODEL.HEADS.NUM_CLASSES", "2", *options))
 
 
 def test_files_and_rows_are_the_same_set():
     names = {path.stem for path in OVERLAYS}
-    assert names == set(EXPECTED) == {row.name for row in ROWS if row.has_overlay}
+    assert names == set(EXPECTED) == {row.folder for row in ROWS if row.overlays}
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.parent.name)
@@ -78,44 +83,40 @@ def test_overlay_changes_exactly_the_keys_of_its_row(overlay, config):
     assert {name: get_key(laid, name) for name in written} == EXPECTED[overlay.stem]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_header_names_table_and_the_paper_numbers(row):
-    if not row.has_overlay:
-        return
-    text = (PROJECT / "configs/ablation" / f"{row.name}.yml").read_text()
-    header = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
-    table = row.tables[0]
-    assert header.startswith(f"Table {table}:" if table.startswith("S") else "Losses:")
-    if row.rank1 is None:
-        assert "no number" in header
-    else:
-        assert f"Rank-1 {row.rank1:.2f}, mAP {row.mean_average_precision:.2f}" in header
-        assert "direction as printed" in header
+@pytest.mark.parametrize("name", TABLES)
+def test_header_names_table_and_the_paper_numbers(name):
+    (published,) = TABLES[name].published
+    for row in TABLES[name].rows:
+        if not row.overlays or (row.folder == FULL and name != "s1"):
+            continue
+        text = (PROJECT / "configs/ablation" / f"{row.folder}.yml").read_text()
+        header = " ".join(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
+        assert header.startswith("Losses:" if name == "losses" else f"Table {name.upper()}:")
+        numbers = published.values(row.label)
+        if not numbers:
+            assert "no number" in header
+        else:
+            assert f"Rank-1 {numbers['Rank-1']:.2f}, mAP {numbers['mAP']:.2f}" in header
+            assert "direction as printed" in header
 
 
-@pytest.mark.parametrize(("table", "count"), [("S1", 8), ("S2", 3), ("S3", 3), ("S4", 2)])
-def test_tables_have_the_paper_rows_with_wrim_net_last(table, count):
-    rows = rows_of(table)
-    assert len(rows) == count
-    assert rows[-1].name == FULL
-    assert all(row.rank1 for row in rows)
+@pytest.mark.parametrize(("name", "count"), [("s1", 8), ("s2", 3), ("s3", 3), ("s4", 2)])
+def test_tables_have_the_paper_rows_with_wrim_net_last(name, count):
+    table = TABLES[name]
+    assert len(table.rows) == count
+    assert table.rows[-1].folder == FULL and table.rows[-1].label == table.against == "WRIM-Net"
+    assert table.published[0].numbers.keys() == {row.label for row in table.rows}
+    assert table.published[0].values("WRIM-Net") == PAPER["LLCM"]
 
 
-def test_all_rows_come_once_and_an_unknown_table_is_named():
-    assert sorted(r.name for r in rows_of("all")) == sorted({r.name for r in ROWS})
-    assert {row.name for table in TABLES for row in rows_of(table)} == {r.name for r in ROWS}
-    with pytest.raises(KeyError, match="there is no table 'S9'; choose one of S1, S2"):
-        rows_of("S9")
-
-
-@pytest.fixture(scope="module", params=ROWS, ids=lambda row: row.name)
+@pytest.fixture(scope="module", params=ROWS, ids=lambda row: row.folder)
 def row_and_model(request):
     return request.param, build_model(row_cfg(request.param)).train()
 
 
 def test_network_differs_as_the_row_says(row_and_model):
     row, model = row_and_model
-    expected = EXPECTED.get(row.name, {SEPARATE: (), SHARED: ()})
+    expected = EXPECTED.get(row.folder, {SEPARATE: (), SHARED: ()})
     separate, shared = expected.get(SEPARATE, (1, 2)), expected.get(SHARED, (3, 4))
     kinds = {name: type(miim) is PerModality for name, miim in model.backbone.miims.items()}
     assert kinds == {str(stage): stage in separate for stage in sorted((*separate, *shared))}
@@ -124,9 +125,9 @@ def test_network_differs_as_the_row_says(row_and_model):
         FUSIONS[expected.get(MIIM + "FUSION", "sigmoid")]
     }
     heads = model.heads
-    assert (heads.auxiliary is None) == (row.name in {"s4_no_auxiliary", "baseline"})
-    assert heads.main.num_stripes == (0 if row.name in {"no_stripes", "baseline"} else 2)
-    assert (heads.main.projection is None) == (row.name in {"no_cmkic", "baseline"})
+    assert (heads.auxiliary is None) == (row.folder in {"s4_no_auxiliary", "baseline"})
+    assert heads.main.num_stripes == (0 if row.folder in {"no_stripes", "baseline"} else 2)
+    assert (heads.main.projection is None) == (row.folder in {"no_cmkic", "baseline"})
 
 
 def test_loss_terms_are_those_of_the_row(row_and_model):
@@ -137,9 +138,9 @@ def test_loss_terms_are_those_of_the_row(row_and_model):
         "modality": torch.tensor([0] * 4 + [1] * 4),
     }
     losses = model(batch)
-    assert losses.keys() == TERMS - ABSENT.get(row.name, set())
+    assert losses.keys() == TERMS - ABSENT.get(row.folder, set())
     assert all(bool(value.isfinite()) for value in losses.values())
-    if row.name == "lambdas_exchanged":
+    if row.folder == "lambdas_exchanged":
         raw = model.raw_losses
         assert float(losses["loss_cmkic"].detach() / raw["cmkic"]) == pytest.approx(0.1)
         assert float(losses["loss_tri_aux"].detach() / raw["tri_aux"]) == pytest.approx(0.5)

@@ -13,10 +13,13 @@ import pytest
 from fake_runs import PROJECT, write_fake_train
 
 from wrimnet.console import open_log
-from wrimnet.lab.experiments.plans import ExperimentRun, is_done, read_record
-from wrimnet.lab.experiments.run_queue import (
-    AlikeFailuresError,
-    work_through_queue,
+from wrimnet.lab.experiments.run_queue import work_through_queue
+from wrimnet.lab.experiments.runs import (
+    Attempt,
+    ExperimentRun,
+    State,
+    is_done,
+    read_record,
 )
 from wrimnet.lab.experiments.slots import choose_gpus, make_slots, visible_gpus
 
@@ -57,24 +60,22 @@ def test_every_run_is_done_once_and_a_second_call_repeats_none(tmp_path):
 def test_failing_run_is_survived_reported_and_tried_again(tmp_path, capsys):
     command = write_fake_train(tmp_path / "tool", fail=["/b"], silent=["/c"])
     runs = [make_run(tmp_path, name) for name in ("a", "b", "c", "d")]
-    failures = {failure.run.name: failure for failure in work(runs, command)}
-    assert {name: failure.reason for name, failure in failures.items()} == {
-        "b": "exit code 1: out of luck",
-        "c": "ended without complete results",
+    assert {state.run.name: (state.kind, state.reason) for state in work(runs, command)} == {
+        "b": ("failed", "exit code 1: out of luck"),
+        "c": ("failed", "ended without complete results"),
     }
-    assert "out of luck" in failures["b"].log.read_text()
-    assert "b failed\n" in capsys.readouterr().out
+    assert "out of luck" in (runs[1].folder / "console.log").read_text()
+    assert "b failed: exit code 1: out of luck\n" in capsys.readouterr().out
     write_fake_train(tmp_path / "tool")
     assert work(runs, command) == []
     assert [len(calls(run)) for run in runs] == [1, 2, 2, 1]
 
 
-def test_two_first_failures_alike_stop_the_others(tmp_path):
+def test_two_first_failures_alike_stop_the_others(tmp_path, capsys):
     command = write_fake_train(tmp_path / "tool", fail=["/a", "/b"])
     runs = [make_run(tmp_path, name) for name in ("a", "b", "c", "d")]
-    with pytest.raises(AlikeFailuresError, match="first 2 runs failed alike") as error:
-        work(runs, command, jobs=1)
-    assert [failure.run.name for failure in error.value.failures] == ["a", "b"]
+    assert [state.run.name for state in work(runs, command, jobs=1)] == ["a", "b"]
+    assert "the first 2 runs failed for one reason" in capsys.readouterr().out
     assert calls(runs[3]) == []
     write_fake_train(tmp_path / "tool", fail=["/c", "/d"])
     assert len(work(runs, command, jobs=1)) == 2  # after a success both are a run's own fault
@@ -139,8 +140,7 @@ def test_folder_that_another_process_works_in_is_left_alone(tmp_path):
     wait_for((run.folder / "checkpoint_00000001.pth").exists)
     process.kill()
     process.wait()
-    failures = work([run], command)
-    assert "another process works in" in failures[0].reason
+    assert [state.kind for state in work([run], command)] == ["running elsewhere"]
     assert len(calls(run)) == 1
     with (run.folder / ".attempt.lock").open() as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,10 +167,21 @@ def test_half_written_results_are_not_done(tmp_path):
     assert not is_done(run)
 
 
-def test_two_runs_in_one_folder_are_refused(tmp_path):
-    runs = [make_run(tmp_path, "a"), make_run(tmp_path, "a")]
-    with pytest.raises(ValueError, match="two runs would share a folder"):
-        work(runs, ())
+def test_run_that_was_done_elsewhere_in_the_meantime_is_not_started(tmp_path):
+    command = write_fake_train(tmp_path / "tool")
+    run = make_run(tmp_path, "a")
+    attempt = Attempt(run, command, {"OMP_NUM_THREADS": "1"})
+    work([run], command)
+    assert attempt() == State(run, "done")
+    assert len(calls(run)) == 1
+
+
+def test_training_that_a_signal_stopped_after_saving_is_not_a_failure(tmp_path):
+    command = write_fake_train(tmp_path / "tool", stop=["/a"])
+    run = make_run(tmp_path, "a")
+    assert [state.kind for state in work([run], command)] == ["stopped"]
+    write_fake_train(tmp_path / "tool")
+    assert work([run], command) == []
 
 
 def test_run_is_bound_to_its_gpu(tmp_path):

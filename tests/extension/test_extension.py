@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from source_tree import ROOT
 from tiny_runs import evaluation_folder
@@ -195,11 +196,14 @@ def test_features_of_another_code_are_scored(workspace):
 
 
 def test_ablations(workspace):
-    words = ("--config-file", WRIM, "--table", "S4", "--gpus", "MODEL.DEVICE=cpu", "--threads", "1")
-    out = tool(workspace, "run_ablations", *words)
+    table = workspace / "my_table.yml"
+    no_auxiliary = {"MODEL.WRIM.AUXILIARY.ENABLED": False}
+    rows = {"mine": {}, "without auxiliary level": no_auxiliary}
+    table.write_text(yaml.safe_dump({"config": WRIM, "against": "mine", "rows": rows}))
+    out = tool(workspace, "run_table", str(table), "--gpus", "MODEL.DEVICE=cpu", "--threads", "1")
     assert "myvi_ir2vis mAP" in out
     assert "myvi_ir2vis FirstTier" in out
-    (report,) = (workspace / "logs/experiments").glob("*/report_S4.md")
+    report = workspace / "logs/tables/my_table/report_my_table.md"
     assert "2 of 2 runs finished" in report.read_text()
 
 

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 import torch
-from fake_runs import COST, PROJECT, write_fake_train
-from trees import make_llcm_tree
+from fake_runs import PROJECT
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import all_keys
@@ -16,6 +15,7 @@ from wrimnet.config.tree import get_key
 # What a method may do its own way in the fair table; all else is the same for every method.
 OWN = ("MODEL.", "INPUT.REA.", "INPUT.GRAYSCALE.", "INPUT.MULTISCALE_CROP.", "INPUT.CHANNELS.")
 OWN += ("INPUT.AUGMENTATION", "PLUGINS", "OUTPUT_DIR")
+METHODS = ("two_stream", "agw", "caj", "deen", "wrim")
 # Without ImageNet weights all train with Adam, which does not read NESTEROV.
 SMALL = ("SOLVER.NESTEROV",)
 OWN_OPTIMIZER = (*SMALL, "SOLVER.OPT", "SOLVER.BASE_LR", "SOLVER.HEADS_LR_FACTOR")
@@ -40,49 +40,23 @@ def settings(dataset, method):
 def test_every_method_sees_the_same_images(dataset):
     full = settings(dataset, "wrim")
     allowed = SMALL if dataset in ("Synthetic", "Pairs") else OWN_OPTIMIZER
-    for method in load("fair_table").METHODS:
+    for method in METHODS:
         own = settings(dataset, method)
         assert {name for name in own if own[name] != full[name]} <= set(allowed), method
 
 
-def test_table_in_one_command(tmp_path, monkeypatch, capsys):
-    write_fake_train(tmp_path / "tools")
-    tool = load("fair_table")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "configs").symlink_to(PROJECT / "configs")
-    make_llcm_tree(tmp_path / "datasets")
-    monkeypatch.setattr("wrimnet.lab.experiments.experiment_command.PROJECT", tmp_path)
-    monkeypatch.setattr(tool, "kept_megabytes", lambda record: 12.0)
-    monkeypatch.setattr(tool, "chance_fact", lambda record: "Chance: little")
-    folders = [tmp_path / "logs/fair/LLCM" / name / "seed0" for name in tool.METHODS]
-    for folder in folders:
-        folder.mkdir(parents=True)
-        (folder / "cost.json").write_text(json.dumps(COST))
-    words = ("--dataset", "LLCM", "--seeds", "0", "1", "MODEL.DEVICE", "cpu")
-    monkeypatch.setattr(sys, "argv", ["tools/fair_table.py", *words])
-    assert tool.main() == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert "| AGW | 2 | 30.00 ± 0.00 | 40.00 ± 0.00 |" in text
-    assert "51.5/55.3" in text
-    assert "| DEEN | +0.00 ± 0.00, not shown |" in text
-
-
-def test_unknown_method_is_a_sentence():
-    with pytest.raises(ValueError, match="--methods ddag: expected some of two_stream, agw"):
-        load("fair_table").method_row("ddag")
-
-
-def test_memory_of_two_views_is_counted_with_them(tmp_path):
-    tool = load("fair_table")
+def test_activation_memory_of_a_batch(tmp_path):
+    """The values that the fair table's own program counted at commit d9f8585."""
+    tool = load("measure_cost")
     kept = {}
     for method in ("agw", "caj"):
-        about = {
+        record = {
             "config_file": str(PROJECT / f"configs/Synthetic/{method}.yml"),
             "overlays": [],
             "options": ["SOLVER.IMS_PER_BATCH", "16"],
         }
-        kept[method] = tool.kept_megabytes(tool.Record(tmp_path, about, None, None))
-    assert kept["caj"] == pytest.approx(1.5 * kept["agw"], rel=0.02)
+        kept[method] = tool.count_activations(record)
+    assert kept == {"agw": 14.592516, "caj": 21.868804}  # CAJ trains on visible images twice
 
 
 @pytest.mark.parametrize(

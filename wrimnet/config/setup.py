@@ -35,12 +35,15 @@ def setup_cfg(
     config_file: str | PathLike,
     overlays: Sequence[str | PathLike] = (),
     options: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    has_device: bool = True,
 ) -> CfgNode:
     """Builds a run's frozen configuration, its device resolved and its rules checked.
 
     YAML files ``overlays`` are laid over ``config_file`` ("": the defaults), then ``options``: a
     mapping such as ``{"SOLVER.MAX_EPOCH": 20}``, or ``KEY VALUE`` or ``KEY=VALUE`` words. Errors of
-    :mod:`wrimnet.config.merge` and ``check``.
+    :mod:`wrimnet.config.merge` and ``check``. ``has_device`` False is for a run on another machine,
+    which has a GPU.
     """
     files = [fspath(file) for file in overlays]
     layers = [Layer(fspath(config_file), read_config_file(config_file))] if config_file else []
@@ -52,7 +55,7 @@ def setup_cfg(
         merge_layer(cfg, layer, [*KEYS, *own_keys])
     load_plugin(OWN_PLUGIN)  # only now: it imports PyTorch, and a wrong key is reported without it
     setup_dataset_name(cfg)
-    setup_device(cfg)
+    setup_device(cfg, has_device=has_device)
     check_config(cfg, own_keys)
     cfg.freeze()
     return cfg
@@ -66,14 +69,14 @@ def setup_dataset_name(cfg: CfgNode) -> None:
         return  # told when data are asked for: a program may need none
 
 
-def setup_device(cfg: CfgNode) -> None:
+def setup_device(cfg: CfgNode, *, has_device: bool = True) -> None:
     """Resolves MODEL.DEVICE "auto", and runs in fp32 on CPUs, which do bf16 in software.
 
     Raises ValueError: MODEL.DEVICE names no device, or one that is not there.
     """
     if cfg.MODEL.DEVICE == "auto":
-        cfg.MODEL.DEVICE = default_device()
-    if cfg.MODEL.DEVICE not in available_devices():
+        cfg.MODEL.DEVICE = default_device() if has_device else "cuda"
+    if has_device and cfg.MODEL.DEVICE not in available_devices():
         raise ValueError(
             f"MODEL.DEVICE = {cfg.MODEL.DEVICE!r}: expected auto or one of {available_devices()}"
         )

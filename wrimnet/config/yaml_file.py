@@ -81,7 +81,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises FileNotFoundError, or ValueError: broken YAML, a tag, a key that is set twice.
     """
     leaves: dict[str, Any] = {}
-    for name, value in _leaves(_load(Path(path))):
+    for name, value in _leaves(load_yaml(path)):
         if name in leaves:
             raise ValueError(
                 f"config file {path} sets {name} twice, nested and by its dotted name; keep one"
@@ -90,10 +90,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return leaves
 
 
-def _load(path: Path) -> dict[Any, Any]:
+def load_yaml(path: str | Path) -> dict[Any, Any]:
+    """Returns the content of a YAML file as it is nested; errors of :func:`read_yaml`."""
     require_file(path, "config file")
     try:
-        with path.open(encoding="utf-8") as file:  # whose name is in the messages
+        with Path(path).open(encoding="utf-8") as file:  # whose name is in the messages
             content = yaml.load(file, _Loader)
     except yaml.constructor.ConstructorError as error:
         raise ValueError(

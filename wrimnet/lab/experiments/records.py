@@ -1,15 +1,18 @@
 """What run folders say: the record of each run, its results, its cost. Files only."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wrimnet.config.keys import KEYS, NEVER
+from wrimnet.lab.experiments.runs import ExperimentRun
 from wrimnet.metrics.names import metric_value
-from wrimnet.run_folder import COST, RECORD, find_results, read_json
+from wrimnet.run_folder import COST, RECORD, find_results, read_json, read_metrics
 
 
 class Record(NamedTuple):
-    """One run folder: run.json, results.json if complete, cost.json if there is one."""
+    """One run: what it is, results.json if complete, cost.json if there is one."""
 
     folder: Path
     about: dict[str, Any]
@@ -23,35 +26,41 @@ class Record(NamedTuple):
         return {entry["protocol"]: entry for entry in entries if entry["whole"]}
 
     def value(self, protocol: str, metric: str) -> float:
-        """Mean over the protocol's trials, in percent."""
-        return 100 * metric_value(self.whole[protocol]["mean"], metric)
+        """Mean over the protocol's trials, in percent.
+
+        Raises:
+            ValueError: the results have no such metric.
+        """
+        mean = self.whole[protocol]["mean"]
+        try:
+            return 100 * metric_value(mean, metric)
+        except KeyError:
+            known = ", ".join(["Rank-1", *(other for other in mean if other != "cmc")])
+            raise ValueError(
+                f"metrics of the table: {self.folder} has no {metric}; it has {known}"
+            ) from None
+
+    @property
+    def speeds(self) -> list[float]:
+        """Images per second of every line of the log that says it."""
+        lines = read_metrics(self.folder)
+        return [line["images_per_second"] for line in lines if "images_per_second" in line]
 
 
-def read_records(places: Sequence[str | Path]) -> list[Record]:
-    """Reads every run at or below some folders, in the order of their paths.
+def read_record_of(run: ExperimentRun) -> Record:
+    """Reads what there is of a run; its plan stands for the record of one that has not begun.
 
     Raises:
-        FileNotFoundError: a folder that is not there, or none that holds a run.
         ValueError: results of another configuration than the run's.
     """
-    folders: set[Path] = set()
-    for place in places:
-        if not Path(place).is_dir():
-            raise FileNotFoundError(f"{place} is no folder; give folders of run_ablations.py")
-        folders |= {path.parent for path in Path(place).rglob(RECORD)}
-    if not folders:
-        raise FileNotFoundError(f"no run below {', '.join(map(str, places))}: no {RECORD}")
-    return [_read_record(folder) for folder in sorted(folders)]
-
-
-def _read_record(folder: Path) -> Record:
-    about, results = read_json(folder / RECORD), find_results(folder)
+    about = read_json(run.folder / RECORD) or json.loads(json.dumps(run.about))
+    results = find_results(run.folder)
     if results is not None and results["description"]["config"] != about["config"]:
         raise ValueError(
-            f"{folder} holds results of configuration {results['description']['config']}, its run "
-            f"is one of {about['config']}; it was written to by hand, remove it"
+            f"{run.folder} holds results of configuration {results['description']['config']}, its "
+            f"run is one of {about['config']}; it was written to by hand, remove it"
         )
-    return Record(folder, about, results, read_json(folder / COST))
+    return Record(run.folder, about, results, read_json(run.folder / COST))
 
 
 def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> None:
@@ -62,15 +71,31 @@ def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> N
     """
     finished = [record for record in records if record.results is not None]
     for record in finished[1:]:
-        first = finished[0]
-        ours, theirs = _facts(first, set(but)), _facts(record, set(but))
-        for name in {**ours, **theirs}:
-            if ours.get(name) != theirs.get(name):
-                raise ValueError(
-                    f"{first.folder} and {record.folder} cannot share a table: {name} is "
-                    f"{ours.get(name)!r} in one, {theirs.get(name)!r} in the other; report them "
-                    "separately"
-                )
+        _check_alike(finished[0], record, *(_facts(r, set(but)) for r in (finished[0], record)))
+
+
+def check_repeats(records: Iterable[Record], *, but: Iterable[str]) -> None:
+    """Refuses runs of one row that differ in a key that shapes results, those of ``but`` aside.
+
+    A key that one of the runs is older than is not compared.
+    """
+    described = [record for record in records if record.about.get("settings")]
+    aside = {key.name for key in KEYS if key.hashed == NEVER} | set(but)
+    for record in described[1:]:
+        pair = (described[0], record)
+        ours, theirs = (run.about["settings"] for run in pair)
+        names = (ours.keys() & theirs.keys()) - aside
+        _check_alike(*pair, *({name: values[name] for name in names} for values in (ours, theirs)))
+
+
+def _check_alike(one: Record, other: Record, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    for name in {**ours, **theirs}:
+        if ours.get(name) != theirs.get(name):
+            raise ValueError(
+                f"{one.folder} and {other.folder} cannot share a table: {name} is "
+                f"{ours.get(name)!r} in one, {theirs.get(name)!r} in the other; report them "
+                "separately"
+            )
 
 
 _DESCRIBED = ("dataset", "synthetic", "split", "flip", "reranking", "query_expansion")

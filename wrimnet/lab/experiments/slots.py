@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from wrimnet.lab.experiments.run_queue import Slot
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _UNIQUE_NAMES = ("GPU-", "MIG-")  # beginnings of names that CUDA_VISIBLE_DEVICES takes, too
 
 
@@ -25,11 +25,16 @@ def make_slots(
     for flag, number in (("--jobs", jobs), ("--threads", threads)):
         if number < 1:
             raise ValueError(f"{flag} {number}: expected at least 1")
-    environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    environment = thread_variables(threads)
     if not gpus:
         return [Slot(f"cpu:{number}", environment) for number in range(jobs)]
     chosen = [gpus[number % len(gpus)] for number in range(jobs)]
     return [Slot(f"gpu:{gpu}", {**environment, "CUDA_VISIBLE_DEVICES": gpu}) for gpu in chosen]
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Returns the environment variables that bound the CPU threads of a process."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
 
 
 def visible_gpus(num_devices: int) -> list[str]:
