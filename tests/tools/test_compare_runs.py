@@ -77,6 +77,7 @@ def test_configurations_are_compared_by_seed_and_named_by_what_differs(
     page = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert page.count('<figure class="chart">') == 2
     assert "+20.00 ± 24.84" in page
+    assert '"x": [10]' in page  # iterations count from 1, as in the table
 
 
 def test_two_runs_of_one_configuration_and_seed_are_not_paired(tmp_path, monkeypatch, capsys):

@@ -179,6 +179,6 @@ def _chart(title: str, unit: str, name: str, factor: float, runs: Sequence[Compa
     series = []
     for run in runs:
         lines = [line for line in run.lines if name in line]
-        places = [line["iteration"] for line in lines]
+        places = [line["iteration"] + 1 for line in lines]
         series.append(Series(run.name, places, [factor * line[name] for line in lines]))
     return Chart(title, "iteration", unit, [s for s in series if s.x], start=0)

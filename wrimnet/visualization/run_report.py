@@ -142,7 +142,7 @@ def build_report(
     network = cfg.MODEL.META_ARCHITECTURE
     dataset = f"{description['dataset']}{stand_in and f' ({stand_in})'}"
     paper = PAPER.get(dataset, {}) if network == "WRIMNet" else {}
-    per_epoch = lines[-1]["iteration"] / cfg.SOLVER.MAX_EPOCH if lines else 1
+    per_epoch = (lines[-1]["iteration"] + 1) / cfg.SOLVER.MAX_EPOCH if lines else 1
     return ReportContent(
         title=f"{run.resolve().name}: {network} on {dataset}",
         summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
