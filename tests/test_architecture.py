@@ -74,7 +74,7 @@ ALLOWED = {
     "lab.experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
     | {"evaluation", "metrics", "run_folder", "tables", "command_line", "visualization"},
     "lab.synthetic": {"modality", "data"},
-    "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic"},
+    "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic", "run_folder"},
     "lab.search": {"modality", "atomic_files", "data", "evaluation", "run_folder"},
     "lab.benchmarks": {"compat", "config", "data", "engine", "metrics", "modality", "modeling"}
     | {"evaluation", "visualization"},

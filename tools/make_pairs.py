@@ -2,6 +2,12 @@
 
 An identity is a place of a scene, or with --boxes a person's box: none is an identity of LLCM.
 
+--boxes names a folder of YOLO text files with the photographs' stems. A line is a box: "class cx cy
+w h", the last four as shares of the photograph. A track id, an integer, may follow as sixth column:
+then all boxes of a track are one identity, whose images come from all its photographs. Track ids
+count in the whole folder, and training and test share no track; with --scene-prefix they count
+within a scene (a video), and training and test share no scene.
+
 Examples:
     python tools/make_pairs.py --visible DIR --infrared DIR --out datasets/pairs
     python tools/make_pairs.py --visible DIR --infrared DIR --boxes DIR --out datasets/pairs
@@ -42,6 +48,20 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="gets LLCM/")
     parser.add_argument("--boxes", type=Path, help="YOLO text files: persons instead of places")
     parser.add_argument(
+        "--pad",
+        action="store_true",
+        help="keep boxes near the photograph's edge; the edge is repeated beyond it",
+    )
+    parser.add_argument(
+        "--infrared-range",
+        type=range_end,
+        nargs="+",
+        default=(),
+        metavar="LOW HIGH",
+        help="infrared pixels of more than 8 bits that become grey 0 and 255; or auto: 0.1 and "
+        "99.9 percentile of all photographs",
+    )
+    parser.add_argument(
         "--box-class", type=int, default=0, metavar="N", help="that becomes identities, default 0"
     )
     parser.add_argument(
@@ -50,7 +70,8 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="photographs whose stems agree in N characters are one scene; by default those that "
-        "show the same place, found by comparing all with all: a millisecond each",
+        "show the same place, found by comparing all with all, a millisecond each, and remembered "
+        "in OUT/scenes.json",
     )
 
 
@@ -72,6 +93,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         ("height", "of the images"),
         ("width", "of the images"),
         ("min_size", "least height of a place or box in a photograph"),
+        ("min_contrast", "least visible contrast, grey levels; 30 leaves nearly black ones out"),
         ("seed", "of all that is drawn"),
     ):
         parser.add_argument(
@@ -87,8 +109,14 @@ def read_options(arguments: argparse.Namespace) -> Options:
     from wrimnet.lab.pairs.options import Options
 
     names = [name for name in Options.__dataclass_fields__ if name != "kind"]
-    kind = "places" if arguments.boxes is None else "boxes"
-    return Options(kind=kind, **{name: getattr(arguments, name) for name in names})
+    values = {name: getattr(arguments, name) for name in names}
+    values["infrared_range"] = tuple(values["infrared_range"])
+    return Options(kind="places" if arguments.boxes is None else "boxes", **values)
+
+
+def range_end(word: str) -> float | str:
+    """Read a word of --infrared-range."""
+    return word if word == "auto" else float(word)
 
 
 def main() -> int:

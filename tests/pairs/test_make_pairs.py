@@ -18,6 +18,7 @@ from noise_photographs import (
     write_scenes,
 )
 from PIL import Image
+from thermal_frames import CAMERAS
 from trees import digests
 
 from wrimnet.data.datasets import LLCM
@@ -250,6 +251,117 @@ def test_boxes_of_a_fixed_camera_come_from_all_its_photographs(tmp_path):
     assert {region.stem for _, region in regions_of(manifest).values()} == {"s0", "t0"}
 
 
+def write_tracks(folder, num_frames=6, prefix=""):
+    """A video of a fixed camera: persons 3, 4, 5 walk to the right, 8 only at the left edge."""
+    scene = texture(60)
+    for frame in range(num_frames):
+        stem = f"{prefix}{frame:03d}"
+        write_pair(folder, stem, as_visible(scene), as_infrared(scene))
+        lines = [f"0 {0.25 + 0.02 * frame + 0.15 * n} 0.5 0.1 0.4 {3 + n}" for n in range(3)]
+        write_boxes(folder / "boxes", stem, *lines, "0 0.05 0.5 0.1 0.4 8")
+
+
+def test_a_tracked_folder_has_as_many_identities_as_tracks(tmp_path):
+    write_tracks(tmp_path)
+    changes = {"train_ids": None, "test_ids": None, "pad": True}
+    folder, manifest = make(tmp_path, tmp_path / "out", tmp_path / "boxes", **changes)
+    identities = manifest["identities"].values()
+    assert len(identities) == 4
+    assert all(len(identity["frames"]) == 6 for identity in identities)
+    lefts = [tuple(f["left"] for f in identity["frames"]) for identity in identities]
+    assert len(set(lefts)) == 4  # a person's boxes, not a frame's
+    read = LLCM(str(folder.parent))
+    train, test = ({LLCM.parse_relpath(i.relpath)[0] for i in of} for of in (read.train, read.test))
+    assert len(train) + len(test) == 4 and train.isdisjoint(test)
+    assert "tracks of persons (both splits show the same places)" in in_words(manifest)
+
+
+def test_a_track_without_a_usable_box_is_counted(tmp_path):
+    write_tracks(tmp_path)
+    changes = {"train_ids": None, "test_ids": None}
+    _, manifest = make(tmp_path, tmp_path / "out", tmp_path / "boxes", **changes)
+    assert len(manifest["identities"]) == 3
+    assert manifest["left_out"]["tracks without a box that can be used"] == 1
+    assert manifest["left_out"]["boxes at the photograph's edge (--pad keeps them)"] == 6
+
+
+def test_track_ids_count_within_a_video_where_videos_are_told_apart(tmp_path):
+    write_tracks(tmp_path, prefix="a")
+    write_tracks(tmp_path, prefix="b")
+    changes = {"train_ids": None, "test_ids": None, "scene_prefix": 1}
+    _, manifest = make(tmp_path, tmp_path / "out", tmp_path / "boxes", **changes)
+    assert len(manifest["identities"]) == 6
+    assert manifest["scenes"] == {"train": 1, "test": 1}
+    sides = {"train": set(), "test": set()}
+    for identity in manifest["identities"].values():
+        sides[identity["split"]] |= {frame["stem"][0] for frame in identity["frames"]}
+    assert sorted(map(sorted, sides.values())) == [["a"], ["b"]]
+
+
+def test_of_a_scene_the_photograph_with_the_most_boxes_is_used(tmp_path):
+    write_scenes(tmp_path, 3)
+    write_pair(tmp_path, "s0b", as_visible(texture(0)), as_infrared(texture(0)))
+    for stem in ("s0", "s1", "s2"):
+        write_boxes(tmp_path / "boxes", stem, BOX)
+    write_boxes(tmp_path / "boxes", "s0b", BOX, "0 0.3 0.5 0.1 0.4")
+    changes = {"train_ids": None, "test_ids": None}
+    _, manifest = make(tmp_path, tmp_path / "out", tmp_path / "boxes", **changes)
+    stems = [region.stem for _, region in regions_of(manifest).values()]
+    assert sorted(stems) == ["s0b", "s0b", "s1", "s2"]
+
+
+def test_nearly_black_boxes_are_counted_and_left_out_on_request(tmp_path):
+    write_scenes(tmp_path, 4)
+    for number in range(4, 6):
+        values = texture(number)
+        night = (as_visible(values) // 12).astype(np.uint8)
+        write_pair(tmp_path, f"n{number}", night, as_infrared(values))
+    for stem in ("s0", "s1", "s2", "s3", "n4", "n5"):
+        write_boxes(tmp_path / "boxes", stem, BOX)
+    changes = {"train_ids": None, "test_ids": None}
+    _, manifest = make(tmp_path, tmp_path / "all", tmp_path / "boxes", **changes)
+    assert manifest["low_contrast"] == {"found": 6, "low": 2}
+    assert "nearly black: 2 of 6 boxes found (33%) have a visible contrast" in in_words(manifest)
+    changes["min_contrast"] = 30
+    _, manifest = make(tmp_path, tmp_path / "some", tmp_path / "boxes", **changes)
+    assert {r.stem[0] for _, r in regions_of(manifest).values()} == {"s"}
+    assert manifest["left_out"]["boxes of a visible contrast below 30"] == 2
+
+
+def test_scenes_are_found_once_and_remembered(tmp_path, monkeypatch):
+    write_scenes(tmp_path, 4)
+    _, first = make(tmp_path, tmp_path / "out", train_ids=4, test_ids=1)
+    monkeypatch.setattr("wrimnet.lab.pairs.survey.group_by_look", None)
+    _, second = make(tmp_path, tmp_path / "out", train_ids=5, test_ids=1, force=True)
+    assert first["photographs_of_scenes"] == second["photographs_of_scenes"]
+    monkeypatch.undo()
+    write_scene(tmp_path, "s4", 0)  # shows what s0 shows
+    _, third = make(tmp_path, tmp_path / "out", train_ids=4, test_ids=1, force=True)
+    assert ["s0", "s4"] in third["photographs_of_scenes"]
+
+
+@pytest.mark.parametrize("camera", ["counts", "centikelvin"])
+@pytest.mark.parametrize("is_auto", [True, False])
+def test_thermal_photographs_give_the_places_of_their_8_bit_twins(tmp_path, camera, is_auto):
+    low, high = CAMERAS[camera][1:]
+    for number in range(3):
+        values = texture(number)
+        grey = as_infrared(values)
+        write_pair(tmp_path / "eight", f"s{number}", as_visible(values), grey)
+        wide = np.rint(low + grey / 255.0 * (high - low)).astype(np.uint16)
+        write_pair(tmp_path / "wide", f"s{number}", as_visible(values), wide)
+    changes = {"train_ids": None, "test_ids": None}
+    given = ("auto",) if is_auto else (low, high)
+    _, expected = make(tmp_path / "eight", tmp_path / "a", **changes)
+    _, manifest = make(tmp_path / "wide", tmp_path / "b", infrared_range=given, **changes)
+    stems = {region.stem for _, region in regions_of(manifest).values()}
+    assert stems == {"s0", "s1", "s2"}
+    if not is_auto:
+        assert regions_of(manifest) == regions_of(expected)
+    with pytest.raises(UnreadableImageError, match=r"grey levels are left; .*--infrared-range"):
+        make(tmp_path / "wide", tmp_path / "c", **changes)
+
+
 @pytest.mark.parametrize("side", ["visible", "infrared"])
 def test_photograph_without_partner_is_named(tmp_path, side):
     write_scenes(tmp_path, 3)
@@ -331,6 +443,8 @@ def test_box_folder_without_a_label_file_is_refused(tmp_path):
         ({"min_size": 8}, "min_size is 8, need at least 16"),
         ({"box_class": -1}, "box_class is -1, need at least 0"),
         ({"scene_prefix": -1}, "scene_prefix is -1, need at least 0"),
+        ({"min_contrast": -1}, "min_contrast is -1, need at least 0"),
+        ({"infrared_range": (9, 3)}, "infrared_range is .9, 3., expected LOW HIGH"),
         ({"seed": -1}, "seed is -1, need at least 0"),
         ({"train_share": 1.0}, "train_share is 1.0, the share of the scenes"),
         ({"train_share": float("nan")}, "train_share is nan, the share of the scenes"),

@@ -1,5 +1,7 @@
 """Places, boxes, views, sensors and scenes of make_pairs.py, each alone."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from noise_photographs import SHAPE, as_infrared, as_visible, texture, write_box
 
 from wrimnet.data.datasets.base import held_out_tenth
 from wrimnet.lab.pairs.boxes import find_boxes
-from wrimnet.lab.pairs.cuts import camera, cut_out, render, view_of
+from wrimnet.lab.pairs.cuts import camera, choose_frame, cut_out, render, view_of
 from wrimnet.lab.pairs.description import GENERATOR_VERSION
 from wrimnet.lab.pairs.options import Options
 from wrimnet.lab.pairs.photographs import grey
@@ -20,6 +22,8 @@ from wrimnet.lab.pairs.same_scene import (
     show_same_place,
 )
 from wrimnet.lab.pairs.split import divide, number_regions
+from wrimnet.lab.pairs.survey import visible_contrast
+from wrimnet.lab.pairs.tracks import has_tracks
 from wrimnet.lab.pairs.views import Region, RegionView, corners, overlap, reach_box
 from wrimnet.lab.synthetic.rendering import Shot
 from wrimnet.modality import INFRARED, VISIBLE
@@ -296,3 +300,47 @@ def test_held_out_numbers_go_to_whole_scenes():
     numbered = number_regions(train, make_scenes(1), (pids[:-1], pids[-1:]))
     stems = {numbered[pid].stem for pid in held_out}
     assert stems.isdisjoint(numbered[pid].stem for pid in set(pids[:-1]) - held_out)
+
+
+def test_boxes_near_the_edge_are_kept_with_padding(tmp_path):
+    write_boxes(tmp_path, "a", "0 0.1 0.5 0.2 0.4", "0 0.5 0.80 0.2 0.4")
+    found = find_boxes("a", tmp_path / "a.txt", (200, 100), 30, 0, pad=True)
+    assert (len(found.regions), found.at_edge) == (2, 0)
+
+
+def test_track_ids_are_read_from_the_sixth_column(tmp_path):
+    write_boxes(tmp_path, "a", "0 0.5 0.5 0.2 0.4 7", "0 0.4 0.5 0.2 0.4 12", "1 0.5 0.5 0.1 0.5 7")
+    found = find_boxes("a", tmp_path / "a.txt", (200, 100), 30, 0)
+    assert found.tracks == [7, 12] and found.other_class == 1
+    write_boxes(tmp_path, "a", "0 0.5 0.5 0.2 0.4 7", "0 0.4 0.5 0.2 0.4 7")
+    with pytest.raises(ValueError, match=r"a\.txt:2: the track of line 1 again"):
+        find_boxes("a", tmp_path / "a.txt", (200, 100), 30, 0)
+    write_boxes(tmp_path, "a", "0 0.5 0.5 0.2 0.4 -1")
+    with pytest.raises(ValueError, match="expected 'class cx cy w h' or 'class cx cy w h track'"):
+        find_boxes("a", tmp_path / "a.txt", (200, 100), 30, 0)
+
+
+def test_track_ids_on_some_lines_only_are_refused(tmp_path):
+    write_boxes(tmp_path, "a", "0 0.5 0.5 0.2 0.4 7")
+    write_boxes(tmp_path, "b", "", "0 0.5 0.5 0.2 0.4")
+    files = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    with pytest.raises(ValueError, match=r"a\.txt:1 has a track id .* b\.txt:2 has none|b\.txt:2"):
+        has_tracks(files)
+    assert has_tracks(files[:1]) and not has_tracks(files[1:]) and not has_tracks([])
+
+
+def test_visible_contrast_is_that_of_the_region():
+    brightness = np.zeros((40, 40), np.uint8)
+    brightness[10:20, 10:20] = np.arange(100, dtype=np.uint8).reshape(10, 10) * 2
+    assert visible_contrast(brightness, Region("a", 25, 25, 10, 10)) == 0
+    assert 150 < visible_contrast(brightness, Region("a", 10, 10, 9, 9)) < 200
+
+
+def test_frames_of_a_track_are_drawn_independently_in_the_two_modalities():
+    frames = [Region(f"f{number}", 0.0, 0.0, 30.0, 12.0) for number in range(5)]
+    chosen = {shot: choose_frame(frames, shot, 0) for shot in SHOTS}
+    assert set(chosen.values()) == set(frames)
+    pairs = [(chosen[shot], chosen[replace(shot, modality=INFRARED)]) for shot in SHOTS
+             if shot.modality == VISIBLE]  # fmt: skip
+    assert abs(np.mean([one == other for one, other in pairs]) - 0.2) < 0.06
+    assert all(choose_frame(frames[:1], shot, 0) == frames[0] for shot in SHOTS)

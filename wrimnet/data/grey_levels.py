@@ -10,7 +10,7 @@ import numpy as np
 
 LEAST_LEVELS = 64  # that 16-bit pixels must keep without INPUT.INFRARED_RANGE
 KEY = "INPUT.INFRARED_RANGE"
-_ADVICE = f"set {KEY} to (low, high), or to auto, which training measures"
+_ADVICE = f"set {KEY} to (low, high), or to auto, which training measures; or --infrared-range"
 
 
 class PixelRangeError(ValueError):

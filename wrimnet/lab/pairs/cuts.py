@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -48,6 +49,13 @@ def render(
     cut = cut_out(photograph, corners(region, view_of(seed, shot)), size)
     response = camera(seed, shot.camid, shot.modality)[1]
     return respond(cut, response, draw_hour(shot.modality, draw), draw)
+
+
+def choose_frame(frames: Sequence[Region], shot: Shot, seed: int) -> Region:
+    """Draw which box of a track an image shows; independent in the two modalities."""
+    if len(frames) == 1:
+        return frames[0]
+    return frames[int(_draws(seed, shot, "frame").integers(len(frames)))]
 
 
 def cut_out(photograph: np.ndarray, outline: np.ndarray, size: tuple[int, int]) -> np.ndarray:

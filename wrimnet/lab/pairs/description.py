@@ -14,13 +14,14 @@ from wrimnet.evaluation.provenance import file_sha256
 from wrimnet.lab.pairs.options import Options
 from wrimnet.lab.pairs.photographs import Pair
 from wrimnet.lab.pairs.split import Scenes
-from wrimnet.lab.pairs.survey import Survey
+from wrimnet.lab.pairs.survey import LOW_CONTRAST, Survey
 from wrimnet.lab.pairs.views import Region
 from wrimnet.modality import MODALITY_NAMES
 
 GENERATOR_VERSION = 1  # raise it whenever an image changes
 MANIFEST = "pairs.json"
 COUNTS = "counts.json"
+YOUNGER = ("pad", "min_contrast", "infrared_range")  # options that older sets do not name
 WHAT = {
     "places": "places of photographs, not identities of LLCM",
     "boxes": "boxes of persons in photographs, not identities of LLCM",
@@ -68,10 +69,18 @@ def describe_options(options: Options, sources: Sources) -> dict[str, Any]:
         "generator": "tools/make_pairs.py",
         "generator_version": GENERATOR_VERSION,
         "layout": "llcm",
-        **dataclasses.asdict(options),
+        **_described(options),
         "pairs": len(sources),
         "sources_sha256": hashlib.sha256(listed).hexdigest(),
     }
+
+
+def _described(options: Options) -> dict[str, Any]:
+    """Return the options; the younger ones only if they are set, as in sets of before."""
+    values = dataclasses.asdict(options)
+    defaults = dataclasses.asdict(Options())
+    left_out = {name for name in YOUNGER if values[name] == defaults[name]}
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def make_manifest(
@@ -90,7 +99,11 @@ def make_manifest(
         for region in scene
     }
     identities = {
-        f"{pid:04d}": {"split": split_of[region], **dataclasses.asdict(region)}
+        f"{pid:04d}": {
+            "split": split_of[region],
+            **dataclasses.asdict(region),
+            **_describe_frames(surveyed.tracks.get(region, ())),
+        }
         for pid, region in sorted(regions.items())
     }
     return {
@@ -100,10 +113,17 @@ def make_manifest(
             name: len(scenes) for name, scenes in zip(("train", "test"), splits, strict=True)
         },
         "left_out": surveyed.left_out,
+        "low_contrast": surveyed.low_contrast,
+        **({"tracked": True} if surveyed.tracks else {}),
         "photographs_of_scenes": surveyed.scenes,
         "identities": identities,
         "sources": sources,
     }
+
+
+def _describe_frames(frames: Sequence[Region]) -> dict[str, Any]:
+    """Return the boxes of a track; nothing where an identity has one region."""
+    return {"frames": [dataclasses.asdict(frame) for frame in frames]} if frames else {}
 
 
 def manifest_files(manifest: dict[str, Any], description: dict[str, Any]) -> dict[str, bytes]:
@@ -126,15 +146,35 @@ def _short(counts: Counts) -> dict[str, dict[str, int]]:
 
 def in_words(manifest: dict[str, Any]) -> str:
     """Say what a set holds, and that it is no person re-identification dataset."""
-    counts, scenes = manifest["counts"], manifest["scenes"]
+    counts = manifest["counts"]
     lines = [
         f"{manifest['what']}:",
         *(
-            f"  {name}: {counts[name]['identities']} {manifest['kind']} of {scenes[name]} scenes, "
+            f"  {name}: {counts[name]['identities']} {_origin(manifest, name)}, "
             f"{counts[name]['visible']['images']} visible and "
             f"{counts[name]['infrared']['images']} infrared images"
             for name in ("train", "test")
         ),
         *(f"  left out: {number} {reason}" for reason, number in manifest["left_out"].items()),
+        *_contrast_in_words(manifest),
     ]
     return "\n".join(lines)
+
+
+def _origin(manifest: dict[str, Any], split: str) -> str:
+    """Say what a split's identities are."""
+    if manifest.get("tracked") and not manifest["scene_prefix"]:
+        return "tracks of persons (both splits show the same places)"
+    kind = "tracks of persons" if manifest.get("tracked") else manifest["kind"]
+    return f"{kind} of {manifest['scenes'][split]} scenes"
+
+
+def _contrast_in_words(manifest: dict[str, Any]) -> list[str]:
+    found, low = manifest["low_contrast"]["found"], manifest["low_contrast"]["low"]
+    if not low:
+        return []
+    return [
+        f"  nearly black: {low} of {found} {manifest['kind']} found ({low / found:.0%}) have a "
+        f"visible contrast below {LOW_CONTRAST} grey levels (--min-contrast {LOW_CONTRAST} leaves "
+        "them out)"
+    ]

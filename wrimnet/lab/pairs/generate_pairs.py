@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from tqdm import tqdm
 from wrimnet.data.datasets.base import SYNTHETIC_MARK, Counts, count_items
 from wrimnet.data.datasets.layout import stop
 from wrimnet.data.datasets.llcm import LLCM
-from wrimnet.lab.pairs.cuts import render
+from wrimnet.data.images import ImageItem
+from wrimnet.data.infrared_range import measure_infrared_range
+from wrimnet.lab.pairs.cuts import choose_frame, render
 from wrimnet.lab.pairs.description import (
     MANIFEST,
     Sources,
@@ -23,14 +26,17 @@ from wrimnet.lab.pairs.description import (
     make_manifest,
     manifest_files,
 )
-from wrimnet.lab.pairs.options import Options, check_options
+from wrimnet.lab.pairs.options import AUTO, Options, check_options
 from wrimnet.lab.pairs.photographs import Pair, list_pairs, read_pair
+from wrimnet.lab.pairs.remembered_scenes import remembered_groups
 from wrimnet.lab.pairs.split import divide, number_regions
-from wrimnet.lab.pairs.survey import Run, survey
+from wrimnet.lab.pairs.survey import Remember, Run, survey
+from wrimnet.lab.pairs.tracks import Tracks
 from wrimnet.lab.pairs.views import Region
 from wrimnet.lab.synthetic.llcm_layout import plan_llcm
 from wrimnet.lab.synthetic.plan import Plan, PlannedImage, Request
 from wrimnet.lab.synthetic.writing import encode, processes, require_same, whole_tree, write_files
+from wrimnet.modality import INFRARED, MODALITY_NAMES
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def generate_pairs(
     if workers < 1:
         raise ValueError(f"workers is {workers}, need at least 1")
     pairs = list_pairs(visible, infrared)
+    options = _with_range(options, pairs, workers)
     sought = Sought(pairs, boxes, options, hash_sources(pairs, boxes))
     folder = out / LLCM.folder_name
     if folder.exists() and not force:
@@ -91,9 +98,26 @@ def generate_pairs(
         print(f"{folder} already holds this set", file=sys.stderr)
         return folder, json.loads((folder / MANIFEST).read_text())
     print(f"comparing and cutting {len(pairs)} pairs of photographs", file=sys.stderr)
-    with whole_tree(folder) as partial, processes(workers) as run:
-        manifest = _fill(partial, sought, _shown(run))
+    with whole_tree(folder) as growing, processes(workers) as run:
+        manifest = _fill(growing, sought, _shown(run), _remember_in(out, sought))
     return folder, manifest
+
+
+def _with_range(options: Options, pairs: Sequence[Pair], workers: int) -> Options:
+    """Put what auto stands for in place of it: percentiles of all infrared photographs."""
+    if options.infrared_range != AUTO:
+        return options
+    items = [ImageItem(str(p.infrared), 0, 0, INFRARED, p.infrared.name) for p in pairs]
+    measured = measure_infrared_range(items, num_threads=workers)
+    return replace(options, infrared_range=measured)
+
+
+def _remember_in(folder: Path, sought: Sought) -> Remember:
+    """Let the scenes that were found stay in a file of ``folder``."""
+    digests = [
+        sought.sources[pair.stem][MODALITY_NAMES[INFRARED]]["sha256"] for pair in sought.pairs
+    ]
+    return partial(remembered_groups, folder, digests, sought.options.infrared_range)
 
 
 def _shown(run: Run) -> Run:
@@ -101,10 +125,10 @@ def _shown(run: Run) -> Run:
     return lambda function, jobs: tqdm(run(function, jobs), total=len(jobs), disable=None)
 
 
-def _fill(folder: Path, sought: Sought, run: Run) -> dict[str, Any]:
+def _fill(folder: Path, sought: Sought, run: Run, remember: Remember) -> dict[str, Any]:
     """Write everything below ``folder`` and return the manifest."""
     options = sought.options
-    surveyed = survey(sought.pairs, sought.boxes, options, run)
+    surveyed = survey(sought.pairs, sought.boxes, options, run, remember)
     splits = divide(surveyed.regions, options)
     train_ids, test_ids = (sum(map(len, scenes)) for scenes in splits)
     request = Request(
@@ -115,7 +139,7 @@ def _fill(folder: Path, sought: Sought, run: Run) -> dict[str, Any]:
     for name in plan.folders:
         (folder / name).mkdir(parents=True)
     write_files(folder, plan.files)
-    for _ in run(_write_images, _jobs(folder, sought, plan, regions)):
+    for _ in run(_write_images, _jobs(folder, sought, plan, regions, surveyed.tracks)):
         pass
     description = describe_options(options, sought.sources)
     counts = _count(folder)
@@ -124,11 +148,14 @@ def _fill(folder: Path, sought: Sought, run: Run) -> dict[str, Any]:
     return manifest
 
 
-def _jobs(folder: Path, sought: Sought, plan: Plan, regions: Mapping[int, Region]) -> list[tuple]:
+def _jobs(
+    folder: Path, sought: Sought, plan: Plan, regions: Mapping[int, Region], tracks: Tracks
+) -> list[tuple]:
     """Return a job per photograph, so that each is read once."""
     images: dict[str, list[tuple[PlannedImage, Region]]] = {}
     for image in plan.images:
-        region = regions[image.shot.pid]
+        first = regions[image.shot.pid]
+        region = choose_frame(tracks.get(first, (first,)), image.shot, sought.options.seed)
         images.setdefault(region.stem, []).append((image, region))
     return [
         (folder, pair, images[pair.stem], sought.options)
@@ -139,7 +166,7 @@ def _jobs(folder: Path, sought: Sought, plan: Plan, regions: Mapping[int, Region
 
 def _write_images(job: tuple[Path, Pair, list[tuple[PlannedImage, Region]], Options]) -> None:
     folder, pair, images, options = job
-    photographs = read_pair(pair)
+    photographs = read_pair(pair, options.infrared_range)
     for planned, region in images:
         photograph = photographs[planned.shot.modality]
         size = options.height, options.width

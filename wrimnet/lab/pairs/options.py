@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wrimnet.lab.synthetic.rendering import MAX_IMAGES_PER_ID
 
+AUTO = ("auto",)  # of infrared_range: measured
 LEAST = {
     "box_class": 0,
     "scene_prefix": 0,
@@ -16,6 +17,7 @@ LEAST = {
     "height": 16,
     "width": 8,
     "min_size": 16,
+    "min_contrast": 0,
     "seed": 0,
 }
 BELOW = {"images_per_id": MAX_IMAGES_PER_ID, "test_images_per_id": MAX_IMAGES_PER_ID}
@@ -39,6 +41,9 @@ class Options:
         width: columns of an image.
         min_size: least height of a place or a box in a photograph, pixels.
         seed: all randomness comes from it.
+        pad: keep boxes whose cuts leave the photograph; its edge is repeated there.
+        min_contrast: least visible contrast of a place or a box, grey levels.
+        infrared_range: (low, high) of infrared pixels of more than 8 bits; () for none.
     """
 
     kind: str = "places"
@@ -53,6 +58,9 @@ class Options:
     width: int = 36
     min_size: int = 80
     seed: int = 0
+    pad: bool = False
+    min_contrast: int = 0
+    infrared_range: tuple = ()
 
 
 def check_options(options: Options) -> None:
@@ -68,6 +76,9 @@ def check_options(options: Options) -> None:
     for name, bound in BELOW.items():
         if getattr(options, name) >= bound:
             raise ValueError(f"{name} is {getattr(options, name)}, must stay below {bound}")
+    ends = options.infrared_range
+    if ends not in ((), AUTO) and not (len(ends) == 2 and ends[0] < ends[1]):
+        raise ValueError(f"infrared_range is {ends}, expected LOW HIGH with LOW < HIGH, or auto")
     if not 0 < options.train_share < 1:
         raise ValueError(
             f"train_share is {options.train_share}, the share of the scenes for training: more "

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from wrimnet.data.datasets.layout import IMAGE_EXTENSIONS, SHOWN
-from wrimnet.data.images import read_rgb
+from wrimnet.data.datasets.layout import SHOWN
+from wrimnet.data.images import read_rgb, readable_endings
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def list_pairs(visible: Path, infrared: Path) -> list[Pair]:
     sides = _images_by_stem(visible), _images_by_stem(infrared)
     for folder, found in zip((visible, infrared), sides, strict=True):
         if not found:
-            known = " ".join(sorted(IMAGE_EXTENSIONS))
+            known = " ".join(sorted(readable_endings()))
             raise ValueError(f"no pair: {folder} holds no image ({known})")
     missing = [
         f"{path} has no partner in {other}"
@@ -67,7 +67,7 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
         raise FileNotFoundError(f"looked for the folder {folder}, which does not exist")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_EXTENSIONS or not path.is_file():
+        if path.suffix.lower() not in readable_endings() or not path.is_file():
             continue
         if path.stem in found:
             raise ValueError(
@@ -77,8 +77,12 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Read both photographs.
+def read_pair(pair: Pair, infrared_range: Sequence[float] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Read both photographs, upright.
+
+    Args:
+        pair: the files.
+        infrared_range: (low, high) of infrared pixels of more than 8 bits; () for none.
 
     Returns:
         Colour (H, W, 3) and infrared (H, W), uint8; infrared of several channels becomes grey.
@@ -87,7 +91,7 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         UnreadableImageError: a file cannot be read.
         ValueError: the two have different sizes, so they are not aligned, or are exchanged.
     """
-    visible, infrared = read_rgb(str(pair.visible)), read_rgb(str(pair.infrared))
+    visible, infrared = read_rgb(str(pair.visible)), read_rgb(str(pair.infrared), infrared_range)
     if visible.size != infrared.size:
         raise ValueError(
             f"{pair.visible} is {visible.width}x{visible.height} and {pair.infrared} "
