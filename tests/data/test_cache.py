@@ -315,6 +315,26 @@ def test_process_that_dies_while_it_gets_work_is_the_same_error(items):
         list(cache._in_turn(BreaksWhenAskedAgain(), items, 4, 1.0))
 
 
+def test_script_without_a_main_guard_gets_a_sentence(items, tmp_path):
+    program = f"""
+from pathlib import Path
+from wrimnet.data.cache import open_cache
+from wrimnet.data.cache_file import cache_key
+from wrimnet.data.images import ImageItem
+items = {items[:1]!r}
+reading = dict(height=8, width=8, interpolation="bilinear", on_bad_image="error")
+open_cache(cache_key(items, dataset="x", **reading), items, Path({str(tmp_path)!r}),
+           num_processes=1, timeout=90)
+"""
+    (tmp_path / "script.py").write_text(program)
+    words = [sys.executable, str(tmp_path / "script.py")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=80)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ChildProcessError:") and 'if __name__ == "__main__"' in last
+
+
 def test_stalled_image_is_named(items, tmp_path):
     os.remove(items[5].path)
     os.mkfifo(items[5].path)  # opening it waits for a writer that never comes

@@ -33,6 +33,7 @@ from wrimnet.data.jpeg_warnings import jpeg_warning
 from wrimnet.data.reading import ImageReader, stalled_error
 
 POLL_SECONDS = 0.5
+_GUARD = 'A script that trains needs `if __name__ == "__main__":`, as processes import it again'
 
 # By default glibc returns each decoded image's memory to the system and asks for it again, which
 # costs a process that does nothing else a third of its time.
@@ -51,6 +52,8 @@ def open_cache(
     Every image's checksum is compared on opening, about a second per gigabyte and core.
     Raises OSError, UnreadableImageError, or TimeoutError: an image or a builder does not get on.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for itself
+        raise RuntimeError(_GUARD)
     path = folder / key.file_name
     cache = _open_verified(path, num_processes)  # complete from its first moment, so without a lock
     if cache is None:
@@ -274,7 +277,7 @@ def _in_turn(
 def _died(path: str) -> ChildProcessError:
     return ChildProcessError(
         f"a process that builds the image cache died at {path} or near it; start again, with a "
-        "smaller DATALOADER.NUM_WORKERS if memory is short"
+        f"smaller DATALOADER.NUM_WORKERS if memory is short. {_GUARD}"
     )
 
 
