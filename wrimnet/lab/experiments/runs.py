@@ -24,7 +24,7 @@ from wrimnet.run_folder import (
     write_json,
 )
 
-SAVED = 75  # exit code of a training that a signal stopped after it had saved
+SAVED = 75  # exit code of a training that a signal stopped after it had saved; a second one ends it
 DONE, FAILED, STOPPED, ELSEWHERE = "done", "failed", "stopped", "running elsewhere"
 WAITING, RUNNING, NEW = "waiting", "running", "not started"
 LOCK_FILE = ".attempt.lock"  # the training itself locks its folder by another one
@@ -156,7 +156,7 @@ class Attempt:
         if code == 0 and is_done(self.run):
             self._finish()
             return State(self.run, DONE, f"in {timedelta(seconds=round(seconds))}")
-        if code == SAVED or self._is_stopped:
+        if code in (SAVED, -signal.SIGTERM) or self._is_stopped:
             return State(self.run, STOPPED)
         said = f"exit code {code}: {last_line(self.run.folder / CONSOLE, offset)}"
         return State(self.run, FAILED, said if code else "ended without complete results")
