@@ -134,6 +134,12 @@ def test_other_images_are_refused_wherever_they_lie(tmp_path):
         preflight(moved, resume=True)
 
 
+def test_changed_plugins_are_refused_and_named(make_cfg):
+    save_run(make_cfg(), 1, plugins=[{"module": "my_loss", "sha256": "0"}])
+    with pytest.raises(ValueError, match="source of the plug-in module my_loss has changed"):
+        preflight(make_cfg(), resume=True)
+
+
 def test_missing_newest_checkpoint_is_told(tmp_path, caplog):
     for iteration in (2, 4):
         save(tmp_path, iteration)

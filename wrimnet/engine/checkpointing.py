@@ -61,6 +61,7 @@ CONTENT = (
     "trained_on",
     "network",
     "images",
+    "plugins",
 )
 
 

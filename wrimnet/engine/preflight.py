@@ -22,7 +22,7 @@ from wrimnet.engine.checkpointing import Checkpoint, CheckpointStore
 from wrimnet.engine.measured_range import setup_infrared_range
 from wrimnet.engine.resume_changes import build_changes, build_settings
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
-from wrimnet.evaluation.provenance import file_sha256
+from wrimnet.evaluation.provenance import changed_plugins, describe_plugins, file_sha256
 from wrimnet.evaluation.results import check_entry
 from wrimnet.modeling.weights import NETWORK, check_network, read_checkpoint, setup_recorded_range
 from wrimnet.run_folder import EVALUATIONS, TRACES, checkpoints
@@ -86,6 +86,7 @@ def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
     if checkpoint is not None:
         check_epochs(length, checkpoint.state, folder)
         check_images(dataset, checkpoint.state, origin, folder)
+        check_plugins(checkpoint.state["plugins"], origin["plugins"], folder)
         origin["changes"] = build_changes(origin["settings"], checkpoint.state, folder)
     evaluator = build_checked_evaluator(cfg, dataset, origin["config_hash"])
     done = checkpoint.start_iter if checkpoint else 0
@@ -195,6 +196,7 @@ def build_origin(cfg: CfgNode, dataset: CrossModalityDataset) -> dict[str, Any]:
         },
         NETWORK: build_network_settings(cfg),
         "images": fingerprint(dataset.train),
+        "plugins": describe_plugins(cfg.PLUGINS),
     }
 
 
@@ -216,6 +218,15 @@ def check_images(
         raise ValueError(
             f"the run in {folder} was trained on other images than those in {dataset.folder}; name "
             "its DATASETS.ROOT, or choose another OUTPUT_DIR"
+        )
+
+
+def check_plugins(before: list[dict[str, Any]], now: list[dict[str, Any]], folder: Path) -> None:
+    """Refuses to go on with plug-ins whose source has changed."""
+    if changed := changed_plugins(before, now):
+        raise ValueError(
+            f"the source of the plug-in module {', '.join(changed)} has changed since the newest "
+            f"checkpoint in {folder}; restore it, or choose another OUTPUT_DIR"
         )
 
 

@@ -23,7 +23,7 @@ from wrimnet.evaluation.extraction import (
     join_arrays,
 )
 from wrimnet.evaluation.galleries import OfficialPermutations, Trial, build_trials, check_draw
-from wrimnet.evaluation.provenance import describe_code, describe_weights
+from wrimnet.evaluation.provenance import describe_code, describe_plugins, describe_weights
 from wrimnet.evaluation.query_values import NUM_NEAREST, QueryValues
 from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, describe_metrics
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, rank_trials
@@ -217,12 +217,14 @@ def _build_description(
     cfg: CfgNode, dataset: Any, scoring: Scoring, config_hash: str | None
 ) -> dict[str, Any]:
     what, infrared_range = dataset.stand_in, build_infrared_range(cfg)
+    plugins = describe_plugins(cfg.PLUGINS)
     description = {
         "dataset": dataset.name,
         "synthetic": bool(what),
         **({} if what in ("", DRAWN) else {"stand_in": what}),
         "images": fingerprint(dataset.test),
         **describe_metrics(cfg.TEST.METRICS),
+        **({"plugins": plugins} if plugins else {}),
         **({"infrared_range": list(infrared_range)} if infrared_range else {}),
         **({} if cfg.MODEL.WEIGHTS_STRICT else {"weights_strict": False}),
         "split": cfg.DATASETS.SPLIT,

@@ -4,7 +4,8 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,57 @@ def describe_code() -> dict[str, str | None]:
     return {
         "wrimnet": __version__,
         "torch": torch.__version__,
-        "commit": _commit(Path(__file__).parent),
+        "commit": _commit(Path(__file__)),
     }
+
+
+def describe_plugins(names: Sequence[str]) -> list[dict[str, str | None]]:
+    """Returns module, version, hash and commit of every source file of the plug-ins.
+
+    These are the loaded modules of the package that a name of PLUGINS is in; of a plug-in that is a
+    single module, also those beside it that are loaded. The package's own plug-ins are left out:
+    :func:`describe_code` has their version.
+    """
+    own = [name for name in names if name.partition(".")[0] != "wrimnet"]
+    modules = dict(sorted(sys.modules.items()))
+    files = {name: Path(file) for name, module in modules.items() if (file := _source(module))}
+    chosen = [name for name in files if any(_is_part(name, plugin, files) for plugin in own)]
+    return [
+        {
+            "module": name,
+            "version": getattr(modules[name.partition(".")[0]], "__version__", None),
+            "sha256": file_sha256(files[name]),
+            "commit": _commit(files[name]),
+        }
+        for name in chosen
+    ]
+
+
+def _source(module: Any) -> str | None:
+    file = getattr(module, "__file__", None)
+    return file if file and file.endswith(".py") and module.__name__ != "__main__" else None
+
+
+def _is_part(name: str, plugin: str, files: Mapping[str, Path]) -> bool:
+    top = plugin.partition(".")[0]
+    if name.partition(".")[0] == top:
+        return True
+    is_single = top in files and files[top].name != "__init__.py"
+    return is_single and files[name].parent == files[top].parent
+
+
+def plugin_hashes(content: Mapping[str, Any] | None) -> dict[str, str]:
+    """Returns the short hash of every plug-in module of results.json, by "plug-in NAME"."""
+    plugins = content["description"].get("plugins", []) if content else []
+    return {f"plug-in {one['module']}": one["sha256"][:12] for one in plugins}
+
+
+def changed_plugins(
+    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Returns the modules of plug-ins whose source differs, or that only one side has."""
+    old, new = ({one["module"]: one["sha256"] for one in side} for side in (before, now))
+    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
 def describe_machine() -> dict[str, str]:
@@ -83,8 +133,9 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _commit(folder: Path) -> str | None:
-    tracked = _git(folder, "ls-files", "--error-unmatch", "provenance.py")
+def _commit(file: Path) -> str | None:
+    folder = file.parent
+    tracked = _git(folder, "ls-files", "--error-unmatch", file.name)
     commit = _git(folder, "rev-parse", "HEAD")
     if not tracked or not commit:
         return None  # installed as a package, perhaps inside somebody else's repository

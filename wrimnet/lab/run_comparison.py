@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
+from wrimnet.evaluation.provenance import plugin_hashes
 from wrimnet.evaluation.results import mean_metrics
 from wrimnet.lab.experiments.row_report import paired_difference
 from wrimnet.metrics.names import is_compared
@@ -21,7 +22,7 @@ class ComparedRun(NamedTuple):
     """A run as it is compared."""
 
     name: str  # the parts of its path in which the runs differ
-    settings: Mapping[str, Any]  # keys of the configuration hash
+    settings: Mapping[str, Any]  # keys of the configuration hash, hashes of the plug-ins
     lines: Sequence[Mapping[str, Any]]  # of its log
     metrics: Mapping[str, Mapping[str, float]]  # by protocol, as fractions; {} without results
 
@@ -63,7 +64,8 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
         cfg = setup_cfg(str(folder / CONFIG), (), ["MODEL.DEVICE", "auto"])
         content = find_results(folder)
         metrics = mean_metrics(content) if content else {}
-        runs.append(ComparedRun(name, hashed_values(cfg), read_metrics(folder), metrics))
+        settings = {**hashed_values(cfg), **plugin_hashes(content)}
+        runs.append(ComparedRun(name, settings, read_metrics(folder), metrics))
     return runs
 
 

@@ -16,7 +16,7 @@ from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
 from wrimnet.evaluation.chance_level import chance_level
-from wrimnet.evaluation.provenance import check_scored, describe_environment
+from wrimnet.evaluation.provenance import check_scored, describe_environment, plugin_hashes
 from wrimnet.evaluation.results import ResultTable, describe_stand_in, result_tables
 from wrimnet.published import PAPER
 from wrimnet.run_folder import (
@@ -139,6 +139,7 @@ def build_report(
     description = content["description"]
     stand_in, code = describe_stand_in(description), description["code"]
     facts, lines = read_json(run / ENVIRONMENT) or code, read_metrics(run)
+    own = "".join(f", {name} {sha}" for name, sha in plugin_hashes(content).items())
     network = cfg.MODEL.META_ARCHITECTURE
     dataset = f"{description['dataset']}{stand_in and f' ({stand_in})'}"
     paper = PAPER.get(dataset, {}) if network == "WRIMNet" else {}
@@ -147,7 +148,7 @@ def build_report(
         title=f"{run.resolve().name}: {network} on {dataset}",
         summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
         f"{description['split']}, input {description['input']}, {description['precision']}, "
-        f"commit {code['commit']}.",
+        f"commit {code['commit']}{own}.",
         notes=findings.notes,
         headlines=headlines(content, findings.chance, paper),
         results=result_tables(content),

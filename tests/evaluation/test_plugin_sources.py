@@ -1,0 +1,63 @@
+"""Source of plug-ins: which files are recorded, and what counts as a change."""
+
+import hashlib
+import importlib
+import sys
+
+import pytest
+
+from wrimnet.evaluation.provenance import changed_plugins, describe_plugins, plugin_hashes
+
+
+@pytest.fixture
+def write_module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        importlib.invalidate_caches()
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    yield write
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_single_module_is_recorded_with_those_beside_it(write_module):
+    helper = write_module("own_terms.py", "FACTOR = 2\n")
+    loss = write_module("own_loss.py", "import own_terms\n__version__ = '1.2'\n")
+    write_module("never_imported.py", "")
+    importlib.import_module("own_loss")
+    found = describe_plugins(["own_loss"])
+    assert [(one["module"], one["version"], one["sha256"]) for one in found] == [
+        ("own_loss", "1.2", loss),
+        ("own_terms", None, helper),
+    ]
+    assert {one["commit"] for one in found} == {None}
+
+
+def test_package_is_recorded_whole(write_module):
+    write_module("own_package/__init__.py", "from own_package import parts\n")
+    write_module("own_package/parts.py", "")
+    write_module("other_module.py", "")
+    for name in ("own_package", "other_module"):
+        importlib.import_module(name)
+    found = describe_plugins(["own_package.parts", "wrimnet.peers"])
+    assert [one["module"] for one in found] == ["own_package", "own_package.parts"]
+    assert describe_plugins([]) == describe_plugins(["wrimnet.peers"]) == []
+
+
+def test_changed_added_and_removed_modules_are_named():
+    before = [{"module": name, "sha256": "0"} for name in "abc"]
+    now = [{"module": "b", "sha256": "1"}, *before[2:], {"module": "d", "sha256": "0"}]
+    assert changed_plugins(before, now) == ["a", "b", "d"]
+    assert changed_plugins(before, before) == []
+
+
+def test_results_name_their_plugins_by_short_hashes():
+    content = {"description": {"plugins": [{"module": "my_loss", "sha256": "0123456789abcdef"}]}}
+    assert plugin_hashes(content) == {"plug-in my_loss": "0123456789ab"}
+    assert plugin_hashes(None) == plugin_hashes({"description": {}}) == {}
