@@ -28,13 +28,18 @@ def write_module(tmp_path, monkeypatch):
 
 def test_single_module_is_recorded_with_those_beside_it(write_module):
     helper = write_module("own_terms.py", "FACTOR = 2\n")
-    loss = write_module("own_loss.py", "import own_terms\n__version__ = '1.2'\n")
+    names = write_module("own_names.py", "import own_loss\n")
+    text = "import json, own_terms\nfrom own_names import *\n__version__ = '1.2'\n"
+    loss = write_module("own_loss.py", text)
+        "own_loss.py", "import json, own_terms\nfrom own_names import *\n__version__ = '1.2'\n"
+    )
     write_module("never_imported.py", "")
     importlib.import_module("own_loss")
     found = describe_plugins(["own_loss"])
     assert [(one["module"], one["version"], one["sha256"]) for one in found] == [
         ("own_loss", "1.2", loss),
-        ("own_terms", None, helper),
+        ("own_names", "1.2", names),
+        ("own_terms", "1.2", helper),
     ]
     assert {one["commit"] for one in found} == {None}
 
@@ -42,11 +47,13 @@ def test_single_module_is_recorded_with_those_beside_it(write_module):
 def test_package_is_recorded_whole(write_module):
     write_module("own_package/__init__.py", "from own_package import parts\n")
     write_module("own_package/parts.py", "")
+    write_module("own_package/later.py", "")
     write_module("other_module.py", "")
     for name in ("own_package", "other_module"):
         importlib.import_module(name)
     found = describe_plugins(["own_package.parts", "wrimnet.peers"])
-    assert [one["module"] for one in found] == ["own_package", "own_package.parts"]
+    names = ["own_package.__init__", "own_package.later", "own_package.parts"]
+    assert [one["module"] for one in found] == names
     assert describe_plugins([]) == describe_plugins(["wrimnet.peers"]) == []
 
 

@@ -1,5 +1,6 @@
 """Which code and which weights a result was made with."""
 
+import ast
 import hashlib
 import os
 import platform
@@ -32,36 +33,46 @@ def describe_code() -> dict[str, str | None]:
 def describe_plugins(names: Sequence[str]) -> list[dict[str, str | None]]:
     """Returns module, version, hash and commit of every source file of the plug-ins.
 
-    These are the loaded modules of the package that a name of PLUGINS is in; of a plug-in that is a
-    single module, also those beside it that are loaded. The package's own plug-ins are left out:
+    These are all files of the package that a name of PLUGINS is in; of a plug-in that is a single
+    module, also the modules beside it that it imports. The package's own plug-ins are left out:
     :func:`describe_code` has their version.
     """
-    own = [name for name in names if name.partition(".")[0] != "wrimnet"]
-    modules = dict(sorted(sys.modules.items()))
-    files = {name: Path(file) for name, module in modules.items() if (file := _source(module))}
-    chosen = [name for name in files if any(_is_part(name, plugin, files) for plugin in own)]
+    tops = sorted({name.partition(".")[0] for name in names} - {"wrimnet"})
     return [
         {
-            "module": name,
-            "version": getattr(modules[name.partition(".")[0]], "__version__", None),
-            "sha256": file_sha256(files[name]),
-            "commit": _commit(files[name]),
+            "module": module,
+            "version": getattr(sys.modules[top], "__version__", None),
+            "sha256": file_sha256(file),
+            "commit": _commit(file),
         }
-        for name in chosen
+        for top in tops
+        for module, file in sorted(_sources(top).items())
     ]
 
 
-def _source(module: Any) -> str | None:
-    file = getattr(module, "__file__", None)
-    return file if file and file.endswith(".py") and module.__name__ != "__main__" else None
+def _sources(top: str) -> dict[str, Path]:
+    """Returns the source files of a loaded package or module, by name."""
+    file = Path(sys.modules[top].__file__ or "")
+    if file.name == "__init__.py":
+        found = {path.relative_to(file.parents[1]): path for path in file.parent.rglob("*.py")}
+        return {".".join(name.with_suffix("").parts): path for name, path in found.items()}
+    return _imported_beside(file)
 
 
-def _is_part(name: str, plugin: str, files: Mapping[str, Path]) -> bool:
-    top = plugin.partition(".")[0]
-    if name.partition(".")[0] == top:
-        return True
-    is_single = top in files and files[top].name != "__init__.py"
-    return is_single and files[name].parent == files[top].parent
+def _imported_beside(file: Path) -> dict[str, Path]:
+    """Returns a module and those of its folder that it imports, directly or not."""
+    found, waiting = {}, [file]
+    while waiting:
+        path = waiting.pop()
+        if path.stem in found or not path.is_file():
+            continue
+        found[path.stem] = path
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Import):
+                waiting += [path.with_name(f"{one.name}.py") for one in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                waiting.append(path.with_name(f"{node.module}.py"))
+    return found
 
 
 def plugin_hashes(content: Mapping[str, Any] | None) -> dict[str, str]:
