@@ -31,8 +31,6 @@ def test_single_module_is_recorded_with_those_beside_it(write_module):
     names = write_module("own_names.py", "import own_loss\n")
     text = "import json, own_terms\nfrom own_names import *\n__version__ = '1.2'\n"
     loss = write_module("own_loss.py", text)
-        "own_loss.py", "import json, own_terms\nfrom own_names import *\n__version__ = '1.2'\n"
-    )
     write_module("never_imported.py", "")
     importlib.import_module("own_loss")
     found = describe_plugins(["own_loss"])
