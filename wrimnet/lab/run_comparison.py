@@ -9,7 +9,7 @@ from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
 from wrimnet.evaluation.provenance import plugin_hashes
 from wrimnet.evaluation.results import mean_metrics
-from wrimnet.lab.experiments.row_report import paired_difference
+from wrimnet.lab.experiments.table_report import paired_difference
 from wrimnet.metrics.names import is_compared
 from wrimnet.run_folder import CONFIG, find_results, read_metrics
 from wrimnet.tables import MISSING, Table
