@@ -77,7 +77,7 @@ ALLOWED = {
     "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic", "run_folder"},
     "lab.search": {"modality", "atomic_files", "data", "evaluation", "run_folder"},
     "lab.benchmarks": {"compat", "config", "data", "engine", "metrics", "modality", "modeling"}
-    | {"evaluation", "visualization"},
+    | {"tables", "visualization", "lab.synthetic", "plugin"},
     "lab.dry_run": {"compat", "config", "data", "engine", "modality", "modeling", "registries"}
     | {"tables", "lab.benchmarks"},
 }

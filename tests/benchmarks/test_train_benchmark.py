@@ -1,43 +1,21 @@
-"""The train benchmark: what it counts is right by hand, and its step is the step of training."""
+"""The training benchmarks: what they count is right by hand, and the timed step trains the same."""
 
 import pytest
 import torch
 from step_batches import make_batch, make_step, step_cfg
+from tiny_runs import tiny_cfg
 
-from wrimnet.lab.benchmarks.benchmark_tables import (
-    scaling_table,
-    stage_table,
-    train_numbers,
-    train_table,
-)
-from wrimnet.lab.benchmarks.counting import CostCounter, SavedActivations, StepCost
-from wrimnet.lab.benchmarks.scaling import build_changed, build_points
-from wrimnet.lab.benchmarks.stages import WAIT, build_stage_profile, train_in_stages
-from wrimnet.lab.benchmarks.timing import StageClock
-from wrimnet.lab.benchmarks.train import build_train_times, rates
-from wrimnet.lab.benchmarks.variants import (
-    BASELINE,
-    OURS,
-    VARIANTS,
-    build_batch,
-    build_variant,
-    compiler_problem,
-)
+from wrimnet.lab.benchmarks.batches import random_batch
+from wrimnet.lab.benchmarks.benchmark_setup import changed
+from wrimnet.lab.benchmarks.counting import CostCounter, StepCost, saved_bytes
+from wrimnet.lab.benchmarks.probe import DeviceSpeed
+from wrimnet.lab.benchmarks.processes import process_row
+from wrimnet.lab.benchmarks.scaling import axes, measure_point, memory_of, scaling_table
+from wrimnet.lab.benchmarks.stages import STEP, WAIT, measure_stages, stage_table, watch_step
+from wrimnet.lab.benchmarks.timing import StageClock, seconds_of
+from wrimnet.lab.benchmarks.train import rates, step_cost, step_table
 
 CPU = torch.device("cpu")
-
-
-def test_probe_of_the_compiler_finds_no_problem_where_there_is_none():
-    assert compiler_problem(CPU, backend="eager") is None
-
-
-def test_probe_of_the_compiler_says_what_is_wrong(monkeypatch):
-    def fail(*arguments, **options):
-        raise RuntimeError("InvalidCxxCompiler: no working C++ compiler")
-
-    monkeypatch.setattr(torch, "compile", fail)
-    found = compiler_problem(CPU)
-    assert found == "RuntimeError: InvalidCxxCompiler: no working C++ compiler"
 
 
 def test_counter_by_hand():
@@ -60,13 +38,13 @@ def test_roof_takes_the_slower_of_both_for_each_operator():
 
 def test_saved_activations_count_a_storage_once_and_no_parameter():
     weight = torch.ones(4, 4, requires_grad=True)
-    saved = SavedActivations([weight])
-    with saved.hooks:
+
+    def forward():
         features = torch.ones(2, 4) @ weight  # keeps its left factor, and the weight
-        features.exp()  # keeps its result
-        features.square()  # keeps the features
-        features.square()
-    assert saved.num_bytes == 4 * (8 + 8 + 8)
+        exponential = features.exp()  # keeps its result
+        return exponential, features.square(), features.square()  # keep the features
+
+    assert saved_bytes(forward, [weight]) == 4 * (8 + 8 + 8)
 
 
 def test_expanded_tensor_is_read_once():
@@ -75,69 +53,78 @@ def test_expanded_tensor_is_read_once():
     assert counter.cost.operators[-1] == (0, 4 * (2 + 16 + 16))
 
 
-@pytest.fixture(scope="module")
-def times():
-    variants = tuple(variant for variant in VARIANTS if variant in (BASELINE, *VARIANTS[1:3], OURS))
-    return build_train_times(step_cfg(), repeats=2, steps=1, variants=variants)
+def test_seconds_are_the_mean_of_the_calls_after_a_warm_up():
+    readings, calls = iter((0.0, 6.0, 10.0, 12.0)), []
+    found = seconds_of(lambda: calls.append(1), lambda: next(readings), repeats=2, steps=2)
+    assert found == [3.0, 1.0] and len(calls) == 1 + 2 * 2
 
 
-def test_table_has_a_row_per_variant_and_says_what_is_missing(times):
-    lines = train_table(times).splitlines()
-    assert lines[2].startswith("| FastReID-style")
-    assert lines[3].endswith("not measured: a format of CUDA devices | | | | | | |")
-    assert "+ augmentation on the device" in lines[5]
-
-
-def test_rates_by_hand(times):
-    row = {"seconds": [3.0, 2.0, 1.0]}
-    found = rates(times, row)
+def test_step_is_timed_and_described():
+    cfg = changed(step_cfg(), {"SOLVER.COMPILE": "never"})
+    batch = ("batch", "SOLVER.IMS_PER_BATCH", 8)
+    row, cost = measure_point(cfg, *batch, repeats=2, steps=1), step_cost(cfg)
+    assert (row["axis"], row["value"], row["label"]) == (*batch[::2], "8")
+    assert row["step"] == "eager" and len(row["seconds"]) == 2 and row["peak_bytes"] is None
+    found = rates([3.0, 2.0, 1.0], 16, cost, DeviceSpeed(1e9, 1e9, "fp32"))
     assert found["images_per_second"] == 8.0
-    assert found["milliseconds"] == 2000.0
-    assert found["mfu"] == pytest.approx(times.cost.flops / 2 / times.speed.flops)
-    assert 0 < found["byte_roof"] <= found["eager_roof"] <= found["byte_roof"] + found["mfu"]
-    measured = [row for row in train_numbers(times)["rows"] if "seconds" in row]
-    assert all(len(row["seconds"]) == 2 and row["images_per_second"] > 0 for row in measured)
+    assert found["mfu"] == pytest.approx(cost.flops / 2e9)
+    assert found["byte_roofline"] == pytest.approx(cost.num_bytes / 2e9)
+    assert found["byte_roofline"] <= found["eager_roofline"]
+    assert found["eager_roofline"] <= found["byte_roofline"] + found["mfu"]
+    assert "500.0 (500.0 - 500.0)" in step_table([{**row, **found, "seconds": [0.5]}])
+    assert "| batch  | 8" in scaling_table([row])
 
 
-def test_fastreid_style_has_a_group_per_tensor_and_ours_one():
+def test_random_batch_is_one_of_the_configuration():
     cfg = step_cfg()
-    baseline, ours = (build_variant(cfg, variant) for variant in (BASELINE, OURS))
-    trainable = [one for one in ours.model.parameters() if one.requires_grad]
-    assert len(baseline.optimizer.param_groups) == len(trainable)
-    assert len(ours.optimizer.param_groups) == 1
-    assert build_batch(cfg, BASELINE)["images"].is_contiguous()
-    assert build_batch(cfg, OURS)["images"].dtype == torch.uint8
+    batch, expected = random_batch(cfg), make_batch()
+    assert torch.equal(batch["images"], random_batch(cfg)["images"])
+    assert batch["images"].shape == expected["images"].shape
+    assert batch["images"].dtype == torch.uint8
+    for name in ("labels", "targets", "modality"):
+        assert torch.equal(batch[name], expected[name])
 
 
-def test_training_in_stages_is_the_training_step():
-    whole, staged, clock = make_step(), make_step(), StageClock(CPU)
-    whole(make_batch())
-    train_in_stages(staged, make_batch(), clock)
-    assert list(clock.milliseconds()) == ["augmentation", "backward", "optimizer, gradient norm"]
-    for name, value in whole.model.state_dict().items():
-        torch.testing.assert_close(staged.model.state_dict()[name], value, msg=name)
+def test_watched_step_is_the_training_step():
+    plain, watched, clock = make_step(), make_step(), StageClock(CPU)
+    plain(make_batch())
+    watch_step(watched, clock)
+    watched(make_batch())
+    assert all(seconds > 0 for seconds in clock.seconds().values())
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(watched.model.state_dict()[name], value), name
 
 
-def test_profile_names_the_stages_in_order(tmp_path):
-    stages = build_stage_profile(step_cfg(), tmp_path, num_images=128, steps=2)
-    blocks = [name for number in (1, 2, 3, 4) for name in (f"Block {number}", f"MIIM {number}")]
-    expected = [WAIT, "augmentation", "stem", *blocks, "head", "losses"]
-    assert list(stages) == [*expected, "backward", "optimizer, gradient norm"]
-    assert all(len(values) == 2 for values in stages.values())
-    assert "100.0%" not in stage_table(stages)
+def test_profile_names_the_stages_in_order(data, tmp_path):
+    stages = measure_stages(tiny_cfg(data, tmp_path, MODEL__HEADS__NUM_CLASSES="5"), steps=1)
+    blocks = [name for number in (1, 2, 3, 4) for name in (f"layer{number}", f"MIIM {number}")]
+    expected = ["augmentation", "conv1", "bn1", "relu", "maxpool", *blocks, "head", "losses"]
+    assert list(stages) == [WAIT, *expected, "backward", "optimizer, gradient norm", STEP]
+    parts = sum(seconds for name, seconds in stages.items() if name not in (WAIT, STEP))
+    assert 0.8 * stages[STEP] < parts <= stages[STEP]
+    assert "100.0%" in stage_table(stages).splitlines()[-1]
 
 
 def test_cost_grows_with_batch_and_identities_as_it_must():
     cfg = step_cfg()
-    points = build_points(cfg, batches=(8, 16), sizes=(), identities=(1004,), repeats=1, steps=1)
-    small, large, many = points
-    assert 1.9 < large.activation_bytes / small.activation_bytes < 2.1
+    settings = ({"SOLVER.IMS_PER_BATCH": 8}, {}, {"MODEL.HEADS.NUM_CLASSES": 1004})
+    small, large, many = (memory_of(changed(cfg, setting)) for setting in settings)
+    assert 1.9 < large["activation_bytes"] / small["activation_bytes"] < 2.1
     parts = 1 + cfg.MODEL.WRIM.MAIN.STRIPES
     features = 512 * parts + 256  # ResNet-18's channels: main level and auxiliary level
-    assert many.state_bytes - large.state_bytes == 1000 * features * 16
-    assert [line.split("|")[2].strip() for line in scaling_table(points).splitlines()[2:]] == [
-        "8",
-        "16",
-        "1004",
-    ]
-    assert build_changed(cfg, size=(64, 32)).INPUT.SIZE_TRAIN == [64, 32]
+    assert many["state_bytes"] - large["state_bytes"] == 1000 * features * 16
+
+
+def test_axes_go_around_the_configuration():
+    values = [value for _, _, value in axes(step_cfg())]
+    assert values == [16, 32, 64, [16, 8], [32, 16], [64, 32], 100, 1000, 10_000]
+
+
+def test_communication_is_what_goes_without_the_other_processes():
+    assert process_row(2, 32, 4.0, 3.0) == {
+        "processes": 2,
+        "images_per_second": 8.0,
+        "communication": 0.25,
+    }
+    assert process_row(1, 32, 2.0, 1.0)["communication"] == 0.0
+    assert process_row(2, 32, 1.0, 2.0)["communication"] == 0.0

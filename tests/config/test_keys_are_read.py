@@ -28,8 +28,6 @@ READ_IN = {
     "INPUT.INFRARED_RANGE": build_infrared_range,
     "INPUT.MEASURED_RANGE": build_infrared_range,
 }
-# Builds FastReID's own loader, to compare with it, from FastReID's own tree.
-WITH_FASTREID_KEYS = {"wrimnet.lab.benchmarks.data_paths"}
 # Read by the name that stands in a table: of the loss terms, or of a dataset.
 BY_NAME = {name for term in TERMS for name in (*term.weights, *term.settings.values())} | {
     dataset.number_key for dataset in datasets().values() if dataset.number_key
@@ -37,7 +35,7 @@ BY_NAME = {name for term in TERMS for name in (*term.weights, *term.settings.val
 READS = BY_NAME | {
     path
     for module in read_modules("wrimnet", "tools")
-    if layer_of(module.name) != "config" and module.name not in WITH_FASTREID_KEYS
+    if layer_of(module.name) != "config"
     for path in keys_read(module.tree)
 }
 

@@ -1,4 +1,4 @@
-"""A training batch as the loader delivers it, around images of the caller's own."""
+"""A training step with fresh weights, and batches of random pixels as the loader delivers them."""
 
 from typing import Any
 
@@ -8,7 +8,25 @@ import torch
 from fastreid.config import CfgNode
 from torch import Tensor
 
+from wrimnet.engine.data_parallel import build_shared_model
+from wrimnet.engine.solver import build_optimizer
+from wrimnet.engine.step import TrainingStep, build_training_step
 from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.weights import build_model
+
+
+def build_step(cfg: CfgNode) -> TrainingStep:
+    """Builds the training step of a configuration; MODEL.HEADS.NUM_CLASSES is set."""
+    model = build_shared_model(cfg, build_model(cfg)).train()
+    return build_training_step(cfg, model, build_optimizer(cfg, model))
+
+
+def random_batch(cfg: CfgNode) -> dict[str, Any]:
+    """Returns a batch of random uint8 images on MODEL.DEVICE; equal on every call."""
+    shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return batch_of(cfg, images.to(cfg.MODEL.DEVICE))
 
 
 def batch_of(cfg: CfgNode, images: Tensor) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""What the training benchmarks run: the paper's recipe on a GPU, a small model on a CPU."""
+"""What the benchmarks share: their configuration, their images, the form of their reports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import wrimnet.compat  # noqa: F401
 
@@ -10,15 +11,27 @@ import torch
 from fastreid.config import CfgNode
 
 from wrimnet.config import setup_cfg
-from wrimnet.lab.benchmarks.data_paths import IMAGES_PER_IDENTITY
-from wrimnet.lab.benchmarks.timing import clock_name
+from wrimnet.config.tree import set_key
+from wrimnet.engine.step import setup_pytorch
+from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
+from wrimnet.lab.synthetic.plan import Request
 
 _CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+PAPER_CONFIG = str(_CONFIGS / "LLCM" / "wrim.yml")
+_SMALL_CONFIG = str(_CONFIGS / "Synthetic" / "wrim.yml")
 _NUM_CLASSES = 713  # training identities of LLCM
 
 
+class Section(NamedTuple):
+    """The result of one benchmark: a heading, text with tables, numbers for files."""
+
+    heading: str
+    markdown: str
+    numbers: Any
+
+
 def setup_benchmark_cfg(config_file: str, options: Sequence[str]) -> CfgNode:
-    """Builds the configuration of the training benchmarks.
+    """Builds the configuration of a benchmark and sets PyTorch up for it, with one CPU thread.
 
     Args:
         config_file: YAML file; "" for LLCM's on CUDA, and for the demo's with 16 images on a CPU.
@@ -26,36 +39,48 @@ def setup_benchmark_cfg(config_file: str, options: Sequence[str]) -> CfgNode:
     """
     words = ["MODEL.HEADS.NUM_CLASSES", str(_NUM_CLASSES), "MODEL.BACKBONE.PRETRAIN", "False"]
     if not config_file and torch.cuda.is_available():
-        config_file = str(_CONFIGS / "LLCM" / "wrim.yml")
+        config_file = PAPER_CONFIG
     elif not config_file:
-        config_file = str(_CONFIGS / "Synthetic" / "wrim.yml")
-        words += ["SOLVER.IMS_PER_BATCH", "16", "DATALOADER.NUM_WORKERS", "1"]
-    return setup_cfg(config_file, (), [*words, *options])
+        config_file = _SMALL_CONFIG
+        words += ["SOLVER.IMS_PER_BATCH", "16"]
+    cfg = setup_cfg(config_file, (), [*words, *options])
+    torch.set_num_threads(1)
+    setup_pytorch(cfg)
+    return cfg
 
 
-def setup_axes(cfg: CfgNode) -> dict[str, Any]:
-    """Returns the settings along which cost is measured, around those of ``cfg``."""
-    batch, (height, width) = cfg.SOLVER.IMS_PER_BATCH, cfg.INPUT.SIZE_TRAIN
-    return {
-        "batches": (batch, 2 * batch, 4 * batch),
-        "sizes": ((height // 2, width // 2), (height, width), (2 * height, 2 * width)),
-        "identities": (100, 1000, 10_000),
-    }
+def changed(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
+    """Returns a copy of a configuration with other values of some keys."""
+    copy = cfg.clone()
+    copy.defrost()
+    for name, value in values.items():
+        set_key(copy, name, value)
+    copy.freeze()
+    return copy
 
 
-def build_num_images(cfg: CfgNode) -> int:
-    """Returns how many files to draw: four times the identities of a batch."""
-    return 4 * IMAGES_PER_IDENTITY * cfg.SOLVER.IMS_PER_BATCH // (2 * cfg.DATALOADER.NUM_INSTANCE)
+def draw_training_set(cfg: CfgNode, folder: Path) -> CfgNode:
+    """Draws synthetic JPEG images of 300 x 120 pixels; returns the configuration that reads them.
+
+    There are four times the identities of a batch, each with twice its images of either modality.
+    """
+    batch, per_id = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
+    request = Request(0, 2 * batch // per_id, 1, 2 * per_id, test_images_per_id=2)
+    generate_synthetic(layout="llcm", out=folder, request=request, height=300, width=120, workers=2)
+    names = {"DATASETS.NAMES": ("LLCM",), "DATASETS.ROOT": str(folder), "DATALOADER.CACHE_DIR": ""}
+    return changed(cfg, names)
 
 
-def build_description(cfg: CfgNode, *, by_wall: bool = False) -> str:
-    """Says what ran, in a sentence, and that it was small on a CPU."""
+def describe_settings(cfg: CfgNode) -> str:
+    """Returns the settings of a benchmark in a sentence."""
     height, width = cfg.INPUT.SIZE_TRAIN
-    clock = "wall clock" if by_wall else clock_name(torch.device(cfg.MODEL.DEVICE))
-    small = "" if cfg.MODEL.DEVICE.startswith("cuda") else "Small model, because this is a CPU. "
     return (
-        f"{small}ResNet-{cfg.MODEL.BACKBONE.DEPTH.rstrip('x')}, {height} x {width}, batch "
+        f"ResNet-{cfg.MODEL.BACKBONE.DEPTH.rstrip('x')}, {height} x {width}, batch "
         f"{cfg.SOLVER.IMS_PER_BATCH}, {cfg.MODEL.HEADS.NUM_CLASSES} identities, "
-        f"{cfg.SOLVER.PRECISION} where a row does not say otherwise; "
-        f"{clock}."
+        f"{cfg.SOLVER.PRECISION}, {cfg.MODEL.DEVICE}."
     )
+
+
+def with_spread(values: Sequence[float], digits: int) -> str:
+    """Writes "median (min - max)"."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"

@@ -1,11 +1,12 @@
 """FLOP and bytes of a training step, counted operator by operator."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 
@@ -68,9 +69,9 @@ def cost_of(func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> tupl
 
 
 def _bytes_moved(func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> int:
-    inputs = list(_tensors((args, kwargs)))
+    inputs = _tensors((args, kwargs))
     storages = {tensor.untyped_storage()._cdata for tensor in inputs}
-    new = [one for one in _tensors([result]) if one.untyped_storage()._cdata not in storages]
+    new = [one for one in _tensors(result) if one.untyped_storage()._cdata not in storages]
     written = new + _changed(func._schema, args, kwargs)
     if not written or "empty" in func.name():
         return 0  # a view, a question, or memory that nothing was written to
@@ -82,38 +83,27 @@ def _changed(schema: Any, args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
     names = [argument.name for argument in schema.arguments]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     writes = [one.name for one in schema.arguments if one.alias_info and one.alias_info.is_write]
-    return [tensor for name in writes for tensor in _tensors([given.get(name)])]
+    return [tensor for name in writes for tensor in _tensors(given.get(name))]
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        yield from _tensors(values.values())
-    elif isinstance(values, Iterable) and not isinstance(values, str | torch.Size):
-        for value in values:
-            yield from _tensors(value)
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
-class SavedActivations:
-    """Counts the bytes that the forward pass keeps for the backward, each storage once.
+def saved_bytes(forward: Callable[[], object], left_out: Iterable[Tensor]) -> int:
+    """Counts the bytes that a forward pass keeps for the backward, each storage once.
 
     Args:
+        forward: computes it.
         left_out: tensors that are there anyway, such as the parameters.
     """
+    kept: dict[int, torch.UntypedStorage] = {}  # holding a storage keeps its address from reuse
 
-    def __init__(self, left_out: Iterable[Tensor]) -> None:
-        self._known = {tensor.untyped_storage()._cdata for tensor in left_out}
-        self._kept: dict[int, torch.UntypedStorage] = {}
-        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes kept so far."""
-        return sum(storage.nbytes() for storage in self._kept.values())
-
-    def _keep(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._known:
-            self._kept[storage._cdata] = storage  # holding it keeps its address from being reused
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
         return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        _graph = forward()
+    known = {tensor.untyped_storage()._cdata for tensor in left_out}
+    return sum(storage.nbytes() for address, storage in kept.items() if address not in known)

@@ -1,180 +1,81 @@
-"""The data path measured beside FastReID's own and the classic one, on drawn JPEG files.
+"""Speed of the data path: from JPEG files, or a cache of them, to batches on the device.
 
-Speeds per core are images per second of this process's CPU time, with one thread: they hold on a
-machine that is busy with other things too. Delivery is measured by the clock on the wall.
+"read" is the CPU time that a batch costs, which holds on a busy machine; "delivered" is wall time
+through the background thread, as training gets its batches.
 """
 
-import resource
+import itertools
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import wrimnet.compat  # noqa: F401
+
 import torch
+from fastreid.config import CfgNode
 
-from wrimnet.data.cache import build_cache_file, open_cache
-from wrimnet.data.cache_file import CacheFile, cache_key
-from wrimnet.data.loader import TrainSet
-from wrimnet.data.reading import ImageReader, ReadingWatch
-from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, MemorySource
-from wrimnet.lab.benchmarks.data_paths import (
-    BATCH,
-    READING,
-    augmented_on_cpu,
-    build_fastreid_path,
-    classic_path,
-    delivery,
-    draw_train_set,
-    uint8_batches,
+from wrimnet.data.augmentation_list import build_augmentation
+from wrimnet.data.build import build_dataset, build_train_loader
+from wrimnet.data.loader import TrainLoader
+from wrimnet.lab.benchmarks.benchmark_setup import (
+    PAPER_CONFIG,
+    Section,
+    changed,
+    describe_settings,
+    draw_training_set,
+    setup_benchmark_cfg,
+    with_spread,
 )
-from wrimnet.lab.benchmarks.timing import one_thread
+from wrimnet.lab.benchmarks.timing import clock_name, device_clock, seconds_of
+from wrimnet.tables import markdown_rows
 
-CACHE = {"num_processes": 1, "timeout": 60.0}
-BASELINE = "FastReID 1.4.0's transforms"
-Clock = Callable[[], float]
-
-
-def benchmark_data(
-    folder: Path,
-    device: torch.device,
-    classic: Callable[..., Any],
-    *,
-    num_images: int = 1536,
-    repeats: int = 5,
-) -> list[dict[str, Any]]:
-    """Measures every way from files to batches of 384 x 144.
-
-    The ways take turns, so that a slow minute of the machine meets all of them.
-
-    Args:
-        folder: Where JPEG files and caches are made.
-        device: Where delivery goes.
-        classic: Makes the augmentation image by image, the oracle of the tests.
-        num_images: Images drawn, a multiple of 128.
-        repeats: Measurements of each way.
-
-    Returns:
-        One dict per way: "name", "result" (what comes out), "clock" ("core" or "wall"), "images"
-        per measurement, "images_per_second" (one value per measurement) and "baseline", the name
-        of the way it is compared with, or None.
-    """
-    train_set = draw_train_set(folder / "images", num_images)
-    key = cache_key(train_set.items, dataset="Drawn", on_bad_image="error", **READING)
-    cache = open_cache(key, train_set.items, folder / "cache", **CACHE)
-    ways = [*_per_core(train_set, cache, classic), _cache_building(train_set, folder)]
-    ways += _deliveries(train_set, cache, device)
-    with one_thread():
-        for _ in range(repeats):
-            for way in ways:
-                way["images_per_second"].append(_speed(way))
-    return [{name: value for name, value in way.items() if name != "run"} for way in ways]
+SOURCES = ("none", "disk", "ram")
 
 
-def _way(
-    name: str,
-    result: str,
-    run: Callable[[], Any],
-    images: int,
-    clock: str = "core",
-    baseline: str | None = BASELINE,
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "result": result,
-        "run": run,
-        "images": images,
-        "clock": clock,
-        "baseline": baseline,
-        "images_per_second": [],
-    }
+def measure_data(arguments: Any) -> Section:
+    """Runs the benchmark, by default with the batches of configs/LLCM/wrim.yml."""
+    cfg = setup_benchmark_cfg(arguments.config_file or PAPER_CONFIG, arguments.overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        cfg = draw_training_set(cfg, Path(folder))
+        rows = list(measure_sources(cfg, repeats=arguments.repeats, steps=arguments.steps))
+    return Section("Data path", f"{describe_settings(cfg)}\n\n{data_table(rows)}", rows)
 
 
-def _per_core(
-    train_set: TrainSet, cache: CacheFile, classic: Callable[..., Any]
-) -> list[dict[str, Any]]:
-    items, watch = train_set.items, ReadingWatch()
-    few, many = 2 * BATCH, 16 * BATCH
-    reader = ImageReader(items, on_bad_image="error", **READING)
-    disk = DiskSource(cache, watch=watch, pin=False)
-    memory = MemorySource(CacheFile(cache.path), pin=False)
-    decoding = DecodingSource(reader, num_threads=1, pin=False)
-    uint8, floats = "uint8 batch", "augmented float tensor"
-    return [
-        _way(BASELINE, floats, build_fastreid_path(items, few), few, baseline=None),
-        _way("classic, image by image", floats, classic_path(classic, items, few), few),
-        _way("CACHE none", uint8, uint8_batches(decoding, few, len(items)), few),
-        _way("CACHE disk", uint8, uint8_batches(disk, many, len(items)), many),
-        _way("CACHE ram", uint8, uint8_batches(memory, many, len(items)), many),
-        _way(
-            "CACHE disk, augmented and normalised on the CPU",
-            floats,
-            augmented_on_cpu(disk, 4 * BATCH, train_set),
-            4 * BATCH,
-        ),
-    ]
+def measure_sources(cfg: CfgNode, *, repeats: int, steps: int) -> Iterator[dict[str, Any]]:
+    """Yields "what", "clock" and "images_per_second", a value per repetition."""
+    device, batch, dataset = torch.device(cfg.MODEL.DEVICE), {}, build_dataset(cfg)
+    for name in (*SOURCES, "gpu") if device.type == "cuda" else SOURCES:
+        started = time.perf_counter()
+        loader = build_train_loader(changed(cfg, {"DATALOADER.CACHE": name}), dataset)
+        if name == "disk":  # the first that needs the cache
+            speed = len(loader.dataset) / (time.perf_counter() - started)
+            workers = cfg.DATALOADER.NUM_WORKERS
+            what = f"building the cache, {workers} processes"
+            yield {"what": what, "clock": "wall time", "images_per_second": [speed]}
+        batch = loader.load(0)
+        for what, clock, run, ticks in _ways(loader):
+            seconds = seconds_of(run, ticks, repeats=repeats, steps=steps)
+            yield _row(f"CACHE {name}, {what}", clock, seconds, cfg)
+        loader.close()
+    augmentation, ticks = build_augmentation(cfg), device_clock(device)
+    seconds = seconds_of(lambda: augmentation.augment(batch), ticks, repeats=repeats, steps=steps)
+    yield _row(f"augmentation on {device.type}", clock_name(device), seconds, cfg)
 
 
-def _cache_building(train_set: TrainSet, folder: Path) -> dict[str, Any]:
-    key = cache_key(train_set.items, dataset="Build", on_bad_image="error", **READING)
-    path = folder / "cache" / key.file_name
-
-    def build() -> None:
-        build_cache_file(path, key, train_set.items, **CACHE)
-        path.unlink()
-
-    return _way("building the cache", "cache file", build, key.count, baseline="CACHE none")
+def _ways(loader: TrainLoader) -> Iterator[tuple]:
+    numbers, batches = itertools.count(), loader.iterate()
+    yield "read", "CPU time", lambda: loader.load(next(numbers)), time.process_time
+    yield "delivered", "wall time", lambda: next(batches), time.perf_counter
 
 
-def _deliveries(
-    train_set: TrainSet, cache: CacheFile, device: torch.device
-) -> list[dict[str, Any]]:
-    watch, pin = ReadingWatch(), device.type == "cuda"
-    reader = ImageReader(train_set.items, on_bad_image="error", watch=watch, **READING)
-    sources = {
-        "none": DecodingSource(reader, num_threads=2, pin=pin),
-        "disk": DiskSource(cache, watch=watch, pin=pin),
-        "ram": MemorySource(CacheFile(cache.path), pin=pin),
-        "gpu": DeviceSource(CacheFile(cache.path), device=device),
-    }
-    if not pin:
-        del sources["gpu"]
-    ways = []
-    for name, source in sources.items():
-        for augmented in (False, True) if pin else (False,):
-            images = (2 if name == "none" else 40) * BATCH
-            run = delivery(train_set, source, watch, device, images // BATCH, augmented)
-            what = "augmented" if augmented else "uint8"
-            title, result = f"delivery, {what}, CACHE {name}", f"{what} batch on {device.type}"
-            ways.append(_way(title, result, run, images, "wall", None))
-    return ways
+def _row(what: str, clock: str, seconds: list[float], cfg: CfgNode) -> dict[str, Any]:
+    speeds = [cfg.SOLVER.IMS_PER_BATCH / value for value in seconds]
+    return {"what": what, "clock": clock, "images_per_second": speeds}
 
 
-def _speed(way: dict[str, Any]) -> float:
-    clock = _cpu_seconds if way["clock"] == "core" else time.perf_counter
-    begin = clock()
-    way["run"]()
-    return way["images"] / (clock() - begin)
-
-
-def _cpu_seconds() -> float:
-    """Returns the CPU time of this process and of the processes it has waited for."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def ways_table(ways: list[dict[str, Any]]) -> str:
-    """A row per way: median, spread, and how many times faster it is than its baseline."""
-    medians = {way["name"]: float(np.median(way["images_per_second"])) for way in ways}
-    lines = [
-        "| way | result | images/s per | median | min - max | ratio | to |",
-        "|---|---|---|---:|---:|---:|---|",
-    ]
-    for way in ways:
-        speeds, baseline = way["images_per_second"], way["baseline"]
-        ratio = f"{medians[way['name']] / medians[baseline]:.2f}" if baseline else "-"
-        lines.append(
-            f"| {way['name']} | {way['result']} | {way['clock']} | {medians[way['name']]:.0f} | "
-            f"{min(speeds):.0f} - {max(speeds):.0f} | {ratio} | {baseline or '-'} |"
-        )
-    return "\n".join(lines)
+def data_table(rows: list[dict[str, Any]]) -> str:
+    """Writes a row per measurement."""
+    cells = [(row["what"], row["clock"], with_spread(row["images_per_second"], 0)) for row in rows]
+    return markdown_rows(("what", "clock", "images/s, median (min - max)"), cells, num_words=2)

@@ -1,85 +1,97 @@
 """Time and memory of a training step as functions of batch, input size and identities."""
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
-from wrimnet.lab.benchmarks.counting import SavedActivations
-from wrimnet.lab.benchmarks.train import build_row
-from wrimnet.lab.benchmarks.variants import OURS, build_batch, build_variant
+from wrimnet.lab.benchmarks.batches import build_step, random_batch
+from wrimnet.lab.benchmarks.benchmark_setup import (
+    Section,
+    changed,
+    describe_settings,
+    setup_benchmark_cfg,
+    with_spread,
+)
+from wrimnet.lab.benchmarks.cost_figure import draw_costs
+from wrimnet.lab.benchmarks.counting import saved_bytes
+from wrimnet.lab.benchmarks.train import time_step
+from wrimnet.tables import markdown_rows
+from wrimnet.visualization.drawing import save_figure
 
 BYTES_PER_PARAMETER = 4 + 4 + 8  # weight, gradient, Adam's two moments, in float32
 
 
-class Point(NamedTuple):
-    """One measured setting; the other two stay at the configuration's own.
+def measure_scaling(arguments: Any) -> Section:
+    """Runs the benchmark, a small model on a CPU; saves its figure."""
+    cfg = setup_benchmark_cfg(arguments.config_file, arguments.overrides)
+    cfg = changed(cfg, {"SOLVER.COMPILE": "never"})  # it would compile for every setting
+    points = [
+        measure_point(cfg, *axis, repeats=arguments.repeats, steps=arguments.steps)
+        for axis in axes(cfg)
+    ]
+    heading = "Cost of a training step"
+    save_figure(draw_costs(heading, points), Path(arguments.out), "scaling")
+    return Section(heading, f"{describe_settings(cfg)}\n\n{scaling_table(points)}", points)
 
-    Args:
-        axis: "batch", "input" or "identities".
-        label: value on the axis.
-        value: the same as a number: images, pixels of an image, identities.
-        seconds: per training step, one value per repetition.
-        activation_bytes: kept from the forward to the backward pass.
-        state_bytes: weights, gradients and Adam's moments.
-        peak_bytes: of the device's allocator; None on a CPU.
+
+def axes(cfg: CfgNode) -> list[tuple[str, str, Any]]:
+    """Returns the name of each axis, its key, and a value of it."""
+    batch, (height, width) = cfg.SOLVER.IMS_PER_BATCH, cfg.INPUT.SIZE_TRAIN
+    return [
+        *(("batch", "SOLVER.IMS_PER_BATCH", factor * batch) for factor in (1, 2, 4)),
+        *(
+            ("input", "INPUT.SIZE_TRAIN", [int(factor * height), int(factor * width)])
+            for factor in (0.5, 1, 2)
+        ),
+        *(("identities", "MODEL.HEADS.NUM_CLASSES", count) for count in (100, 1000, 10_000)),
+    ]
+
+
+def measure_point(
+    cfg: CfgNode, axis: str, key: str, value: Any, *, repeats: int, steps: int
+) -> dict[str, Any]:
+    """Measures one setting; the other two stay as they are in ``cfg``.
+
+    Returns:
+        "axis", "label", "value" (images, pixels of an image, or identities), and the values of
+        :func:`memory_of` and :func:`time_step`.
     """
-
-    axis: str
-    label: str
-    value: int
-    seconds: list[float]
-    activation_bytes: int
-    state_bytes: int
-    peak_bytes: int | None
-
-
-def build_points(
-    cfg: CfgNode,
-    *,
-    batches: tuple[int, ...],
-    sizes: tuple[tuple[int, int], ...],
-    identities: tuple[int, ...],
-    repeats: int,
-    steps: int,
-) -> list[Point]:
-    """Measures training steps along the three axes, starting from ``cfg``."""
-    settings = [("batch", str(size), size, {"batch": size}) for size in batches]
-    settings += [("input", f"{h} x {w}", h * w, {"size": (h, w)}) for h, w in sizes]
-    settings += [("identities", str(count), count, {"identities": count}) for count in identities]
-    points = []
-    for axis, label, value, changes in settings:
-        changed = build_changed(cfg, **changes)
-        row = build_row(changed, OURS, repeats=repeats, steps=steps)
-        kept, state = build_memory(changed)
-        points.append(Point(axis, label, value, row["seconds"], kept, state, row["peak_bytes"]))
-    return points
+    cfg = changed(cfg, {key: value})
+    is_size = isinstance(value, list)
+    return {
+        "axis": axis,
+        "label": f"{value[0]} x {value[1]}" if is_size else str(value),
+        "value": value[0] * value[1] if is_size else value,
+        **memory_of(cfg),
+        **time_step(cfg, repeats=repeats, steps=steps),
+    }
 
 
-def build_changed(
-    cfg: CfgNode,
-    *,
-    batch: int | None = None,
-    size: tuple[int, int] | None = None,
-    identities: int | None = None,
-) -> CfgNode:
-    """Returns a copy of ``cfg`` with another batch, input size or number of identities."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SOLVER.IMS_PER_BATCH = batch or cfg.SOLVER.IMS_PER_BATCH
-    cfg.INPUT.SIZE_TRAIN = list(size or cfg.INPUT.SIZE_TRAIN)
-    cfg.MODEL.HEADS.NUM_CLASSES = identities or cfg.MODEL.HEADS.NUM_CLASSES
-    cfg.freeze()
-    return cfg
+def memory_of(cfg: CfgNode) -> dict[str, int]:
+    """Returns bytes of activations kept for the backward pass, and of weights etc. ("state")."""
+    step, batch = build_step(cfg), random_batch(cfg)
+    augmented, parameters = step.augment(batch), list(step.model.parameters())
+    kept = saved_bytes(lambda: step.forward(augmented), [*parameters, *step.model.buffers()])
+    state = BYTES_PER_PARAMETER * sum(one.numel() for one in parameters)
+    return {"activation_bytes": kept, "state_bytes": state}
 
 
-def build_memory(cfg: CfgNode) -> tuple[int, int]:
-    """Returns bytes of the saved activations, and of weights, gradients and Adam's moments."""
-    step, batch = build_variant(cfg, OURS), build_batch(cfg, OURS)
-    tensors = [*step.model.parameters(), *step.model.buffers()]
-    saved = SavedActivations(tensors)
-    with saved.hooks:
-        step.forward(step.augment(batch))
-    state = BYTES_PER_PARAMETER * sum(one.numel() for one in step.model.parameters())
-    return saved.num_bytes, state
+def scaling_table(points: list[dict[str, Any]]) -> str:
+    """Writes a row per setting: time, and what fills the memory."""
+    header = ("axis", "value", "ms/step, median (min - max)", "activations GB")
+    header += ("weights, gradients, moments GB", "peak GB")
+    rows = [
+        (
+            point["axis"],
+            point["label"],
+            with_spread([1e3 * value for value in point["seconds"]], 1),
+            f"{point['activation_bytes'] / 1e9:.3f}",
+            f"{point['state_bytes'] / 1e9:.3f}",
+            f"{point['peak_bytes'] / 1e9:.2f}" if point["peak_bytes"] else "-",
+        )
+        for point in points
+    ]
+    return markdown_rows(header, rows, num_words=2)

@@ -1,138 +1,130 @@
-"""Training steps timed beside each other, against what the device could do."""
+"""Speed of a training step against what the device could do, and the time of its stages."""
 
 import gc
+import tempfile
+from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
 import torch
 from fastreid.config import CfgNode
 
-from wrimnet.engine.step import CompiledTraining
+from wrimnet.engine.step import CompiledTraining, TrainingStep
+from wrimnet.lab.benchmarks.batches import build_step, random_batch
+from wrimnet.lab.benchmarks.benchmark_setup import (
+    Section,
+    changed,
+    describe_settings,
+    draw_training_set,
+    setup_benchmark_cfg,
+    with_spread,
+)
 from wrimnet.lab.benchmarks.counting import CostCounter, StepCost
 from wrimnet.lab.benchmarks.probe import DeviceSpeed, probe_device
-from wrimnet.lab.benchmarks.timing import seconds_of
-from wrimnet.lab.benchmarks.variants import (
-    OURS,
-    VARIANTS,
-    Variant,
-    build_batch,
-    build_variant,
-    reason_to_skip,
-    step_function,
-)
-
-_WARM_UP = 3
+from wrimnet.lab.benchmarks.processes import measure_processes
+from wrimnet.lab.benchmarks.stages import measure_stages, stage_table
+from wrimnet.lab.benchmarks.timing import clock_name, device_clock, seconds_of
+from wrimnet.tables import markdown_rows
 
 
-class TrainTimes(NamedTuple):
-    """What the train benchmark found.
-
-    Args:
-        images: per step.
-        num_classes: outputs of each classifier.
-        speed: of the device.
-        cost: of one eager step as this project runs it.
-        rows: per variant "name" and either "skipped", the reason, or "seconds" per step, one value
-            per repetition, and "peak_bytes" of the device, None on a CPU.
-    """
-
-    images: int
-    num_classes: int
-    speed: DeviceSpeed
-    cost: StepCost
-    rows: list[dict[str, Any]]
-
-
-def build_train_times(
-    cfg: CfgNode,
-    *,
-    repeats: int,
-    steps: int,
-    variants: tuple[Variant, ...] = VARIANTS,
-) -> TrainTimes:
-    """Measures every variant, one after the other, on the device of the configuration.
-
-    Args:
-        cfg: of the model, batch and input; MODEL.HEADS.NUM_CLASSES is set.
-        repeats: measurements of each variant.
-        steps: training steps in a measurement.
-        variants: what to measure.
-    """
-    device = torch.device(cfg.MODEL.DEVICE)
-    speed = probe_device(device, repeats=repeats)
-    rows = [build_row(cfg, variant, repeats=repeats, steps=steps) for variant in variants]
-    return TrainTimes(
-        images=cfg.SOLVER.IMS_PER_BATCH,
-        num_classes=cfg.MODEL.HEADS.NUM_CLASSES,
-        speed=speed,
-        cost=build_cost(cfg),
-        rows=rows,
-    )
+def measure_train(arguments: Any) -> Section:
+    """Runs the benchmark: on a CPU a small model and the eager step alone."""
+    cfg = setup_benchmark_cfg(arguments.config_file, arguments.overrides)
+    repeats, steps = arguments.repeats, arguments.steps
+    if arguments.nproc > 1:
+        return measure_processes(cfg, arguments.nproc, repeats=repeats, steps=steps)
+    device, images = torch.device(cfg.MODEL.DEVICE), cfg.SOLVER.IMS_PER_BATCH
+    eager = changed(cfg, {"SOLVER.COMPILE": "never"})
+    ways = [eager, changed(cfg, {"SOLVER.COMPILE": "always"})][: 1 + (device.type == "cuda")]
+    cost, speed = step_cost(eager), probe_device(device, repeats=repeats)
+    rows = [time_step(way, repeats=repeats, steps=steps) for way in ways]
+    for row in rows:
+        row |= rates(row["seconds"], images, cost, speed)
+    with tempfile.TemporaryDirectory() as folder:
+        stages = measure_stages(draw_training_set(eager, Path(folder)), steps=repeats * steps)
+    text = [f"{describe_settings(cfg)} {clock_name(device)}.", step_table(rows)]
+    text += [describe_speed(images, cost, speed), stage_table(stages)]
+    numbers = {
+        "images": images,
+        "speed": speed._asdict(),
+        "flops": cost.flops,
+        "num_bytes": cost.num_bytes,
+        "rows": rows,
+        "stages": stages,
+    }
+    return Section("Training step", "\n\n".join(text), numbers)
 
 
-def build_row(cfg: CfgNode, variant: Variant, *, repeats: int, steps: int) -> dict[str, Any]:
-    """Measures one variant, as :class:`TrainTimes` says."""
-    device = torch.device(cfg.MODEL.DEVICE)
-    reason = reason_to_skip(variant, device)
-    if reason:
-        return {"name": variant.name, "skipped": reason}
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = variant.tf32
-    try:
-        return {"name": variant.name, **_measured(cfg, variant, device, repeats, steps)}
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-        gc.collect()
-
-
-def _measured(
-    cfg: CfgNode, variant: Variant, device: torch.device, repeats: int, steps: int
-) -> dict[str, Any]:
-    step = build_variant(cfg, variant)
-    run = step_function(step, build_batch(cfg, variant), variant)
-    _restart_peak(device)
-    for _ in range(_WARM_UP):
-        run()
-    if variant.compiled and not isinstance(step.acceleration, CompiledTraining):
-        return {"skipped": "not measured: torch.compile failed on the first batch, see above"}
-
-    def run_all() -> None:
-        for _ in range(steps):
-            run()
-
-    seconds = [seconds_of(run_all, device) / steps for _ in range(repeats)]
-    return {"seconds": seconds, "peak_bytes": _peak_bytes(device)}
-
-
-def _restart_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_bytes(device: torch.device) -> int | None:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-
-
-def build_cost(cfg: CfgNode, variant: Variant = OURS) -> StepCost:
+def step_cost(cfg: CfgNode) -> StepCost:
     """Counts one eager training step."""
-    run = step_function(build_variant(cfg, variant), build_batch(cfg, variant), variant)
-    run()  # so that the optimizer's state is there
+    step, batch = build_step(cfg), random_batch(cfg)
+    step(batch)  # makes the optimizer's state
     with CostCounter() as counter:
-        run()
+        step(batch)
     return counter.cost
 
 
-def rates(times: TrainTimes, row: dict[str, Any]) -> dict[str, float]:
-    """Returns what a row's median means: speed, and fractions of what the device could do."""
-    seconds = median(row["seconds"])
-    cost, speed = times.cost, times.speed
+def time_step(cfg: CfgNode, *, repeats: int, steps: int) -> dict[str, Any]:
+    """Times training steps on one batch.
+
+    Returns:
+        "step", whether it ran "compiled" or "eager"; "seconds" of a step, a value per repetition;
+        "peak_bytes" of the device, None on a CPU.
+    """
+    device = torch.device(cfg.MODEL.DEVICE)
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.reset_peak_memory_stats(device)
+    step, batch = build_step(cfg), random_batch(cfg)
+    seconds = seconds_of(lambda: step(batch), device_clock(device), repeats=repeats, steps=steps)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return {"step": _how(step), "seconds": seconds, "peak_bytes": peak}
+
+
+def _how(step: TrainingStep) -> str:
+    """Where the compiler fails, training goes on without it."""
+    return "compiled" if isinstance(step.acceleration, CompiledTraining) else "eager"
+
+
+def rates(
+    seconds: list[float], images: int, cost: StepCost, speed: DeviceSpeed
+) -> dict[str, float]:
+    """Returns the speed of a step, and fractions of what the device could do."""
+    middle = median(seconds)
     return {
-        "milliseconds": 1e3 * seconds,
-        "images_per_second": times.images / seconds,
-        "mfu": cost.flops / seconds / speed.flops,
-        "byte_roof": cost.num_bytes / seconds / speed.num_bytes,
-        "eager_roof": cost.roof_seconds(speed.flops, speed.num_bytes) / seconds,
+        "images_per_second": images / middle,
+        "mfu": cost.flops / middle / speed.flops,
+        "byte_roofline": cost.num_bytes / middle / speed.num_bytes,
+        "eager_roofline": cost.roof_seconds(speed.flops, speed.num_bytes) / middle,
     }
+
+
+def step_table(rows: list[dict[str, Any]]) -> str:
+    """Writes a row per way to run the step."""
+    header = ("step", "ms/step, median (min - max)", "img/s", "MFU")
+    header += ("byte roofline", "eager roofline", "peak GB")
+    cells = [
+        (
+            row["step"],
+            with_spread([1e3 * value for value in row["seconds"]], 1),
+            f"{row['images_per_second']:.0f}",
+            *(f"{row[name]:.1%}" for name in ("mfu", "byte_roofline", "eager_roofline")),
+            f"{row['peak_bytes'] / 1e9:.1f}" if row["peak_bytes"] else "-",
+        )
+        for row in rows
+    ]
+    return markdown_rows(header, cells)
+
+
+def describe_speed(images: int, cost: StepCost, speed: DeviceSpeed) -> str:
+    """Says what the fractions refer to."""
+    return (
+        f"Measured on the device: {speed.flops / 1e12:.3g} TFLOP/s ({speed.number_format} matrix "
+        f"product), {speed.num_bytes / 1e9:.3g} GB/s (copy). Counted for an eager step: "
+        f"{cost.flops / images / 1e9:.2f} GFLOP and {cost.num_bytes / images / 1e9:.3f} GB per "
+        "image. MFU = FLOP / time / matrix product; byte roofline = bytes / time / copy; eager "
+        "roofline = least time of the operators one after the other, each at the slower of the "
+        "two, / time."
+    )
