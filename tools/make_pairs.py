@@ -87,13 +87,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--train-ids", type=int, help="default: all that the training scenes have")
     parser.add_argument("--test-ids", type=int, help="default: all that the test scenes have")
+    parser.add_argument(
+        "--min-contrast",
+        type=int,
+        default=defaults.min_contrast,
+        help="least visible contrast in grey levels, default 0; 30 leaves nearly black ones out",
+    )
     for name, text in (
         ("images_per_id", "per modality"),
         ("test_images_per_id", "per modality in the test set"),
         ("height", "of the images"),
         ("width", "of the images"),
         ("min_size", "least height of a place or box in a photograph"),
-        ("min_contrast", "least visible contrast, grey levels; 30 leaves nearly black ones out"),
         ("seed", "of all that is drawn"),
     ):
         parser.add_argument(
