@@ -1,6 +1,7 @@
 """Files that are whole or absent, and folders that one process writes at a time."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,6 +81,13 @@ def require_file(path: str | Path, what: str, advice: str = "") -> None:
         other = "is a folder, expected a file" if found.is_dir() else "is no regular file"
         problem = other if found.exists() else "does not exist"
         raise FileNotFoundError(f"{what} {str(path)!r} {problem}{advice}")
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hashes a file; raises FileNotFoundError where there is none."""
+    require_file(path, "file")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_utf8(name: str) -> bool:

@@ -22,6 +22,7 @@ from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import dataset_protocols, find_protocol
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.features import evaluate_features, load_features, parse_items
+from wrimnet.evaluation.origin import check_unseen, read_lineage
 from wrimnet.evaluation.results import printed_metrics
 from wrimnet.inference.embedder import Embedder
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
@@ -163,6 +164,7 @@ def evaluate(
         return _evaluate_cfg(model, dataset, protocols)
     if dataset is None:
         raise ValueError("dataset is None: give its name, or what load_dataset(name, root) returns")
+    check_unseen(model.facts.lineage, dataset, "the weights", allowed=False)
     rows = model.embed_items(dataset.test)
     asked = dataset_protocols(type(dataset), tuple(protocols))
     return {protocol.name: score(rows, protocol.name, dataset.test) for protocol in asked}
@@ -172,7 +174,10 @@ def _evaluate_cfg(
     cfg: CfgNode, dataset: CrossModalityDataset | None, protocols: Sequence[str]
 ) -> dict[str, Percent]:
     cfg = _setup_protocols(cfg, protocols)
-    evaluator = build_evaluator(cfg, dataset or build_dataset(cfg), config_hash(cfg))
+    dataset = dataset or build_dataset(cfg)
+    lineage = read_lineage(cfg.MODEL.WEIGHTS)
+    check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
+    evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
     report = evaluator.run(build_trained_model(cfg).eval())
     return in_percent(report.metrics)
 

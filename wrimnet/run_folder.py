@@ -5,7 +5,7 @@ import io
 import json
 import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,15 @@ def read_results(folder: str | Path) -> dict[str, Any]:
             f"{_runs_below(Path(folder))}"
         )
     return results
+
+
+# What differs between results that may be compared: when and by what they were made.
+_OWN_FACTS = ("weights", "code", "config", "changes", "compiled")
+
+
+def compared_facts(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the descriptions of results have to share for their numbers to be compared."""
+    return {name: fact for name, fact in description.items() if name not in _OWN_FACTS}
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:

@@ -130,7 +130,7 @@ def test_other_images_are_refused_wherever_they_lie(tmp_path):
     moved = tiny_cfg(tmp_path / "moved", tmp_path / "out")
     preflight(moved, resume=True)
     next((tmp_path / "moved").rglob("vis/*/*.jpg")).write_bytes(b"another")
-    with pytest.raises(ValueError, match=r"trained on other images than those in .*moved"):
+    with pytest.raises(ValueError, match=r"had other training images than those in .*moved"):
         preflight(moved, resume=True)
 
 
@@ -138,6 +138,16 @@ def test_changed_plugins_are_refused_and_named(make_cfg):
     save_run(make_cfg(), 1, plugins=[{"module": "my_loss", "sha256": "0"}])
     with pytest.raises(ValueError, match="source of the plug-in module my_loss has changed"):
         preflight(make_cfg(), resume=True)
+
+
+def test_other_test_images_are_refused(tmp_path):
+    cfg = tiny_cfg(tmp_path / "data", tmp_path / "out")
+    folder = make_noise_tree(tmp_path / "data")
+    save_run(cfg, 1)
+    image = next(folder.rglob("test_vis/*/*/*.jpg"))
+    image.write_bytes(image.read_bytes() + b"another")
+    with pytest.raises(ValueError, match=r"had other test images than those in"):
+        preflight(cfg, resume=True)
 
 
 def test_missing_newest_checkpoint_is_told(tmp_path, caplog):

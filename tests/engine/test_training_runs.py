@@ -138,7 +138,12 @@ def test_written_configuration_is_the_one_of_the_run(trained, data):
     state = torch.load(trained / "model_final.pth", weights_only=True)
     assert state["config_hash"] == config_hash(cfg)
     assert state["network"]["MODEL.WRIM.MIIM.SHARED_STAGES"] == [3, 4]
-    assert state["trained_on"]["dataset"] == "LLCM"
+    (record,) = state["trained_on"]
+    assert (record["dataset"], record["start"]) == ("LLCM", "random")
+    assert record["identities"] == [1, 2, 3, 5, 9]
+    described = json.loads((trained / "results.json").read_text())["description"]
+    assert described["start"] == "random" and described["train_images"] == record["images"]
+    assert described["compiled"] == state["compiled"] == {"compiled": False}
 
 
 def test_evaluation_of_the_final_weights_gives_the_very_same_numbers(data, trained, tmp_path):
@@ -424,6 +429,38 @@ def test_first_resumed_iteration_has_the_new_rate(data, trained, tmp_path):
     assert trainer.best == {"value": 2.0, "iteration": 5}
     kept = torch.load(tmp_path / "out" / "model_best.pth", weights_only=True)
     assert (kept["iteration"], kept["best"]) == (5, trainer.best)
+
+
+def test_finished_run_gets_lost_files_again(data, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "out")
+    cfg = tiny_cfg(data, tmp_path / "out")
+    for name in ("results.csv", "model_best.pth"):
+        (tmp_path / "out" / name).unlink()
+    assert train(cfg, resume=True) == 0
+    best = torch.load(tmp_path / "out" / "model_best.pth", weights_only=True)
+    expected = torch.load(trained / "model_best.pth", weights_only=True)
+    assert best.keys() == expected.keys() and best["best"] == expected["best"]
+    assert (tmp_path / "out/results.csv").read_text() == (trained / "results.csv").read_text()
+
+
+def test_results_of_another_run_are_no_results_of_this_one(data, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "out")
+    path = tmp_path / "out" / "results.json"
+    content = json.loads(path.read_text())
+    content["description"]["train_images"] = "of another"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="are of another run: train_images is 'of another'"):
+        train(tiny_cfg(data, tmp_path / "out"), resume=True)
+
+
+def test_identities_of_training_are_not_tested_unless_allowed(data, trained, tmp_path):
+    changes = {"DATASETS__SPLIT": "train", "MODEL__WEIGHTS": str(trained / "model_final.pth")}
+    with pytest.raises(ValueError, match="weights were trained on 2 of the 2 identities that LLCM"):
+        evaluate(tiny_cfg(data, tmp_path / "out", **changes))
+    allowed = {**changes, "TEST__ALLOW_SEEN_IDENTITIES": "True", "TEST__NUM_TRIALS": "1"}
+    assert evaluate(tiny_cfg(data, tmp_path / "out", **allowed)) == 0
+    content = json.loads((evaluation_folder(tmp_path / "out") / "results.json").read_text())
+    assert content["description"]["seen_identities"] == 2
 
 
 def test_shorter_run_is_refused_and_nothing_changes(data, trained):

@@ -137,6 +137,16 @@ def test_model_is_back_on_its_device_after_an_export_that_failed(tmp_path):
     assert moved == ["cpu", "cuda:1"]
 
 
+def test_exported_weights_say_what_they_were_trained_on(finished_run, tmp_path):
+    pytest.importorskip("safetensors", reason="export is an optional extra")
+    run, record = finished_run.run, [{"dataset": "RegDB", "identities": [1], "stand_in": ""}]
+    state = torch.load(run / "model_final.pth", weights_only=True)
+    torch.save({**state, "trained_on": record}, tmp_path / "a.pth")
+    cfg = setup_cfg(str(run / "config.yaml"), (), ["MODEL.WEIGHTS", str(tmp_path / "a.pth")])
+    path = build_safetensors(cfg, build_embedder(cfg), tmp_path / "exported")
+    assert read_checkpoint(path)["trained_on"] == record
+
+
 def test_failed_export_leaves_the_earlier_files(finished_run, tmp_path, monkeypatch):
     """No file is opened before all of them can be written; a full disk is named with the file."""
     pytest.importorskip("safetensors", reason="export is an optional extra")

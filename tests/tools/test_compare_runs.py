@@ -51,7 +51,7 @@ def test_one_run_and_equal_ones_have_no_table_of_differences(tmp_path, monkeypat
     compare(monkeypatch, tmp_path / "a", tmp_path / "b")
     first, _, second = capsys.readouterr().out.splitlines()[:3]
     assert (first, second) == (
-        "Keys in which the runs differ", "None: the runs have one configuration.",
+        "Keys in which the runs differ", "None: the runs have one configuration, start and images.",
     )  # fmt: skip
 
 

@@ -298,6 +298,13 @@ KEYS = (
     ),
     *_under(
         "TEST",
+        Key(
+            "ALLOW_SEEN_IDENTITIES",
+            False,
+            "test identities that the weights were trained on; results record it",
+            None,
+            IF_SET,
+        ),
         Key("EXPECTED_RESULTS", [], "[[protocol, metric, value, tolerance], ...]", None, NEVER),
     ),
     Key("PLUGINS", (), "modules of your own, imported before all is checked", None, NEVER),

@@ -62,6 +62,7 @@ CONTENT = (
     "network",
     "images",
     "plugins",
+    "compiled",
 )
 
 

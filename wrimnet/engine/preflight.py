@@ -22,9 +22,24 @@ from wrimnet.engine.checkpointing import Checkpoint, CheckpointStore
 from wrimnet.engine.measured_range import setup_infrared_range
 from wrimnet.engine.resume_changes import build_changes, build_settings
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
+from wrimnet.evaluation.origin import (
+    Lineage,
+    check_unseen,
+    describe_lineage,
+    describe_training,
+    find_lineage,
+    read_lineage,
+)
 from wrimnet.evaluation.provenance import changed_plugins, describe_plugins, file_sha256
 from wrimnet.evaluation.results import check_entry
-from wrimnet.modeling.weights import NETWORK, check_network, read_checkpoint, setup_recorded_range
+from wrimnet.modeling.backbones import describe_imagenet
+from wrimnet.modeling.weights import (
+    NETWORK,
+    TRAINED_ON,
+    check_network,
+    read_checkpoint,
+    setup_recorded_range,
+)
 from wrimnet.run_folder import EVALUATIONS, TRACES, checkpoints
 
 _logger = logging.getLogger("fastreid.wrimnet.preflight")
@@ -82,7 +97,8 @@ def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
     cfg = build_counted_cfg(cfg, dataset.num_train_pids)
     cfg = setup_infrared_range(cfg, dataset, checkpoint)
     length = build_length(cfg, len(dataset.train))
-    origin = build_origin(cfg, dataset)
+    origin = build_origin(cfg, dataset, checkpoint)
+    check_unseen(origin[TRAINED_ON], dataset, "the weights of the start", allowed=True)
     if checkpoint is not None:
         check_epochs(length, checkpoint.state, folder)
         check_images(dataset, checkpoint.state, origin, folder)
@@ -183,21 +199,34 @@ def build_length(cfg: CfgNode, num_images: int) -> TrainingLength:
     return TrainingLength(cfg.SOLVER.MAX_EPOCH, iters_per_epoch)
 
 
-def build_origin(cfg: CfgNode, dataset: CrossModalityDataset) -> dict[str, Any]:
+def build_origin(
+    cfg: CfgNode, dataset: CrossModalityDataset, checkpoint: Checkpoint | None = None
+) -> dict[str, Any]:
     """Returns what a model of ``cfg`` is trained on and by, for its files of weights."""
     return {
         "config_hash": config_hash(cfg),
         "settings": build_settings(cfg),
         "changes": [],
-        "trained_on": {
-            "dataset": dataset.name,
-            "split": cfg.DATASETS.SPLIT,
-            **dataset.describe_number(dataset.number),
-        },
+        TRAINED_ON: build_lineage(cfg, dataset, checkpoint),
         NETWORK: build_network_settings(cfg),
-        "images": fingerprint(dataset.train),
+        "images": {"training": fingerprint(dataset.train), "test": fingerprint(dataset.test)},
         "plugins": describe_plugins(cfg.PLUGINS),
     }
+
+
+def build_lineage(
+    cfg: CfgNode, dataset: CrossModalityDataset, checkpoint: Checkpoint | None
+) -> Lineage:
+    """Returns what a model is trained on, and what the weights that it starts from were."""
+    if checkpoint is not None:
+        return checkpoint.state[TRAINED_ON]
+    weights, start = cfg.MODEL.WEIGHTS, "random"
+    if weights:
+        start = f"weights {file_sha256(weights)[:12]}"
+    elif cfg.MODEL.BACKBONE.PRETRAIN:
+        start = describe_imagenet(cfg)
+    earlier = read_lineage(weights) if weights else []
+    return [describe_training(dataset, cfg.DATASETS.SPLIT, start), *earlier]
 
 
 def check_epochs(length: TrainingLength, state: Mapping[str, Any], folder: Path) -> None:
@@ -213,12 +242,13 @@ def check_epochs(length: TrainingLength, state: Mapping[str, Any], folder: Path)
 def check_images(
     dataset: CrossModalityDataset, state: Mapping[str, Any], origin: Mapping[str, Any], folder: Path
 ) -> None:
-    """Refuses to go on with other training images."""
-    if state["images"] != origin["images"]:
-        raise ValueError(
-            f"the run in {folder} was trained on other images than those in {dataset.folder}; name "
-            "its DATASETS.ROOT, or choose another OUTPUT_DIR"
-        )
+    """Refuses to go on with other images."""
+    for use, images in origin["images"].items():
+        if state["images"][use] != images:
+            raise ValueError(
+                f"the run in {folder} had other {use} images than those in {dataset.folder}; name "
+                "its DATASETS.ROOT, or choose another OUTPUT_DIR"
+            )
 
 
 def check_plugins(before: list[dict[str, Any]], now: list[dict[str, Any]], folder: Path) -> None:
@@ -251,7 +281,7 @@ class CheckedEvaluation:
         dataset: whose test images are evaluated.
         evaluator: of them.
         weights: file of the model.
-        changes: of the settings while it was trained.
+        about_weights: what the results say of them.
     """
 
     cfg: CfgNode
@@ -259,7 +289,7 @@ class CheckedEvaluation:
     dataset: CrossModalityDataset
     evaluator: Evaluator
     weights: str
-    changes: list[dict[str, Any]]
+    about_weights: dict[str, Any]
 
 
 def check_evaluation(cfg: CfgNode) -> CheckedEvaluation:
@@ -267,16 +297,19 @@ def check_evaluation(cfg: CfgNode) -> CheckedEvaluation:
     build_output_dir(cfg)
     content = check_weights(cfg)
     cfg = setup_recorded_range(cfg)
-    dataset = build_dataset(cfg)
-    check_trained_on(dataset, content.get("trained_on"))
-    cfg = build_evaluation_cfg(cfg, Path(dataset.folder))
+    dataset, lineage = build_dataset(cfg), find_lineage(content, cfg.MODEL.WEIGHTS)
+    check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
+    cfg = build_evaluation_cfg(cfg, fingerprint(dataset.test))
     return CheckedEvaluation(
         cfg=cfg,
         folder=build_output_dir(cfg),
         dataset=dataset,
         evaluator=build_checked_evaluator(cfg, dataset, config_hash(cfg)),
         weights=cfg.MODEL.WEIGHTS,
-        changes=content.get("changes", []),
+        about_weights={
+            **describe_lineage(lineage, dataset),
+            **{name: content[name] for name in ("changes", "compiled") if content.get(name)},
+        },
     )
 
 
@@ -290,29 +323,16 @@ def check_weights(cfg: CfgNode) -> dict[str, Any]:
     return content
 
 
-def check_trained_on(dataset: CrossModalityDataset, trained_on: dict[str, Any] | None) -> None:
-    """Refuses to test a model on another division than its own: its identities would leak."""
-    if not trained_on or trained_on["dataset"] != dataset.name:
-        return
-    for name, number in dataset.describe_number(dataset.number).items():
-        if trained_on.get(name) != number:
-            raise ValueError(
-                f"the weights were trained on {dataset.title} split {trained_on.get(name)}; "
-                f"testing them on split {number} would leak training identities. Set "
-                f"{dataset.number_key} {trained_on.get(name)}"
-            )
-
-
-def build_evaluation_cfg(cfg: CfgNode, data: Path) -> CfgNode:
+def build_evaluation_cfg(cfg: CfgNode, images: str) -> CfgNode:
     """Returns a copy whose OUTPUT_DIR is this evaluation's own, below the run's.
 
     Its name says the weights, what is done to the features, and a hash of the weights, the
-    configuration and the dataset's folder ``data``: a run's results stay as training wrote them.
+    configuration and the test images: a run's results stay as training wrote them.
     """
     cfg, weights = cfg.clone(), Path(cfg.MODEL.WEIGHTS)
     ways = ("FLIP", "AQE", "RERANK")
     words = [weights.stem, *(way.lower() for way in ways if cfg.TEST[way].ENABLED)]
-    identity = f"{file_sha256(weights)} {config_hash(cfg)} {data.resolve()}".encode()
+    identity = f"{file_sha256(weights)} {config_hash(cfg)} {images}".encode()
     words.append(hashlib.sha256(identity).hexdigest()[:8])
     cfg.defrost()
     cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR, EVALUATIONS, "-".join(words)))

@@ -30,12 +30,15 @@ from wrimnet.engine.preflight import CheckedRun, check_evaluation, preflight, ru
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
+from wrimnet.evaluation.origin import check_own_results
 from wrimnet.evaluation.provenance import describe_environment
 from wrimnet.evaluation.results import EvaluationReport, check_expected, mean_metrics
 from wrimnet.modeling.weights import build_trained_model
-from wrimnet.run_folder import CONFIG, FINAL, LOG, drop_metrics_from, find_results
+from wrimnet.run_folder import CONFIG, FINAL, LOG, RESULTS_TABLE, drop_metrics_from, find_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
+LAST_FILES = (FINAL, RESULTS_TABLE)  # beside results.json; evaluating again writes them
+
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 
@@ -59,8 +62,10 @@ def train(
         report = trainer.train()
         if report is None:
             _console.info("nothing left to train")
+            trainer.restore_best()
             results = find_results(trainer.output_dir)
-            if results and (trainer.output_dir / FINAL).is_file():
+            if results and all((trainer.output_dir / name).is_file() for name in LAST_FILES):
+                check_own_results(results, trainer.described(), trainer.output_dir / FINAL)
                 return check_metrics(cfg, mean_metrics(results))
             report = trainer.evaluate_again()
         print_end(time.monotonic() - began, trainer.best)
@@ -145,8 +150,7 @@ def evaluate(cfg: CfgNode) -> int:
         model = build_shared_model(checked.cfg, build_trained_model(checked.cfg))
         print_evaluation_start(checked.cfg, model, checked.dataset)
         report = checked.evaluator.run(model.eval(), checked.weights)
-        if checked.changes:
-            report.description["changes"] = checked.changes
+        report.description |= checked.about_weights
         _console.info(f"{report.summary()}\n{report.measured()}")
         if comm.is_main_process():
             report.write(checked.folder)

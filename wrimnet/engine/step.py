@@ -172,8 +172,9 @@ class CompiledStep(TrainingStep):
 
     def accumulate(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Adds a part's share to the gradient; returns its losses."""
-        if self._tried or comm.get_world_size() > 1:  # others would not repeat their exchanges
-            return super().accumulate(batch)
+        compiles = isinstance(self.acceleration, CompiledTraining)
+        if self._tried or not compiles or comm.get_world_size() > 1:
+            return super().accumulate(batch)  # several processes would not repeat their exchanges
         self._tried = True
         before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         _logger.info("compile  the step, which takes minutes; SOLVER.COMPILE never does without")

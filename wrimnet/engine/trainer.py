@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -23,6 +24,12 @@ from wrimnet.engine.checkpointing import (
     random_state,
     restore_random_state,
 )
+from wrimnet.engine.compiling import (
+    describe_compiling,
+    keep_choice,
+    measure_compiling,
+    measures_compiling,
+)
 from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
 from wrimnet.engine.distributed import Agreement, mean_over_ranks
 from wrimnet.engine.hooks import (
@@ -38,14 +45,17 @@ from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.engine.writers import FlushedTensorboardWriter, ProgressPrinter, build_own_writers
+from wrimnet.evaluation.origin import describe_lineage
 from wrimnet.evaluation.results import EvaluationReport
 from wrimnet.modeling.weights import (
     NETWORK,
+    TRAINED_ON,
     build_model,
     build_without_pretrained,
+    read_checkpoint,
     start_from_weights,
 )
-from wrimnet.run_folder import BEST, FINAL, METRICS, named_weights
+from wrimnet.run_folder import BEST, FINAL, METRICS, checkpoint_path, named_weights
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -81,6 +91,8 @@ class WRIMTrainer(TrainerBase):
         self.trainer_hooks = self.build_hooks(cfg)
         self.register_hooks([*self.own_hooks, *self.trainer_hooks])
         self.setup_records(cfg, run)
+        self.compiling = describe_compiling(self.step)
+        self.measures_compiling = measures_compiling(cfg, self.step) and run.checkpoint is None
         self.setup_start(cfg, run.checkpoint)
 
     def setup_records(self, cfg: CfgNode, run: CheckedRun) -> None:
@@ -94,6 +106,7 @@ class WRIMTrainer(TrainerBase):
         self.last_report: EvaluationReport | None = None
         self.origin = run.origin
         self._build_own_writers = partial(build_own_writers, cfg)
+        self.about_weights = describe_lineage(run.origin[TRAINED_ON], run.dataset)
         self._compared = {name: value for name, value, _ in changed_keys(cfg)}
         self._compared |= {"SEED": cfg.SEED, "SOLVER.BASE_LR": cfg.SOLVER.BASE_LR}
 
@@ -137,6 +150,10 @@ class WRIMTrainer(TrainerBase):
     def train(self) -> EvaluationReport | None:
         """Trains from ``start_iter`` to the end; returns the last evaluation's report."""
         batches = self.data_loader.iterate(self.num_trained)
+        if self.measures_compiling:
+            first = next(batches)
+            self.compiling = measure_compiling(self.step, first)
+            batches = chain([first], batches)
         self.iter = self.start_iter
         with self.request.deferred(), EventStorage(self.start_iter) as self.storage:
             try:
@@ -204,14 +221,11 @@ class WRIMTrainer(TrainerBase):
         weights = None
         if final:
             weights = str(self.checkpoints.save_weights(FINAL, self.weights_state()))
-        report = self.evaluator.run(self.model.eval(), weights)
-        self.model.train()
+        report = self._run_evaluator(weights)
         _console.info(report.summary())
         if self.last_report is None:
             _console.info(report.measured())
         self.last_report = report
-        if self.origin["changes"]:
-            report.description["changes"] = self.origin["changes"]
         for protocol, metrics in report.metrics.items():
             scalars = {f"{protocol}/{metric}": value for metric, value in metrics.items()}
             self.storage.put_scalars(smoothing_hint=False, **scalars)
@@ -223,6 +237,14 @@ class WRIMTrainer(TrainerBase):
         for hook in self._stateful_hooks():
             hook.after_evaluation(report)
         self.progress.start_clock()
+        return report
+
+    def _run_evaluator(self, weights: str | None) -> EvaluationReport:
+        report = self.evaluator.run(self.model.eval(), weights)
+        self.model.train()
+        report.description |= {**self.about_weights, "compiled": self.compiling}
+        if self.origin["changes"]:
+            report.description["changes"] = self.origin["changes"]
         return report
 
     def _stateful_hooks(self) -> list[Hook]:
@@ -238,8 +260,7 @@ class WRIMTrainer(TrainerBase):
                     path, state = None, self.weights_state()
                     if final:
                         path = str(self.checkpoints.save_weights(named_weights(label), state))
-                    reports[label] = self.evaluator.run(self.model.eval(), path)
-                self.model.train()
+                    reports[label] = self._run_evaluator(path)
                 _console.info(f"{label} weights\n{reports[label].summary()}")
         return reports
 
@@ -249,16 +270,43 @@ class WRIMTrainer(TrainerBase):
         with EventStorage(self.start_iter) as self.storage:
             return self.evaluate(final=True)
 
+    def described(self) -> dict[str, Any]:
+        """Returns what results of this run must say of its configuration, images and start."""
+        facts = {name: self.evaluator.description[name] for name in ("dataset", "images")}
+        return {**facts, **self.about_weights, "config": self.trained_under["config_hash"]}
+
+    def restore_best(self) -> None:
+        """Makes model_best.pth again from the checkpoint of its iteration, if it is lost."""
+        path = checkpoint_path(self.output_dir, self.best["iteration"])
+        if (self.output_dir / BEST).is_file():
+            return
+        if not path.is_file():
+            _logger.warning("%s is lost, and so is %s that it could be made of", BEST, path.name)
+            return
+        state = read_checkpoint(path)
+        kept = {name: state[name] for name in ("model", "iteration", "compiled", *self.origin)}
+        self.save_best(kept)
+
+    def save_best(self, state: dict[str, Any]) -> None:
+        """Saves the weights of the best evaluation so far."""
+        state = {**state, "chosen_on": "test set", "best": self.best}
+        self.checkpoints.save_weights(BEST, state)
+
     def _keep_best(self, report: EvaluationReport) -> None:
         value = next(iter(report.metrics.values()))["mAP"]
         if value > self.best["value"]:
             self.best = {"value": value, "iteration": self.iter + 1}
-            state = {**self.weights_state(), "chosen_on": "test set", "best": self.best}
-            self.checkpoints.save_weights(BEST, state)
+            self.save_best(self.weights_state())
 
     def weights_state(self) -> dict[str, Any]:
         """Returns the weights and what they were trained on."""
-        return {"model": self.model.state_dict(), "iteration": self.iter + 1, **self.trained_under}
+        self.compiling |= describe_compiling(self.step)  # the compiler may have failed meanwhile
+        return {
+            "model": self.model.state_dict(),
+            "iteration": self.iter + 1,
+            "compiled": self.compiling,
+            **self.trained_under,
+        }
 
     def save_checkpoint(self, *, evaluated: bool = True) -> None:
         """Saves everything that shapes the iterations to come; refuses weights that are lost.
@@ -300,6 +348,8 @@ class WRIMTrainer(TrainerBase):
         if state["settings"] != self.origin["settings"]:
             self._take_rates()
         self.progress.load_state_dict(state["progress"])
+        keep_choice(self.step, state["compiled"])
+        self.compiling = state["compiled"] | describe_compiling(self.step)
         self.best = state["best"]
         self._load_hooks(state["hooks"])
         restore_random_state(state["random"])

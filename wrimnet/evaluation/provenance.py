@@ -1,7 +1,6 @@
 """Which code and which weights a result was made with."""
 
 import ast
-import hashlib
 import os
 import platform
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wrimnet.atomic_files import require_file
+from wrimnet.atomic_files import file_sha256
 from wrimnet.run_folder import RESULTS
 from wrimnet.version import __version__
 
@@ -107,13 +106,6 @@ def describe_environment(device: str) -> dict[str, str]:
     code = {name: value or "unknown" for name, value in describe_code().items()}
     system = f"{platform.system()} {platform.release()}"
     return {**code, **describe_machine(), "system": system, "device": device}
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hashes a file; raises FileNotFoundError where there is none."""
-    require_file(path, "file")
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_weights(path: str | None) -> dict[str, str] | None:

@@ -19,6 +19,7 @@ from wrimnet.config.merge import layer_of_options
 from wrimnet.config.setup import RANGE_KEY
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
+from wrimnet.evaluation.origin import Lineage, read_lineage
 from wrimnet.inference.image_input import as_image_list
 from wrimnet.modality import find_modality
 from wrimnet.modeling.weights import build_trained_model, evaluation_weights, setup_recorded_range
@@ -41,6 +42,7 @@ class ModelFacts:
     weights: str  # file that they came from
     config_hash: str
     model_hash: str
+    lineage: Lineage = ()  # what the weights were trained on, see wrimnet.evaluation.origin
 
 
 class Embedder:
@@ -152,7 +154,9 @@ def load(
 def build_embedder(cfg: CfgNode) -> Embedder:
     """Builds the embedder of a configuration, with MODEL.WEIGHTS; errors of load_weights."""
     model = build_trained_model(cfg)
-    return build_embedder_of(setup_recorded_range(cfg), model, Path(cfg.MODEL.WEIGHTS).name)
+    embedder = build_embedder_of(setup_recorded_range(cfg), model, Path(cfg.MODEL.WEIGHTS).name)
+    embedder.facts = replace(embedder.facts, lineage=read_lineage(cfg.MODEL.WEIGHTS))
+    return embedder
 
 
 def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:

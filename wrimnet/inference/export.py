@@ -21,12 +21,19 @@ from wrimnet.config import build_network_settings
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets.base import DRAWN
 from wrimnet.evaluation.features import save_features
+from wrimnet.evaluation.origin import check_unseen
 from wrimnet.evaluation.provenance import describe_code, file_sha256, scored_sha256
 from wrimnet.evaluation.results import describe_stand_in, result_tables
 from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.modeling.embedding import join_parts
-from wrimnet.modeling.weights import DIGEST, NETWORK, evaluation_weights, tensors_sha256
+from wrimnet.modeling.weights import (
+    DIGEST,
+    NETWORK,
+    TRAINED_ON,
+    evaluation_weights,
+    tensors_sha256,
+)
 from wrimnet.run_folder import EXPORTED, find_results
 from wrimnet.tables import markdown_rows
 
@@ -173,6 +180,7 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
         "opset": str(OPSET),
         "input": f"{INPUT}: float32 (batch, 3, height, width), RGB, 0..255",
         "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), unit length",
+        TRAINED_ON: json.dumps(embedder.facts.lineage),
         "normalisation": "inside the graph: (pixel - pixel_mean) / pixel_std",
     }
     return build_onnx(
@@ -186,7 +194,9 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
 
 def build_features(cfg: CfgNode, embedder: Embedder, folder: Path) -> Path:
     """Writes the embeddings of the dataset's test images for ``tools/evaluate_features.py``."""
-    items = build_dataset(cfg).test
+    dataset, allowed = build_dataset(cfg), cfg.TEST.ALLOW_SEEN_IDENTITIES
+    check_unseen(embedder.facts.lineage, dataset, "the weights", allowed=allowed)
+    items = dataset.test
     folder.mkdir(parents=True, exist_ok=True)
     (path,) = (folder / file for file in EXPORTED["features"])
     save_features(path, items, embedder.embed_items(items))
@@ -206,7 +216,12 @@ def build_safetensors(
     path, config, card = (folder / file for file in EXPORTED["safetensors"])
     tensors = evaluation_weights(embedder.model)
     network = json.dumps(build_network_settings(cfg))
-    metadata = {**facts, DIGEST: tensors_sha256(tensors), NETWORK: network}
+    metadata = {
+        **facts,
+        DIGEST: tensors_sha256(tensors),
+        NETWORK: network,
+        TRAINED_ON: json.dumps(embedder.facts.lineage),
+    }
     weights, text = save(tensors, metadata), build_model_card(cfg, facts, run)
     write_bytes(path, weights)  # save_file would hide it from others
     write_text(config, cfg.dump())

@@ -11,18 +11,19 @@ from wrimnet.evaluation.provenance import plugin_hashes
 from wrimnet.evaluation.results import mean_metrics
 from wrimnet.lab.experiments.table_report import paired_difference
 from wrimnet.metrics.names import is_compared
-from wrimnet.run_folder import CONFIG, find_results, read_metrics
+from wrimnet.run_folder import CONFIG, compared_facts, find_results, read_metrics
 from wrimnet.tables import MISSING, Table
 from wrimnet.visualization.charts import Chart, Series
 
 DEFAULT = "(default)"  # of a younger key, which a run leaves out
+OF_RESULTS, UNFINISHED = "results: ", "(not finished)"  # facts that a run without results lacks
 
 
 class ComparedRun(NamedTuple):
     """A run as it is compared."""
 
     name: str  # the parts of its path in which the runs differ
-    settings: Mapping[str, Any]  # keys of the configuration hash, hashes of the plug-ins
+    settings: Mapping[str, Any]  # keys of the configuration hash, plug-ins, facts of the results
     lines: Sequence[Mapping[str, Any]]  # of its log
     metrics: Mapping[str, Mapping[str, float]]  # by protocol, as fractions; {} without results
 
@@ -64,7 +65,10 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
         cfg = setup_cfg(str(folder / CONFIG), (), ["MODEL.DEVICE", "auto"])
         content = find_results(folder)
         metrics = mean_metrics(content) if content else {}
-        settings = {**hashed_values(cfg), **plugin_hashes(content)}
+        facts = compared_facts(content["description"]) if content else {}
+        facts.pop("plugins", None)  # shown by their hashes
+        named = {f"{OF_RESULTS}{name}": fact for name, fact in facts.items()}
+        settings = {**hashed_values(cfg), **plugin_hashes(content), **named}
         runs.append(ComparedRun(name, settings, read_metrics(folder), metrics))
     return runs
 
@@ -86,11 +90,17 @@ def _num_common(parts: Sequence[Sequence[str]]) -> int:
 def keys_that_differ(runs: Sequence[ComparedRun]) -> Table:
     """One row per key, one column per run."""
     names = sorted({name for run in runs for name in run.settings})
-    rows = [(name, *(str(run.settings.get(name, DEFAULT)) for run in runs)) for name in names]
-    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
-    notes = () if differing else ("None: the runs have one configuration.",)
+    rows = [(name, *(_setting(run, name) for run in runs)) for name in names]
+    differing = tuple(row for row in rows if len({*row[1:]} - {UNFINISHED}) > 1)
+    notes = () if differing else ("None: the runs have one configuration, start and images.",)
     header = ("key", *(run.name for run in runs))
     return Table("Keys in which the runs differ", header, differing, notes)
+
+
+def _setting(run: ComparedRun, name: str) -> str:
+    if name.startswith(OF_RESULTS) and not run.metrics:
+        return UNFINISHED
+    return str(run.settings.get(name, DEFAULT))
 
 
 def results_of(runs: Sequence[ComparedRun]) -> Table:

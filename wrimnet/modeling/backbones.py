@@ -18,9 +18,10 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from torch import Tensor, nn
 from torchvision import models
 
+from wrimnet.atomic_files import file_sha256
 from wrimnet.config.keys import KEYS
 from wrimnet.modeling.miims import build_miims, check_miim, run_miim
-from wrimnet.modeling.weights import load_imagenet_weights, load_network_weights
+from wrimnet.modeling.weights import imagenet_url, load_imagenet_weights, load_network_weights
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")  # of every ResNet
 _CLASSIFIERS = ("fc", "classifier", "head", "heads")
@@ -222,3 +223,20 @@ def check_staged_backbone(cfg: CfgNode) -> None:
 
 build_torchvision_backbone.check_config = check_staged_backbone
 build_timm_backbone.check_config = check_staged_backbone
+
+
+def describe_imagenet(cfg: CfgNode) -> str:
+    """Says which ImageNet weights a backbone starts from: by the file's SHA-256 where it is known.
+
+    torchvision's files carry its first digits in their names; timm's are named by the network.
+    """
+    backbone = cfg.MODEL.BACKBONE
+    if backbone.PRETRAIN_PATH:
+        return f"ImageNet {file_sha256(backbone.PRETRAIN_PATH)[:8]}"
+    if backbone.NAME == "build_torchvision_backbone":
+        url = models.get_model_weights(backbone.ARCHITECTURE).DEFAULT.url
+    elif backbone.NAME in ("build_wrim_resnet_backbone", "build_resnet_backbone"):
+        url = imagenet_url(backbone.DEPTH)
+    else:
+        return f"ImageNet, {backbone.NAME} {backbone.ARCHITECTURE}"
+    return f"ImageNet {url.rpartition('-')[2].partition('.')[0]}"

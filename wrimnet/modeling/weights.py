@@ -30,6 +30,7 @@ _IMAGENET = {
     "101x": models.ResNet101_Weights.IMAGENET1K_V1,
 }
 DIGEST = "tensors_sha256"  # of the metadata of an exported safetensors file
+TRAINED_ON = "trained_on"  # wrimnet.evaluation.origin, in every file of weights
 NETWORK = "network"  # what the network of these weights is, in every file that training writes
 _WRAPPERS = ("model", "state_dict")
 _COUNTER = "num_batches_tracked"
@@ -102,12 +103,12 @@ def _read_safetensors(path: str | Path) -> dict:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = file.metadata() or {}  # files of others have none
-            network = json.loads(facts.get(NETWORK, "null"))
+            records = {name: json.loads(facts.get(name, "null")) for name in (NETWORK, TRAINED_ON)}
     except Exception as error:  # the library has an exception type of its own for broken files
         raise ValueError(f"{path} is no whole safetensors file: {error}") from error
     if facts.get(DIGEST, "") not in ("", tensors_sha256(tensors)):
         raise ValueError(f"{path} is damaged: its tensors do not match its {DIGEST}; export again")
-    return {"model": tensors, NETWORK: network}
+    return {"model": tensors, **records}
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -279,6 +280,11 @@ def load_imagenet_weights(resnet: nn.Module, *, depth: str, path: str) -> None:
     else:
         source = _IMAGENET[depth].url.rpartition("/")[2]
         _fill(resnet, _download(depth), source, ("fc.",))
+
+
+def imagenet_url(depth: str) -> str:
+    """Returns where the ImageNet weights of a ResNet come from."""
+    return _IMAGENET[depth].url
 
 
 def load_network_weights(network: nn.Module, path: str, classifiers: Sequence[str]) -> None:

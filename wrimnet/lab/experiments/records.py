@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 from wrimnet.config.keys import KEYS, NEVER
 from wrimnet.lab.experiments.runs import ExperimentRun
 from wrimnet.metrics.names import metric_value
-from wrimnet.run_folder import COST, RECORD, find_results, read_json, read_metrics
+from wrimnet.run_folder import (
+    COST,
+    RECORD,
+    compared_facts,
+    find_results,
+    read_json,
+    read_metrics,
+)
 
 
 class Record(NamedTuple):
@@ -98,17 +105,13 @@ def _check_alike(one: Record, other: Record, ours: dict[str, Any], theirs: dict[
             )
 
 
-_DESCRIBED = ("dataset", "synthetic", "split", "flip", "reranking", "query_expansion")
-_DESCRIBED += ("input", "precision", "metrics")
 _OF_A_PROTOCOL = ("table", "draw", "shots", "num_trials", "camera_rule", "cmc", "queries")
 
 
 def _facts(record: Record, but: set[str]) -> dict[str, Any]:
     """Everything that two runs of one table must have in common."""
     assert record.results is not None
-    description = record.results["description"]
-    facts = {name: description.get(name) for name in _DESCRIBED}
-    facts |= {name: n for name, n in description.items() if name.endswith("_trial")}
+    facts = compared_facts(record.results["description"])
     facts |= {name: record.about.get(name) for name in ("dataset", "overrides", "generated_data")}
     facts["protocols"] = sorted(record.whole)
     for protocol, entry in record.whole.items():

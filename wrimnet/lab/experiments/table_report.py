@@ -20,6 +20,8 @@ from wrimnet.tables import MISSING, Table
 
 Column = tuple[str, str]  # protocol, metric
 NOT_SIGNIFICANT = "not significant"
+# What runs on several divisions of a dataset may differ in, beside the division's number.
+OF_A_DIVISION = ("queries", "generated_data", "images", "train_images")
 
 
 class Summary(NamedTuple):
@@ -160,9 +162,7 @@ def make_report(plan: TablePlan) -> TableReport:
     )
     records = [record for row in rows for record in row.records.values()]
     described = {record.about.get("described_as", "") for record in records}
-    check_comparable(
-        records, but=(*described, "queries", "generated_data") if any(described) else ()
-    )
+    check_comparable(records, but=(*described, *OF_A_DIVISION) if any(described) else ())
     for row in rows:
         keys = {record.about.get("split_key", "") for record in row.records.values()}
         check_repeats(row.finished.values(), but={"SEED", "OUTPUT_DIR", *keys})
