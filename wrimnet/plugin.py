@@ -10,6 +10,7 @@ import wrimnet.compat  # noqa: F401
 from wrimnet.config import add_wrim_config
 from wrimnet.data.augmentation import build_batch_augmentation
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
+from wrimnet.data.sampler import draw_cross_modality
 from wrimnet.modeling.aicl_head import AICLHead
 from wrimnet.modeling.backbones import build_timm_backbone, build_torchvision_backbone
 from wrimnet.modeling.wrim_net import WRIMNet
@@ -29,4 +30,5 @@ __all__ = [
     "build_timm_backbone",
     "build_torchvision_backbone",
     "build_wrim_resnet_backbone",
+    "draw_cross_modality",
 ]

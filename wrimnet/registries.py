@@ -20,6 +20,7 @@ OPTIMIZER_REGISTRY = Registry("OPTIMIZER")  # (cfg, parameter groups) -> optimiz
 SCHEDULE_REGISTRY = Registry(
     "SCHEDULE"
 )  # (cfg, iters_per_epoch) -> iteration -> factor of the rate
+SAMPLER_REGISTRY = Registry("SAMPLER")
 
 
 def register_as(registry: Registry, name: str) -> Callable[[Any], Any]:

@@ -104,6 +104,23 @@ def test_batch_contract(make, items):
             assert (batch["images"][row].numpy() == expected).all()
 
 
+def test_new_labels_count_from_the_next_batch_on(make):
+    loader = make()
+    pids, batches = loader.dataset.pids, loader.iterate(0)
+    before = next(batches)
+    time.sleep(0.1)  # batches are read ahead
+    labels = (pids % 2).astype(np.int64)
+    loader.relabel(labels)
+    after = [next(batches), next(batches)]
+    batches.close()
+    rows = {path: row for row, path in enumerate(loader.dataset.paths)}
+    assert [before["iteration"], *(batch["iteration"] for batch in after)] == [0, 1, 2]
+    for batch in after:
+        expected = labels[[rows[path] for path in batch["img_paths"]]]
+        assert batch["targets"].tolist() == batch["labels"].tolist() == expected.tolist()
+        assert sorted({*expected}) == [0, 1]
+
+
 def attach(items, name, of_number):
     return [item._replace(attached={name: of_number(n)}) for n, item in enumerate(items)]
 

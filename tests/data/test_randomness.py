@@ -25,9 +25,10 @@ def test_no_two_draws_of_an_iteration_share_a_stream(monkeypatch, tmp_path):
         names.append(name)
         return crc32(name)
 
-    monkeypatch.setattr(randomness, "zlib", SimpleNamespace(crc32=recorded))
     labels = {"pids": [1, 1, 2, 2], "modalities": [0, 1, 0, 1]}
-    CrossModalitySampler(**labels, num_pids=2, num_instances=1, seed=0).batch(0)
+    sampler = CrossModalitySampler(**labels, num_pids=2, num_instances=1, seed=0)
+    monkeypatch.setattr(randomness, "zlib", SimpleNamespace(crc32=recorded))
+    sampler.batch(0)
     rows = {name: torch.tensor([0, 0, 1, 1]) for name in ("targets", "labels", "modality")}
     images = torch.zeros(4, 8, 4, 3, dtype=torch.uint8)
     augmentation = build_augmentation(tiny_cfg(tmp_path, tmp_path, **CHANNELS))

@@ -58,11 +58,12 @@ def test_repeats_are_drawn_and_counted_where_images_are_few():
 
 def test_a_round_uses_no_identity_twice_and_rounds_differ():
     sampler, _, _ = make()
-    assert sampler.batches_per_round == 2
-    rounds = [
-        [tuple(sampler.identities(2 * number + batch)) for batch in range(2)]
-        for number in range(40)
-    ]
+
+    def identities(iteration):  # positions in ascending order of pid
+        pids = labels()[0][sampler.batch(iteration)[::4]][:3]
+        return tuple(PIDS_OF_SET.index(pid) for pid in pids)
+
+    rounds = [[identities(2 * number + batch) for batch in range(2)] for number in range(40)]
     for one_round in rounds:
         assert len({identity for batch in one_round for identity in batch}) == 6
     assert len({tuple(one_round) for one_round in rounds}) > 30
@@ -127,6 +128,55 @@ def test_uneven_share():
 def test_empty_batch():
     with pytest.raises(ValueError, match="must both be at least 1"):
         make(num_pids=0)
+
+
+def first_of_each(labels, modality, rng, batch):
+    """The lowest P labels, K images of each, in the order of the set."""
+    chosen = [label for label in np.unique(labels) if label >= 0][: batch.num_pids]
+    return np.concatenate(
+        [
+            np.flatnonzero((labels == label) & (modality == kind))[: batch.num_instances]
+            for kind in (VISIBLE, INFRARED)
+            for label in chosen
+        ]
+    )
+
+
+def test_sampler_of_ones_own_is_shared_by_the_processes():
+    whole, pids, _ = make(num_pids=2, draw=first_of_each)
+    rows = whole.batch(5)
+    assert pids[rows].reshape(2, 2, 4)[:, :, 0].tolist() == [[3, 5], [3, 5]]
+    parts = [make(num_pids=2, draw=first_of_each, rank=r, world_size=2)[0].batch(5) for r in (0, 1)]
+    assert [set(pids[part]) for part in parts] == [{3}, {5}]
+    joined = np.concatenate([part.reshape(2, -1) for part in parts], axis=1).reshape(-1)
+    assert (joined == rows).all()
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda *_: np.zeros(5, int), r"returned int64 \(5,\); expected 24 rows of the training"),
+        (lambda *_: np.zeros(24), "returned float64"),
+        (lambda *_: np.full(24, 77), "expected 24 rows of the training set, 0 to 76"),
+        (lambda *_: np.zeros(24, int), "expected 12 visible images, then as many infrared"),
+    ],
+)
+def test_what_is_no_batch_is_refused_before_training(draw, message):
+    with pytest.raises(ValueError, match=message):
+        make(draw=draw)
+
+
+def test_new_labels_are_drawn_by_and_negative_ones_left_out():
+    sampler, pids, _ = make(num_pids=2)
+    relabelled = np.where(pids > 8, pids % 2, -1)  # of 13, 21, 34, 55
+    sampler.relabel(relabelled)
+    for iteration in range(5):
+        drawn = relabelled[sampler.batch(iteration)].reshape(2, 2, 4)
+        assert (drawn == drawn[:1, :, :1]).all() and (drawn >= 0).all()
+    with pytest.raises(ValueError, match=r"int64 \(3,\); expected one integer for each of the 77"):
+        sampler.relabel(np.zeros(3, int))
+    with pytest.raises(ValueError, match="new labels are float64"):
+        sampler.relabel(pids / 2)
 
 
 def test_generator_depends_on_all_three():

@@ -16,6 +16,7 @@ from wrimnet.registries import (
     FUSION_REGISTRY,
     HOOK_REGISTRY,
     MIIM_REGISTRY,
+    SAMPLER_REGISTRY,
     SCHEDULE_REGISTRY,
     WRITER_REGISTRY,
     find_metrics,
@@ -37,7 +38,6 @@ _INSTEAD = {
     "INPUT.CROP.ENABLED": "INPUT.MULTISCALE_CROP.ENABLED",
     "INPUT.PADDING.ENABLED": "INPUT.MULTISCALE_CROP.ENABLED",
     "INPUT.REA.VALUE": "MODEL.PIXEL_MEAN, which fills erased boxes",
-    "DATALOADER.SAMPLER_TRAIN": "DATALOADER.NUM_INSTANCE; batches hold 2 x P x K images",
     "TEST.METRIC": "nothing: similarity is the cosine",
 }
 
@@ -217,6 +217,7 @@ def check_registered(cfg: CfgNode) -> None:
             (SCHEDULE_REGISTRY, "SOLVER.SCHED"),
             (HOOK_REGISTRY, "HOOKS"),
             (WRITER_REGISTRY, "WRITERS"),
+            (SAMPLER_REGISTRY, "DATALOADER.SAMPLER_TRAIN"),
         )
         for name in names_of(get_key(cfg, key))
     ]

@@ -24,7 +24,10 @@ OLD_WORDS = {
     "SOLVER.COMPILE True": "always",
     "INPUT.INFRARED_RANGE auto": AUTO,
 }
-FIRST_VALUES = {f"SOLVER.COMPILE {w}": w == "always" for w in ("auto", "never", "always")}
+FIRST_VALUES = {
+    **{f"SOLVER.COMPILE {w}": w == "always" for w in ("auto", "never", "always")},
+    "DATALOADER.SAMPLER_TRAIN cross_modality": "TrainingSampler",
+}
 
 
 class Key(NamedTuple):
@@ -194,6 +197,7 @@ KEYS = (
     ),
     *_under(
         "DATALOADER",
+        Key("SAMPLER_TRAIN", "cross_modality", "registered sampler of training batches"),
         Key("NUM_INSTANCE", 8, "images per identity and modality in a batch", COUNT),
         Key("NUM_WORKERS", 4, "threads that decode, processes that build the cache", FEW, NEVER),
         Key("CACHE", "disk", "where resized images are kept", ("none", "disk", "ram", "gpu")),

@@ -20,7 +20,7 @@ from wrimnet.data.loader import TrainLoader, TrainSet
 from wrimnet.data.reading import ImageReader, ReadingWatch
 from wrimnet.data.sampler import CrossModalitySampler
 from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, ImageSource, MemorySource
-from wrimnet.registries import only_dataset
+from wrimnet.registries import SAMPLER_REGISTRY, find_registered, only_dataset
 
 
 def build_dataset(cfg: CfgNode) -> CrossModalityDataset:
@@ -81,8 +81,9 @@ def build_train_device(cfg: CfgNode) -> torch.device:
 def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampler:
     """Builds the sampler of batches of SOLVER.IMS_PER_BATCH = 2 x P x DATALOADER.NUM_INSTANCE."""
     check_batch(cfg, comm.get_world_size())
-    num_instances = cfg.DATALOADER.NUM_INSTANCE
+    name, num_instances = cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER.NUM_INSTANCE
     return CrossModalitySampler(
+        draw=find_registered(SAMPLER_REGISTRY, name, "DATALOADER.SAMPLER_TRAIN"),
         pids=train_set.pids,
         modalities=train_set.modality,
         num_pids=cfg.SOLVER.IMS_PER_BATCH // (2 * num_instances),

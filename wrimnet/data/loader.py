@@ -65,6 +65,7 @@ class TrainLoader:
         self.watch, self.device = watch, device
         self.prefetch, self.timeout = max(prefetch, 1), timeout
         self._running: Generator | None = None
+        self._reader: object | None = None
 
     def iterate(self, start_iteration: int = 0) -> Iterator[dict[str, Any]]:
         """Yields the batches of iterations `start_iteration`, `start_iteration` + 1, ...
@@ -74,23 +75,41 @@ class TrainLoader:
         tensors of "attached" on the device, "img_paths", "iteration", "repeats": images that stand
         there a second time. What stops the thread is raised, and a read that stalls.
         """
-        self._stop()
-        running = self._running = read_ahead(
-            partial(_loaded, self),
-            count(start_iteration),
-            ahead=self.prefetch,
-            watch=self.watch,
-            timeout=self.timeout,
-        )
-        try:
-            for batch, ready in running:
-                yield _received(batch, ready)
-        finally:
-            running.close()
+        reader = self._reader = object()  # a later call takes its place
+        while self._reader is reader:
+            self._stop()
+            running = self._running = read_ahead(
+                partial(_loaded, self),
+                count(start_iteration),
+                ahead=self.prefetch,
+                watch=self.watch,
+                timeout=self.timeout,
+            )
+            try:
+                for batch, ready in running:
+                    yield _received(batch, ready)
+                    start_iteration += 1
+            finally:
+                running.close()
         raise RuntimeError("the loader was closed; build another one for more batches")
+
+    def relabel(self, labels: np.ndarray) -> None:
+        """Replaces the labels (N,) that the sampler and the losses see, from the next batch on.
+
+        For pseudo labels that change between epochs, from a hook: ``trainer.data_loader.relabel``.
+        Batches that were read ahead are read again. An image whose label is negative is not drawn;
+        the others are classes from 0.
+
+        Raises:
+            ValueError: another number of labels, or no integers.
+        """
+        self._stop()
+        self.sampler.relabel(labels)
+        self.dataset.labels = self.sampler.labels
 
     def close(self) -> None:
         """Ends all threads and the source; the loader cannot be used afterwards."""
+        self._reader = None
         self._stop()
         self.source.close()
 
