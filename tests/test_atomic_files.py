@@ -65,7 +65,7 @@ def test_pipe_is_refused_where_a_file_is_expected(tmp_path):
         "f": lambda path: write_text(path, "a"),
         ".lock": lambda path: sole_writer(path.parent, "").__enter__(),
         "results.json": lambda path: find_results(path.parent),
-        "metrics.json": lambda path: read_metrics(path.parent),
+        "metrics.jsonl": lambda path: read_metrics(path.parent),
         "a.json": read_json,
         "a.cache": CacheFile,
         "log.txt": open_log,

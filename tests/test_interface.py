@@ -1,12 +1,15 @@
 """The Python interface: what it returns, what it reads, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from source_tree import ROOT
+from tiny_runs import tiny_cfg
 
 import wrimnet
 from wrimnet.config import setup_cfg
@@ -42,7 +45,7 @@ def test_every_public_name_is_there_and_typed():
     for name in wrimnet.__all__:
         assert getattr(wrimnet, name) is not None
     assert dir(wrimnet) == sorted(wrimnet.__all__)
-    with pytest.raises(AttributeError, match=r"no attribute 'scor'; it has .*'score'"):
+    with pytest.raises(AttributeError, match=r"no attribute 'scor'; it has .*'train'"):
         wrimnet.scor  # noqa: B018
 
 
@@ -143,3 +146,59 @@ def test_synthetic_data_are_drawn_once(tmp_path):
     assert again == folder == tmp_path / "LLCM"
     with pytest.raises(ValueError, match="layout 'market' is unknown; use one of llcm, regdb, sy"):
         wrimnet.make_synthetic_dataset(tmp_path, layout="market")
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """A training that is watched: its folder, what it returned, what was seen on the way."""
+    output, seen = tmp_path_factory.mktemp("trained") / "out", []
+    cfg = tiny_cfg(data, output, TEST__EVAL_PERIOD="1")
+    found = wrimnet.train(cfg, on_evaluation=lambda epoch, metrics: seen.append((epoch, metrics)))
+    return output, found, seen
+
+
+def test_a_training_returns_its_metrics_and_can_be_watched(trained):
+    output, found, seen = trained
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert seen[-1][1] == found
+    for row in wrimnet.read_results(output):
+        if row["whole"]:
+            assert {name: row[name] for name in found[row["protocol"]]} == found[row["protocol"]]
+    logged = [line for line in wrimnet.read_metrics(output) if "llcm_ir2vis/mAP" in line]
+    assert [line["iteration"] for line in logged] == [2, 4]
+    assert [line["llcm_ir2vis/mAP"] for line in logged] == pytest.approx(
+        [metrics["llcm_ir2vis"]["mAP"] for _, metrics in seen], rel=1e-6
+    )
+
+
+def test_a_finished_training_is_resumed_to_its_metrics(trained, data):
+    output, found, _ = trained
+    assert wrimnet.train(tiny_cfg(data, output, TEST__EVAL_PERIOD="1"), resume=True) == found
+
+
+def test_a_callback_may_end_the_training(data, tmp_path):
+    def prune(epoch, metrics):
+        raise LookupError(f"pruned after epoch {epoch}")
+
+    cfg = tiny_cfg(data, tmp_path / "out", TEST__EVAL_PERIOD="1")
+    with pytest.raises(LookupError, match="pruned after epoch 1"):
+        wrimnet.train(cfg, on_evaluation=prune)
+    assert (tmp_path / "out" / "checkpoint_00000002.pth").is_file()
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+@pytest.mark.slow
+def test_documented_example_runs(tmp_path, monkeypatch, capsys):
+    pyplot = pytest.importorskip("matplotlib.pyplot", reason="figures are an optional extra")
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    statements = [line for line in example.splitlines() if line.strip()]
+    assert len(statements) <= 30
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    with pyplot.rc_context({"backend": "agg"}):
+        exec(compile(example, "docs/python.md", "exec"), {})
+    assert capsys.readouterr().out.count("llcm_ir2vis") >= 3
+    for name in ("similarity.png", "loss.png", "results.json"):
+        assert (tmp_path / "logs" / "Synthetic" / "python" / name).is_file()

@@ -60,11 +60,11 @@ def make_trainer(cfg, *, resume: bool = False):
 
 
 def read_lines(output: Path) -> list[dict]:
-    return [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
 def losses_of(output: Path) -> list[dict[str, float]]:
-    """The loss values of each line of metrics.json."""
+    """The loss values of each line of metrics.jsonl."""
     return [
         {name: value for name, value in line.items() if "loss" in name or name.startswith("raw/")}
         for line in read_lines(output)

@@ -85,9 +85,7 @@ def draw_curves(runs: list[Path], file: Path) -> None:
     for panel, name in zip(add_axes(figure, 1, len(shown))[0], shown, strict=True):
         percent = 100 if name.endswith("/mAP") else 1
         for number, (run, lines) in enumerate(logged.items()):
-            points = [
-                (line["iteration"] + 1, percent * line[name]) for line in lines if name in line
-            ]
+            points = [(line["iteration"], percent * line[name]) for line in lines if name in line]
             x, y = zip(*points, strict=True) if points else ((), ())
             width, dashes = 1 + 3 / (1 + number), STYLES[number % len(STYLES)]
             panel.plot(x, y, label=run, linewidth=width, linestyle=dashes, marker=".", ms=3 * width)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         read_metrics,
         read_results,
         score,
+        train,
     )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "save_features",
     "score",
     "setup_cfg",
+    "train",
 ]
 _MODULES = {
     "Embedder": "wrimnet.inference.embedder",

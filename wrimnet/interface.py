@@ -3,7 +3,7 @@
 Metrics are in percent here, as on the console; the files of a run hold shares in [0, 1].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,36 @@ def _as_items(images: Sequence[ImageItem | str], dataset: str) -> list[ImageItem
     paths = [image for image in images if not isinstance(image, ImageItem)]
     by_path = dict(zip(paths, parse_items(paths, dataset), strict=True))
     return [image if isinstance(image, ImageItem) else by_path[image] for image in images]
+
+
+def train(
+    cfg: CfgNode,
+    *,
+    resume: bool = False,
+    on_evaluation: Callable[[int, dict[str, Percent]], Any] | None = None,
+) -> dict[str, Percent]:
+    """Trains a network, evaluates it and writes the run into OUTPUT_DIR, as ``train_net.py`` does.
+
+    Args:
+        cfg: of :func:`setup_cfg`.
+        resume: go on from the newest checkpoint in OUTPUT_DIR.
+        on_evaluation: called with the epoch, from 1, and the metrics after each evaluation, also
+            the last one; what it raises ends the training, whose checkpoint stays.
+
+    Returns:
+        The metrics of the last evaluation: by protocol, by name, in percent.
+
+    Raises:
+        ValueError: OUTPUT_DIR holds an earlier run without ``resume``, or another rule is broken.
+        SystemExit: a signal stopped the training; code 75.
+    """
+    from wrimnet.engine.hooks import EvaluationCallback  # training code is for those who train
+    from wrimnet.engine.run import train_and_test
+
+    hooks = []
+    if on_evaluation is not None:
+        hooks = [EvaluationCallback(lambda epoch, found: on_evaluation(epoch, in_percent(found)))]
+    return in_percent(train_and_test(cfg, resume=resume, recipe="Python", hooks=hooks))
 
 
 def evaluate(

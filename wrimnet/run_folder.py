@@ -12,7 +12,7 @@ from typing import Any
 from wrimnet.atomic_files import check_regular, write_bytes, write_text
 
 # written by training
-CONFIG, LOG, METRICS = "config.yaml", "log.txt", "metrics.json"
+CONFIG, LOG, METRICS = "config.yaml", "log.txt", "metrics.jsonl"
 RESULTS, RESULTS_TABLE = "results.json", "results.csv"
 LAST, BEST, FINAL = "last_checkpoint", "model_best.pth", "model_final.pth"
 ENVIRONMENT, FIGURES, FIGURE_LIST, REPORT = (
@@ -155,7 +155,7 @@ def compared_facts(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """Returns the whole lines of metrics.json, oldest first, none where there is no such file.
+    """Returns the whole lines of metrics.jsonl, oldest first, none where there is no such file.
 
     Raises ValueError: a whole line is no JSON object of a logged iteration; names it.
     """
@@ -179,23 +179,23 @@ def _parse(line: bytes, place: str) -> dict[str, Any]:
 
 
 def kind_of(name: str) -> str:
-    """Whether a logged quantity of metrics.json is a loss, of a test, or of speed and rate."""
+    """Whether a logged quantity of metrics.jsonl is a loss, of a test, or of speed and rate."""
     if "loss" in name or name.startswith("raw/"):
         return "loss"
     return "test" if "/" in name else "speed"
 
 
 def write_metrics(folder: str | Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Writes metrics.json anew."""
+    """Writes metrics.jsonl anew."""
     text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
     write_text(Path(folder, METRICS), text)
 
 
-def drop_metrics_from(folder: str | Path, iteration: int) -> None:
-    """Removes the lines of metrics.json that a resumed run writes again."""
+def drop_metrics_after(folder: str | Path, iteration: int) -> None:
+    """Removes the lines of metrics.jsonl that a run resumed after an iteration writes again."""
     lines = read_metrics(folder)
     if lines:
-        write_metrics(folder, [line for line in lines if line["iteration"] < iteration])
+        write_metrics(folder, [line for line in lines if line["iteration"] <= iteration])
 
 
 def read_json(path: Path) -> Any:

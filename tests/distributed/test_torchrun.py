@@ -64,7 +64,7 @@ def assert_near_end(output, expected):
 
 def test_only_the_main_process_writes(undisturbed):
     names = {path.name for path in undisturbed.iterdir()}
-    assert {"log.txt", "metrics.json", "model_final.pth", "results.json"} <= names
+    assert {"log.txt", "metrics.jsonl", "model_final.pth", "results.json"} <= names
     assert not [name for name in names if "rank" in name or name.endswith(".tmp")]
     assert sum(name.startswith("events") for name in names) == 1
     assert len(losses_of(undisturbed)) == 4

@@ -302,7 +302,7 @@ def test_evaluation_period_zero_evaluates_once_at_the_end(data, tmp_path):
     """The base divides by zero."""
     train(tiny_cfg(data, tmp_path / "out", TEST__EVAL_PERIOD="0"))
     evaluated = [line["iteration"] for line in read_lines(tmp_path / "out") if _has_map(line)]
-    assert evaluated == [3]
+    assert evaluated == [4]
 
 
 def _has_map(line):

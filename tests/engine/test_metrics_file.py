@@ -1,14 +1,14 @@
-"""metrics.json after a kill: half lines go, whole ones stay, damage is named."""
+"""metrics.jsonl after a kill: half lines go, whole ones stay, damage is named."""
 
 import json
 
 import pytest
 
-from wrimnet.run_folder import drop_metrics_from, read_metrics
+from wrimnet.run_folder import drop_metrics_after, read_metrics
 
 
 def write(folder, *lines, end="\n"):
-    (folder / "metrics.json").write_text("\n".join(lines) + end)
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + end)
 
 
 def line(iteration):
@@ -22,13 +22,13 @@ def test_half_written_last_line_is_left_out(tmp_path):
 
 def test_lines_to_come_again_are_dropped_and_numbers_stay_bit_by_bit(tmp_path):
     write(tmp_path, line(1), line(3), line(5))
-    drop_metrics_from(tmp_path, 5)
-    assert (tmp_path / "metrics.json").read_text() == line(1) + "\n" + line(3) + "\n"
+    drop_metrics_after(tmp_path, 3)
+    assert (tmp_path / "metrics.jsonl").read_text() == line(1) + "\n" + line(3) + "\n"
 
 
 def test_missing_file_stays_missing(tmp_path):
-    drop_metrics_from(tmp_path, 0)
-    assert not (tmp_path / "metrics.json").exists()
+    drop_metrics_after(tmp_path, 0)
+    assert not (tmp_path / "metrics.jsonl").exists()
     assert read_metrics(tmp_path) == []
 
 

@@ -13,7 +13,7 @@ BATCH = {"images": torch.arange(24, dtype=torch.uint8).view(2, 2, 2, 3), "iterat
 
 def test_error_names_term_iteration_rate_and_images():
     assert str(ERROR) == (
-        "loss_tri became nan at iteration 7, learning rate 0.25, on the images ['a.jpg', 'b.jpg']"
+        "loss_tri became nan at iteration 8, learning rate 0.25, on the images ['a.jpg', 'b.jpg']"
     )
 
 
@@ -21,7 +21,7 @@ def test_batch_is_saved_and_named(tmp_path):
     asked = []
     error = with_replay(ERROR, tmp_path, lambda iteration: asked.append(iteration) or BATCH)
     assert asked == [7]
-    path = tmp_path / "replay_00000007.pth"
+    path = tmp_path / "replay_00000008.pth"
     assert str(error) == f"{ERROR}; the batch is saved in {path}"
     saved = torch.load(path, weights_only=True)
     assert torch.equal(saved["images"], BATCH["images"])
@@ -49,5 +49,6 @@ def test_exploding_run_stops_and_its_batch_is_that_of_the_loader(tmp_path):
     (path,) = (tmp_path / "out").glob("replay_*.pth")
     saved = torch.load(path, weights_only=True)
     assert str(path) in str(raised.value) and str(saved["img_paths"]) in str(raised.value)
-    assert saved["learning_rate"] == 1e6 and f"iteration {saved['iteration']}," in str(raised.value)
+    assert saved["learning_rate"] == 1e6
+    assert f"iteration {saved['iteration'] + 1}," in str(raised.value)
     assert not list((tmp_path / "out").glob("checkpoint_*.pth")), "lost weights were saved"

@@ -87,7 +87,7 @@ def test_folder_with_traces_of_a_run_needs_resume(make_cfg, tmp_path, trace):
         preflight(make_cfg(), resume=False)
 
 
-@pytest.mark.parametrize("trace", ["metrics.json", "model_best.pth"])
+@pytest.mark.parametrize("trace", ["metrics.jsonl", "model_best.pth"])
 def test_run_without_a_checkpoint_yet_starts_again(make_cfg, tmp_path, trace, caplog):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / trace).write_bytes(b"")

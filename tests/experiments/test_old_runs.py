@@ -34,8 +34,10 @@ def old_runs(tmp_path_factory):
         if "cost" in run:
             (folder / "cost.json").write_text(json.dumps(run["cost"]))
         lines = run.get("images_per_second", [])
-        text = [json.dumps({"iteration": i, "images_per_second": s}) for i, s in enumerate(lines)]
-        (folder / "metrics.json").write_text("".join(line + "\n" for line in text))
+        text = [
+            json.dumps({"iteration": i, "images_per_second": s}) for i, s in enumerate(lines, 1)
+        ]
+        (folder / "metrics.jsonl").write_text("".join(line + "\n" for line in text))
     return root
 
 

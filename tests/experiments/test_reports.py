@@ -104,8 +104,8 @@ def test_numbers_of_several_sources_are_shown_and_compared_with_none(tmp_path):
 
 def test_metrics_and_costs_are_those_that_the_table_names(tmp_path):
     write_two_rows(tmp_path / "runs")
-    log = tmp_path / "runs/none/seed0/metrics.json"
-    log.write_text('{"iteration": 0, "images_per_second": 61.0}\n{"iteration": 1}\n')
+    log = tmp_path / "runs/none/seed0/metrics.jsonl"
+    log.write_text('{"iteration": 1, "images_per_second": 61.0}\n{"iteration": 2}\n')
     found = report(
         tmp_path / "runs", metrics=["Rank-2", "mINP"], costs=["images_per_second"], published=[]
     )

@@ -71,7 +71,7 @@ def results_of(folder):
 
 
 def log_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_loss_of_ones_own_is_in_the_total_and_in_the_log(trained):

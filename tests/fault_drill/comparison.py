@@ -17,7 +17,7 @@ def differences(reference: Path, output: Path) -> list[str]:
     """Lists where the run in ``output`` ended differently from the one in ``reference``.
 
     Compares the weights of the end and the best ones, the whole state of the last checkpoint,
-    metrics.json line by line, results.json and what TensorBoard shows.
+    metrics.jsonl line by line, results.json and what TensorBoard shows.
     """
     found: list[str] = []
     for name in (FINAL, BEST, (reference / LAST).read_text()):

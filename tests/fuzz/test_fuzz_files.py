@@ -16,7 +16,7 @@ from PIL import Image
 from wrimnet.data.images import UnreadableImageError, read_rgb
 from wrimnet.modeling import weights
 from wrimnet.modeling.weights import read_checkpoint
-from wrimnet.run_folder import drop_metrics_from, read_metrics
+from wrimnet.run_folder import drop_metrics_after, read_metrics
 
 
 @st.composite
@@ -107,15 +107,15 @@ METRICS = b"".join(
 @given(damages(), st.integers(-1, 6))
 @examples(40)
 def test_metrics_json(tmp_path_factory, damage, iteration):
-    path = tmp_path_factory.mktemp("metrics") / "metrics.json"
+    path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
     path.write_bytes(damage(METRICS))
     try:
         before = read_metrics(path.parent)
-        drop_metrics_from(path.parent, iteration)
+        drop_metrics_after(path.parent, iteration)
     except ValueError as error:
         assert str(path) in str(error)
         return
-    assert read_metrics(path.parent) == [line for line in before if line["iteration"] < iteration]
+    assert read_metrics(path.parent) == [line for line in before if line["iteration"] <= iteration]
 
 
 def test_a_changed_number_is_noticed(tmp_path):

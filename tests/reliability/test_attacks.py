@@ -228,7 +228,7 @@ def test_json_of_others_is_no_traceback(tmp_path):
     for text in ("[1]", "[" * 10**5, "{"):
         (tmp_path / "results.json").write_text(text)
         assert find_results(tmp_path) is None
-    (tmp_path / "metrics.json").write_text("[" * 10**5 + "\n")
+    (tmp_path / "metrics.jsonl").write_text("[" * 10**5 + "\n")
     with pytest.raises(ValueError, match=r"line 1 of .*metrics\.json is damaged"):
         read_metrics(tmp_path)
 

@@ -17,8 +17,8 @@ def write_run(folder, *, finished=True, rank1=0.3, **keys):
         for entry in content["results"]:
             entry["mean"] |= {"cmc": [rank1] * 20, "mINP": 0.2}
         (folder / "results.json").write_text(json.dumps(content))
-    line = {"iteration": 9, "total_loss": 4.5, "llcm_ir2vis/mAP": 0.4}
-    (folder / "metrics.json").write_text(json.dumps(line) + "\n")
+    line = {"iteration": 10, "total_loss": 4.5, "llcm_ir2vis/mAP": 0.4}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     return folder
 
 

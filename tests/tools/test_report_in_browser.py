@@ -30,11 +30,11 @@ def run(finished_run, tmp_path_factory):
     """The finished run with two evaluations whose mAP differs by a hundredth of a percent."""
     folder = tmp_path_factory.mktemp("report") / "wrim"
     shutil.copytree(finished_run.run, folder)
-    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line, value in ((lines[1], 0.0757), (lines[3], 0.0756)):
         for protocol in ("llcm_ir2vis", "llcm_vis2ir"):
             line |= {f"{protocol}/mAP": value, f"{protocol}/Rank-1": value}
-    (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 

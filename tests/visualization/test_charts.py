@@ -11,13 +11,13 @@ TERMS = {"cls": (4.0, 1.0), "cmkic": (6.0, 0.5), "cls_aux": (3.0, 0.1)}  # raw v
 
 
 def line_of(iteration, **more):
-    """A line of the log, which counts iterations from 0."""
+    """A line of the log."""
     losses = {f"loss_{name}": raw * weight for name, (raw, weight) in TERMS.items()}
     raws = {f"raw/{name}": raw for name, (raw, _) in TERMS.items()}
     speed = {"lr": 1e-3, "time": 0.5, "data_time": 0.1, "images_per_second": 128.0}
     norms = {"grad_norm": 10.0, "grad_norm_max": 20.0, "repeated_images": 0.0}
     return {
-        "iteration": iteration - 1,
+        "iteration": iteration,
         "total_loss": 7.3,
         **losses,
         **raws,

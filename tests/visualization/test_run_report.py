@@ -73,7 +73,7 @@ def test_a_deviation_stands_only_where_trials_differ(finished_run):
 
 
 def test_top_of_the_page_says_when_how_long_and_on_what():
-    lines = [{"iteration": 9, "time": 2.0}, {"iteration": 14, "time": 4.0}]
+    lines = [{"iteration": 10, "time": 2.0}, {"iteration": 15, "time": 4.0}]
     facts = {"device": "cuda:0", "gpu": "A card", "finished": "2026-01-02 03:04+00:00"}
     said = describe_training(facts, lines)
     assert said == "Finished 2026-01-02 03:04+00:00, 0:00:40 of steps on A card"

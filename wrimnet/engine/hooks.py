@@ -48,6 +48,17 @@ class Hook(HookBase):
         """Called after each evaluation, by all processes."""
 
 
+class EvaluationCallback(Hook):
+    """Calls a function of the epoch, counted from 1, and the metrics by protocol, as fractions."""
+
+    def __init__(self, call: Callable[[int, Mapping[str, Mapping[str, float]]], Any]) -> None:
+        self._call = call
+
+    def after_evaluation(self, report: EvaluationReport) -> None:
+        """Calls it; what it raises ends the training."""
+        self._call(self.trainer.epoch + 1, report.metrics)
+
+
 def build_own_hooks(cfg: CfgNode) -> list[HookBase]:
     """Builds the hooks of HOOKS in their order."""
     return [find_registered(HOOK_REGISTRY, name, "HOOKS")(cfg) for name in cfg.HOOKS]

@@ -136,7 +136,7 @@ def first_non_finite(rows: list[dict[str, float]]) -> tuple[int, str] | None:
 class TrainedBatch(NamedTuple):
     """What is remembered of a batch until its losses are known on the host."""
 
-    iteration: int
+    iteration: int  # counted from 0, as batches are
     learning_rate: float
     img_paths: list[str]
 
@@ -146,7 +146,7 @@ class NonFiniteError(FloatingPointError):
 
     def __init__(self, term: str, value: float, batch: TrainedBatch) -> None:
         super().__init__(
-            f"{term} became {value} at iteration {batch.iteration}, learning rate "
+            f"{term} became {value} at iteration {batch.iteration + 1}, learning rate "
             f"{batch.learning_rate:g}, on the images {batch.img_paths}"
         )
         self.term, self.value, self.batch = term, value, batch
@@ -174,7 +174,7 @@ def save_replay(folder: Path, error: NonFiniteError, batch: dict[str, Any]) -> P
 
     ``torch.load(weights_only=True)`` reads it. OSError if it cannot be written.
     """
-    path = folder / f"replay_{error.batch.iteration:08d}.pth"
+    path = folder / f"replay_{error.batch.iteration + 1:08d}.pth"
     content = {
         **map_tensors(batch, Tensor.cpu),
         "term": error.term,
@@ -235,7 +235,7 @@ class Progress:
         self.stop_clock()
         self._check(rows)
         norms = [row["grad_norm"] for row in rows]
-        self._gradients.look([batch.iteration for batch in self._batches], norms)
+        self._gradients.look([batch.iteration + 1 for batch in self._batches], norms)
         count = len(rows)
         summary = {
             **mean_of(rows),

@@ -34,27 +34,38 @@ from wrimnet.evaluation.origin import check_own_results
 from wrimnet.evaluation.provenance import describe_environment
 from wrimnet.evaluation.results import EvaluationReport, check_expected, mean_metrics
 from wrimnet.modeling.weights import build_trained_model
-from wrimnet.run_folder import CONFIG, FINAL, LOG, RESULTS_TABLE, drop_metrics_from, find_results
+from wrimnet.run_folder import CONFIG, FINAL, LOG, RESULTS_TABLE, drop_metrics_after, find_results
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
 LAST_FILES = (FINAL, RESULTS_TABLE)  # beside results.json; evaluating again writes them
 
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
+Metrics = Mapping[str, Mapping[str, float]]  # by protocol and name
 
 
 def train(
     cfg: CfgNode, *, resume: bool = False, recipe: str = "", hooks: Sequence[HookBase] = ()
 ) -> int:
+    """Trains as :func:`train_and_test`; 1 if the results are not TEST.EXPECTED_RESULTS, else 0."""
+    metrics = train_and_test(cfg, resume=resume, recipe=recipe, hooks=hooks)
+    return check_metrics(cfg, metrics)
+
+
+def train_and_test(
+    cfg: CfgNode, *, resume: bool = False, recipe: str = "", hooks: Sequence[HookBase] = ()
+) -> Metrics:
     """Trains, evaluates and writes the results; ends with code 75 when a signal stops it.
 
-    Returns 0, or 1 if the results are not those of TEST.EXPECTED_RESULTS. A restart by torchrun
-    after a failure implies ``resume``.
+    A restart by torchrun after a failure implies ``resume``.
 
     Args:
         cfg: of the run.
         resume: go on from the newest checkpoint in OUTPUT_DIR.
         recipe: where the configuration comes from, for the console.
         hooks: run before the trainer's own.
+
+    Returns:
+        The metrics of the last evaluation by protocol, as fractions.
     """
     began = time.monotonic()
     with ExitStack() as held, StopRequest(comm.get_world_size()) as request:
@@ -66,10 +77,11 @@ def train(
             results = find_results(trainer.output_dir)
             if results and all((trainer.output_dir / name).is_file() for name in LAST_FILES):
                 check_own_results(results, trainer.described(), trainer.output_dir / FINAL)
-                return check_metrics(cfg, mean_metrics(results))
+                return mean_metrics(results)
             report = trainer.evaluate_again()
         print_end(time.monotonic() - began, trainer.best)
-        return check_results(cfg, report)
+        log_results(report)
+        return report.metrics
 
 
 def start_training(
@@ -136,7 +148,7 @@ def clean_folder(run: CheckedRun) -> None:
     store.remove_unfinished()
     if run.checkpoint is not None:
         store.set_newest(run.checkpoint.path)
-    drop_metrics_from(run.folder, run.checkpoint.start_iter if run.checkpoint else 0)
+    drop_metrics_after(run.folder, run.checkpoint.start_iter if run.checkpoint else 0)
 
 
 def evaluate(cfg: CfgNode) -> int:
@@ -154,17 +166,17 @@ def evaluate(cfg: CfgNode) -> int:
         _console.info(f"{report.summary()}\n{report.measured()}")
         if comm.is_main_process():
             report.write(checked.folder)
-        return check_results(checked.cfg, report)
+        log_results(report)
+        return check_metrics(checked.cfg, report.metrics)
 
 
-def check_results(cfg: CfgNode, report: EvaluationReport) -> int:
-    """Logs the results; returns 1 if they are not those of TEST.EXPECTED_RESULTS, else 0."""
+def log_results(report: EvaluationReport) -> None:
+    """Logs a line for each result."""
     for line in report.lines():
         _logger.info(line)
-    return check_metrics(cfg, report.metrics)
 
 
-def check_metrics(cfg: CfgNode, metrics: Mapping[str, Mapping[str, float]]) -> int:
+def check_metrics(cfg: CfgNode, metrics: Metrics) -> int:
     """Returns 1 if mean metrics per protocol are not TEST.EXPECTED_RESULTS, else 0."""
     failures = check_expected(metrics, cfg.TEST.EXPECTED_RESULTS)
     for failure in failures:

@@ -137,13 +137,13 @@ class WRIMTrainer(TrainerBase):
         ]
 
     def build_writers(self) -> list[EventWriter]:
-        """Returns the writers of progress lines, metrics.json and TensorBoard."""
+        """Returns the writers of progress lines, metrics.jsonl and TensorBoard."""
         if not comm.is_main_process():
             return []
         return [
             ProgressPrinter(self.start_iter, self.max_iter, self.iters_per_epoch),
             JSONWriter(str(self.output_dir / METRICS)),
-            FlushedTensorboardWriter(str(self.output_dir), self.start_iter, self._compared),
+            FlushedTensorboardWriter(str(self.output_dir), self.start_iter + 1, self._compared),
             *self._build_own_writers(),
         ]
 
@@ -173,7 +173,7 @@ class WRIMTrainer(TrainerBase):
 
     def _iterate(self, batches: Iterator[dict[str, Any]]) -> None:
         self.epoch, position = divmod(self.iter, self.iters_per_epoch)
-        self.storage.iter, self.storage.epoch = self.iter, self.epoch
+        self.storage.iter, self.storage.epoch = self.iter + 1, self.epoch  # writers count from 1
         if self.iter >= self.num_trained:  # else resumed from before this iteration's evaluation
             if position == 0:
                 self.before_epoch()
@@ -185,6 +185,11 @@ class WRIMTrainer(TrainerBase):
                 self.after_epoch()
         for hook in self.trainer_hooks:
             hook.after_step()
+
+    def before_step(self) -> None:
+        """Calls the hooks; the base class would count the storage's iterations from 0."""
+        for hook in self._hooks:
+            hook.before_step()
 
     def after_step(self) -> None:
         """Calls the hooks that run before the trainer's own, whose checkpoints hold their state."""

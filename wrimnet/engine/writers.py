@@ -53,7 +53,7 @@ class ProgressPrinter(EventWriter):
             return
         _progress_logger.info(line)
         self._bar.set_postfix_str(f"loss {latest['total_loss']:.3f}", refresh=False)
-        self._bar.update(storage.iter + 1 - self._bar.n)
+        self._bar.update(storage.iter - self._bar.n)
 
     def close(self) -> None:
         """Ends the bar."""
@@ -65,12 +65,12 @@ class ProgressPrinter(EventWriter):
             for name, value in latest.items()
             if name.startswith("loss_")
         ]
-        epoch = iteration // self._iters_per_epoch + 1
+        epoch = (iteration - 1) // self._iters_per_epoch + 1
         epochs = self._max_iter // self._iters_per_epoch
-        left = int(latest["time"] * (self._max_iter - iteration - 1))
+        left = int(latest["time"] * (self._max_iter - iteration))
         return (
             f"epoch {epoch:{len(str(epochs))}}/{epochs}  "
-            f"iter {iteration + 1:{len(str(self._max_iter))}}/{self._max_iter}  "
+            f"iter {iteration:{len(str(self._max_iter))}}/{self._max_iter}  "
             f"loss {latest['total_loss']:6.3f}: {' '.join(terms)}  lr {latest['lr']:.1e}  "
             f"{latest['images_per_second']:4.0f} img/s  "
             f"wait {latest['data_time'] / latest['time']:3.0%}  "
@@ -85,7 +85,7 @@ def _memory() -> str:
 
 
 class FlushedTensorboardWriter(TensorboardXWriter):
-    """Brings each line to the file at once, its tags grouped: loss/, speed/, test/.
+    """Brings each line to the file at once, its tags grouped: loss/, speed/, test/ (percent).
 
     The stock writer keeps up to two minutes in memory; a killed run that goes on from a checkpoint
     of those minutes would show a gap. With the first evaluation the HPARAMS page gets ``values``
@@ -102,7 +102,9 @@ class FlushedTensorboardWriter(TensorboardXWriter):
         latest = get_event_storage().latest_with_smoothing_hint(self._window_size)
         new = {name: found for name, found in latest.items() if found[1] > self._last_write}
         for name, (value, iteration) in new.items():
-            self._writer.add_scalar(f"{kind_of(name)}/{name}", value, iteration)
+            kind = kind_of(name)
+            shown = 100 * value if kind == "test" else value
+            self._writer.add_scalar(f"{kind}/{name}", shown, iteration)
         self._last_write = max([self._last_write, *(found[1] for found in new.values())])
         tested = [name for name in new if kind_of(name) == "test"]
         metrics = [f"test/{name}" for name in tested if is_compared(name.rpartition("/")[2])]

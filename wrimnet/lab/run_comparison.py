@@ -125,7 +125,7 @@ def _progress(lines: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Iterations that are logged, and the last line's loss."""
     if not lines:
         return MISSING, MISSING
-    return str(lines[-1]["iteration"] + 1), f"{lines[-1]['total_loss']:.3f}"
+    return str(lines[-1]["iteration"]), f"{lines[-1]['total_loss']:.3f}"
 
 
 def differences_of(runs: Sequence[ComparedRun]) -> Table:
@@ -191,6 +191,6 @@ def _chart(title: str, unit: str, name: str, factor: float, runs: Sequence[Compa
     series = []
     for run in runs:
         lines = [line for line in run.lines if name in line]
-        places = [line["iteration"] + 1 for line in lines]
+        places = [line["iteration"] for line in lines]
         series.append(Series(run.name, places, [factor * line[name] for line in lines]))
     return Chart(title, "iteration", unit, [s for s in series if s.x], start=0)

@@ -164,9 +164,9 @@ def _series(lines: Sequence[Mapping[str, Any]], name: str) -> Series:
 
 
 def _values(lines: Iterable[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:
-    """Iterations, counted from 1, and values of a quantity where it is finite."""
+    """Iterations and values of a quantity where it is finite."""
     found = [line for line in lines if _has(line, name)]
-    return [line["iteration"] + 1 for line in found], [line[name] for line in found]
+    return [line["iteration"] for line in found], [line[name] for line in found]
 
 
 def _has(line: Mapping[str, Any], name: str) -> bool:

@@ -143,7 +143,7 @@ def build_report(
     network = cfg.MODEL.META_ARCHITECTURE
     dataset = f"{description['dataset']}{stand_in and f' ({stand_in})'}"
     paper = PAPER.get(dataset, {}) if network == "WRIMNet" else {}
-    per_epoch = (lines[-1]["iteration"] + 1) / cfg.SOLVER.MAX_EPOCH if lines else 1
+    per_epoch = lines[-1]["iteration"] / cfg.SOLVER.MAX_EPOCH if lines else 1
     return ReportContent(
         title=f"{run.resolve().name}: {network} on {dataset}",
         summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
@@ -169,7 +169,7 @@ def build_report(
 def describe_training(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
     """Says when the run ended, how long its steps took and on what, as far as is recorded."""
     steps = [(line["iteration"], line["time"]) for line in lines if "time" in line]
-    spans = pairwise([(-1, 0.0), *steps])
+    spans = pairwise([(0, 0.0), *steps])
     seconds = round(sum((end - start) * each for (start, _), (end, each) in spans))
     device = facts.get("device", "an unrecorded device")
     device = facts["gpu"] if "cuda" in device else device
