@@ -44,7 +44,7 @@ def for_console(table: Table, width: int = 160) -> str:
     """Writes a table in blocks of columns that fit, the first column in each."""
     columns = list(zip(table.header, *table.rows, strict=True))
     # with "| " and a space; tabulate pads a header by two
-    sizes = [max(len(header) + 2, *map(len, cells)) + 3 for header, *cells in columns]
+    sizes = [max([len(header) + 2, *map(len, cells)]) + 3 for header, *cells in columns]
     blocks: list[list[int]] = [[0]]
     for index in range(1, len(columns)):
         if sum(sizes[i] for i in blocks[-1]) + sizes[index] >= width and len(blocks[-1]) > 1:
