@@ -35,11 +35,13 @@ def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "a")
     write_run(tmp_path / "b", finished=False, SOLVER__BASE_LR="0.001")
-    assert compare(monkeypatch, "a", "b", "--figure", "curves.png") == 0
+    assert compare(monkeypatch, "a", "b", "--figure", "curves.png", "--csv", "runs.csv") == 0
     rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
     assert rows[4:6] == ["|SOLVER.BASE_LR|0.00035|0.001|", ""]  # the one key, not OUTPUT_DIR
-    assert "|a|10|4.500|30.00|40.00|20.00|30.00|40.00|20.00|" in rows
-    assert "|b|10|4.500|—|—|—|—|—|—|" in rows
+    assert any(row.startswith("|a|10|4.500|30.00|40.00|20.00|30.00|") for row in rows)
+    assert (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()[1:] == [
+        "a,10,4.500,30.00,40.00,20.00,30.00,40.00,20.00", "b,10,4.500,—,—,—,—,—,—",
+    ]  # fmt: skip
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
