@@ -1,0 +1,109 @@
+"""Trains, evaluates and saves a network in one plain loop, for reading and for copying.
+
+    python tools/plain_train_net.py --config-file configs/Synthetic/wrim.yml
+
+The same computation as tools/train_net.py on one device, made of the same public parts. Use that
+program to resume, to train on several GPUs, to accumulate gradients, to compile, and for logs,
+checkpoints and the report: this loop has none of them.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
+from wrimnet.config import setup_cfg
+from wrimnet.run_folder import FINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastreid.config import CfgNode
+    from torch import Tensor, nn
+
+    from wrimnet.data.datasets.base import CrossModalityDataset
+
+
+def main() -> int:
+    """Runs the command; returns 0."""
+    parser = make_parser(__doc__)
+    add_config_options(parser)
+    args = parse(parser)
+    if not args.config_file:
+        raise ValueError("--config-file is missing; for example configs/Synthetic/wrim.yml")
+    cfg = setup_cfg(args.config_file, args.overlay, args.overrides)
+    weights = Path(cfg.OUTPUT_DIR, FINAL)
+    if weights.exists():
+        raise ValueError(f"{weights} exists; choose another OUTPUT_DIR")
+    train_and_test(cfg, weights)
+    return 0
+
+
+def train_and_test(cfg: CfgNode, weights: Path) -> None:
+    """Trains for SOLVER.MAX_EPOCH epochs, saves the weights and evaluates them."""
+    import torch
+
+    from wrimnet.atomic_files import write_file
+    from wrimnet.data.build import build_dataset
+    from wrimnet.evaluation.evaluator import build_evaluator
+
+    dataset = build_dataset(cfg)
+    model, steps = start(cfg, dataset)
+    num_iterations = cfg.SOLVER.MAX_EPOCH * iterations_per_epoch(cfg, dataset)
+    for iteration, losses in enumerate(islice(steps, num_iterations), start=1):
+        if iteration % cfg.SOLVER.LOG_PERIOD == 0:  # reading a value waits for the device
+            terms = ", ".join(f"{name} {float(value):.4f}" for name, value in losses.items())
+            print(f"iteration {iteration} of {num_iterations}: {terms}", flush=True)
+
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    write_file(weights, lambda file: torch.save({"model": model.state_dict()}, file))
+    print(build_evaluator(cfg, dataset).run(model.eval(), str(weights)).summary())
+
+
+def start(
+    cfg: CfgNode, dataset: CrossModalityDataset
+) -> tuple[nn.Module, Iterator[dict[str, Tensor]]]:
+    """Builds a network and its training, each step of which gives the weighted loss terms."""
+    import torch
+
+    from wrimnet.data.augmentation_list import build_augmentation
+    from wrimnet.data.build import build_train_loader
+    from wrimnet.engine.checkpointing import seed_everything
+    from wrimnet.engine.preflight import build_counted_cfg
+    from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
+    from wrimnet.engine.step import setup_pytorch
+    from wrimnet.modeling.weights import build_model
+
+    cfg = build_counted_cfg(cfg, len({item.pid for item in dataset.train}))
+    seed_everything(cfg.SEED)
+    setup_pytorch(cfg)
+    loader = build_train_loader(cfg, dataset)
+    model = build_model(cfg).train()
+    optimizer = build_optimizer(cfg, model)
+    scheduler = build_lr_scheduler(cfg, optimizer, iterations_per_epoch(cfg, dataset))
+    augmentation = build_augmentation(cfg)
+    is_bf16 = cfg.SOLVER.PRECISION == "bf16"
+    precision = torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=is_bf16)
+
+    def steps() -> Iterator[dict[str, Tensor]]:
+        for batch in loader.iterate():
+            optimizer.zero_grad(set_to_none=True)
+            with precision:
+                losses = model(augmentation.augment(batch))
+            sum(losses.values()).backward()
+            optimizer.step()
+            scheduler.step()
+            yield losses
+
+    return model, steps()
+
+
+def iterations_per_epoch(cfg: CfgNode, dataset: CrossModalityDataset) -> int:
+    """Returns SOLVER.ITERS_PER_EPOCH, or how many batches the training images fill."""
+    return cfg.SOLVER.ITERS_PER_EPOCH or len(dataset.train) // cfg.SOLVER.IMS_PER_BATCH
+
+
+if __name__ == "__main__":
+    run_tool(main)
