@@ -109,8 +109,8 @@ def test_training_and_evaluation_read_infrared_by_the_range_and_nothing_else(tmp
     assert np.abs(places[0].astype(int) - places[1]).max() <= 1
     assert np.array_equal(places[2][..., 0], np.arange(512).reshape(32, 16) // 2)
     extraction = build_extraction(cfg)
-    for index, (path, *_, modality, _) in enumerate(items):
-        assert np.array_equal(extraction.read(path, modality), places[index])
+    for place, image in zip(places, items, strict=True):
+        assert np.array_equal(extraction.read(image.path, image.modality), place)
 
 
 def test_a_cache_of_another_range_is_another_file(tmp_path):

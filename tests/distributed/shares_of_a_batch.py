@@ -108,7 +108,7 @@ def load_batch(root):
 def gather_loss_inputs(root):
     """What a loss term can read of the images of the whole batch."""
     cfg, model = build_parts(small_cfg(root))
-    loader = build_train_loader(cfg)
+    loader = build_train_loader(cfg, build_dataset(cfg))
     numbers = torch.arange(len(loader.dataset))
     loader.dataset.attached = {"number": numbers, "pair": numbers[:, None] * torch.ones(1, 2)}
     batch = loader.load(3)

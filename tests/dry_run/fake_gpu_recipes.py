@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from wrimnet.engine import step
 from wrimnet.lab.dry_run.recipe import dry_run
-from wrimnet.layers import scr
+from wrimnet.layers import miim
 from wrimnet.losses import cmkic
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ PLANTS = {
     "tensor of a loss on the CPU": lambda: patch.object(cmkic, "_reduce", _on_the_cpu),
     "value read in a loss": lambda: patch.object(cmkic, "_reduce", _value_read),
     "indexing by a mask": lambda: patch.object(cmkic, "_reduce", _by_mask),
-    "map that autocast widens": lambda: patch.object(scr, "_enlarge", _widened),
+    "map that autocast widens": lambda: patch.object(miim, "enlarge", _widened),
     "copy to the host": lambda: patch.object(step, "gradient_norm", _copied),
 }
 

@@ -11,7 +11,7 @@ from wrimnet.data.build import build_dataset, build_train_loader
 from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
-from wrimnet.lab.synthetic.generate_synthetic import generate
+from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
 from wrimnet.lab.synthetic.plan import Request
 from wrimnet.modeling.weights import build_model
 
@@ -116,7 +116,7 @@ def test_clipping_bounds_the_gradient(data, tmp_path):
 
 def generate_full_size(root, num_ids):
     request = Request(seed=0, train_ids=num_ids, test_ids=2, images_per_id=8, test_images_per_id=2)
-    generate(layout="llcm", out=root, request=request, height=128, width=48)
+    generate_synthetic(layout="llcm", out=root, request=request, height=128, width=48)
 
 
 def full_recipe(root, tmp_path, *words):

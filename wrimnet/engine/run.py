@@ -126,11 +126,11 @@ def check_untouched(run: CheckedRun) -> None:
 def setup_run(cfg: CfgNode, held: ExitStack) -> None:
     """Opens the log, dumps the configuration, seeds the generators, sets PyTorch's switches.
 
-    The log is closed with ``held``.
+    The log is closed with ``held``, but after an error: what follows it belongs there, too.
     """
     folder, main = Path(cfg.OUTPUT_DIR), comm.is_main_process()
     open_log(folder / LOG if main else None, comm.get_rank())
-    held.callback(open_log, None, comm.get_rank())
+    held.push(lambda kind, *_: open_log(None, comm.get_rank()) if kind is None else None)
     if main:
         write_atomically(folder / CONFIG, lambda file: file.write(cfg.dump().encode()))
         _logger.info("called as %s", shlex.join(sys.argv))
