@@ -133,7 +133,7 @@ def test_nan_of_one_process_ends_all_and_the_whole_batch_is_kept(data, tmp_path)
     output.mkdir()
     said = run_in_processes(train_with_a_broken_image, 2, tmp_path, data, output)
     assert all("became nan at iteration 2, learning rate" in text for text in said), said
-    saved = torch.load(output / "replay_00000001.pth", weights_only=True)
+    saved = torch.load(output / "replay_00000002.pth", weights_only=True)
     cfg = small_cfg(data)
     loader = build_train_loader(cfg, build_dataset(cfg))
     expected = loader.load(1)

@@ -85,7 +85,7 @@ def test_reads_are_found(read):
 
 
 def test_sum_of_terms_is_what_the_step_minimises(data, tmp_path):
-    step, loader = build_parts(tiny_cfg(data, tmp_path), 5)
+    step, loader = build_parts(tiny_cfg(data, tmp_path))
     losses = step(loader.load(0))
     loader.close()
     terms = [value for name, value in losses.items() if name.startswith("loss_")]

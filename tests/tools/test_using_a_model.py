@@ -103,7 +103,7 @@ def test_report(workspace, run):
     assert code == 0, err
     page = (workspace / out.strip()).read_text(encoding="utf-8")
     assert page.count('<img src="data:image/webp;base64,') > 6
-    assert page.count('<figure class="chart">') == 3 + 2  # of the log; distances
+    assert page.count('<figure class="chart">') == 3 + 1 + 2  # log; gates; distances
     for text in ("LLCM (synthetic)", "llcm_ir2vis", "infrared to visible", "Loss: total", "chance",
                  "SOLVER.IMS_PER_BATCH", "llcm_same_identity_same_camera"):  # fmt: skip
         assert text in page
