@@ -160,7 +160,11 @@ def test_run_that_another_process_trains_is_running_elsewhere(tmp_path):
 def test_interrupted_attempt_ends_its_training(tmp_path):
     command = write_fake_train(tmp_path / "tool", hang=["/a"])
     run = make_run(tmp_path, "a")
-    script = "import sys, pickle; pickle.load(open(sys.argv[1], 'rb'))()"
+    script = (  # SIGINT is ignored in what a script starts in the background
+        "import pickle, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "pickle.load(open(sys.argv[1], 'rb'))()"
+    )
     (tmp_path / "attempt").write_bytes(pickle.dumps(Attempt(run, command, THREADS)))
     words = [sys.executable, "-c", script, str(tmp_path / "attempt")]
     process = subprocess.Popen(words, cwd=PROJECT, stderr=subprocess.DEVNULL)

@@ -82,7 +82,8 @@ def write_safetensors(folder, monkeypatch):
     monkeypatch.setattr(export_module, "build_model_card", lambda *_: "")
     model = nn.BatchNorm1d(40)
     nn.init.normal_(model.weight)
-    return build_safetensors(get_cfg(), SimpleNamespace(model=model), folder), model.state_dict()
+    embedder = SimpleNamespace(model=model, facts=SimpleNamespace(lineage=[]))
+    return build_safetensors(get_cfg(), embedder, folder), model.state_dict()
 
 
 def test_flipped_bit_in_safetensors_is_refused(tmp_path, monkeypatch):
