@@ -229,7 +229,7 @@ def test_json_of_others_is_no_traceback(tmp_path):
         (tmp_path / "results.json").write_text(text)
         assert find_results(tmp_path) is None
     (tmp_path / "metrics.jsonl").write_text("[" * 10**5 + "\n")
-    with pytest.raises(ValueError, match=r"line 1 of .*metrics\.json is damaged"):
+    with pytest.raises(ValueError, match=r"line 1 of .*metrics\.jsonl is damaged"):
         read_metrics(tmp_path)
 
 

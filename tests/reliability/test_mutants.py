@@ -12,7 +12,7 @@ import pytest
 import test_attacks as attacks
 import torch
 from fault_drill.input_faults import RunsCode
-from PIL import ImageFile
+from PIL import Image, ImageFile
 from tiny_runs import make_noise_tree, tiny_cfg
 
 from wrimnet import atomic_files
@@ -28,7 +28,7 @@ from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.extraction import Extraction
 from wrimnet.modeling import weights
-from wrimnet.visualization import run_report
+from wrimnet.visualization import page
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -110,7 +110,8 @@ def other_images(place):
 
 def damaged_cache(place):
     texts = dict.fromkeys(("interpolation", "images", "folders", "files", "code", "libraries"), "")
-    key = CacheKey(dataset="A", count=1, height=1, width=2, on_bad_image="error", **texts)
+    size = {"count": 1, "height": 1, "width": 2}
+    key = CacheKey(dataset="A", **size, on_bad_image="error", infrared_range=(), **texts)
     path = place.folder / key.file_name
     with path.open("wb") as file:
         file.write(b"pixelS")
@@ -133,8 +134,8 @@ def program_in_image(place):
 
 def markup_in_report(place):
     del place
-    page = guards_in("visualization/test_report_page.py")
-    page.test_words_of_a_run_cannot_become_markup()
+    guards = guards_in("visualization/test_report_page.py")
+    guards.test_words_of_a_run_cannot_become_markup()
 
 
 def range_of_a_key(place):
@@ -229,14 +230,15 @@ def unpickle_anything(planted):
 
 
 def open_any_format(planted):
-    planted.setattr(images, "readable_formats", lambda: None)
+    Image.init()
+    planted.setattr(images, "readable_formats", lambda: (*Image.OPEN,))
 
 
 def escape_nothing(planted):
     def careless(**options):
         return jinja2.Environment(**{**options, "autoescape": False})
 
-    planted.setattr(run_report, "Environment", careless)
+    planted.setattr(page, "Environment", careless)
 
 
 def allow_any_number(planted):
