@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import wrimnet.compat  # noqa: F401
+
 from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
 from wrimnet.run_folder import FINAL

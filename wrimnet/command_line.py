@@ -120,7 +120,8 @@ def setup_model_cfg(arguments: Any) -> CfgNode:
     config, weights = arguments.config_file, arguments.weights
     if arguments.run:
         config = config or str(check_run_folder(arguments.run) / CONFIG)
-        weights = find_weights(Path(arguments.run), weights or FINAL)
+        run = Path(arguments.run)
+        weights = find_weights(run, weights) if weights else str(run / FINAL)
     if not config or not weights:
         raise ValueError("which model? give --run DIR, or --config-file FILE and --weights FILE")
     # a run's file names the device of that run, which this machine may not have
@@ -131,7 +132,7 @@ def setup_model_cfg(arguments: Any) -> CfgNode:
 def find_weights(run: Path, name: str) -> str:
     """Returns the file of weights of that path, else of that name or of that hook in the run."""
     of_run = [path for path in (run / name, run / named_weights(name)) if path.is_file()]
-    return name if Path(name).is_file() else str(next(iter(of_run), run / name))
+    return name if Path(name).is_file() else str(next(iter(of_run), name))
 
 
 def run_tool(main: Callable[[], int]) -> None:

@@ -9,7 +9,7 @@ from wrimnet.visualization import run_report
 from wrimnet.visualization.run_report import (
     Findings,
     changed_keys,
-    describe_training,
+    describe_steps,
     report_training,
     write_report,
 )
@@ -75,9 +75,9 @@ def test_a_deviation_stands_only_where_trials_differ(finished_run):
 def test_top_of_the_page_says_when_how_long_and_on_what():
     lines = [{"iteration": 10, "time": 2.0}, {"iteration": 15, "time": 4.0}]
     facts = {"device": "cuda:0", "gpu": "A card", "finished": "2026-01-02 03:04+00:00"}
-    said = describe_training(facts, lines)
+    said = describe_steps(facts, lines)
     assert said == "Finished 2026-01-02 03:04+00:00, 0:00:40 of steps on A card"
-    assert describe_training({"device": "cpu"}, lines) == "Training: 0:00:40 of steps on cpu"
+    assert describe_steps({"device": "cpu"}, lines) == "Training: 0:00:40 of steps on cpu"
 
 
 def test_changed_keys_leave_out_what_stands_at_its_default(finished_run):

@@ -146,7 +146,7 @@ def build_report(
     per_epoch = lines[-1]["iteration"] / cfg.SOLVER.MAX_EPOCH if lines else 1
     return ReportContent(
         title=f"{run.resolve().name}: {network} on {dataset}",
-        summary=f"{describe_training(facts, lines)}; configuration {config_hash(cfg)}, split "
+        summary=f"{describe_steps(facts, lines)}; configuration {config_hash(cfg)}, split "
         f"{description['split']}, input {description['input']}, {description['precision']}, "
         f"commit {code['commit']}{own}.",
         notes=findings.notes,
@@ -166,7 +166,7 @@ def build_report(
     )
 
 
-def describe_training(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
+def describe_steps(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
     """Says when the run ended, how long its steps took and on what, as far as is recorded."""
     steps = [(line["iteration"], line["time"]) for line in lines if "time" in line]
     spans = pairwise([(0, 0.0), *steps])
