@@ -191,7 +191,7 @@ def evaluate(
     if isinstance(dataset, str):
         dataset = load_dataset(dataset)
     if isinstance(model, CfgNode):
-        return _evaluate_cfg(model, dataset, protocols)
+        return _setup_evaluation(model, dataset, protocols)
     if dataset is None:
         raise ValueError("dataset is None: give its name, or what load_dataset(name, root) returns")
     check_unseen(model.facts.lineage, dataset, "the weights", allowed=False)
@@ -200,7 +200,7 @@ def evaluate(
     return {protocol.name: score(rows, protocol.name, dataset.test) for protocol in asked}
 
 
-def _evaluate_cfg(
+def _setup_evaluation(
     cfg: CfgNode, dataset: CrossModalityDataset | None, protocols: Sequence[str]
 ) -> dict[str, Percent]:
     cfg = _setup_protocols(cfg, protocols)

@@ -18,7 +18,7 @@ from wrimnet.evaluation.origin import (
     find_lineage,
     seen_identities,
 )
-from wrimnet.modeling.backbones import describe_imagenet
+from wrimnet.modeling.backbones import build_imagenet_start
 from wrimnet.modeling.weights import TRAINED_ON, read_checkpoint
 from wrimnet.run_folder import compared_facts
 
@@ -99,7 +99,7 @@ def test_results_of_another_run_are_not_taken_for_its_own(tmp_path):
 def test_start_names_the_imagenet_file(tmp_path):
     def named(**keys):
         words = [word for pair in keys.items() for word in (f"MODEL.BACKBONE.{pair[0]}", pair[1])]
-        return describe_imagenet(setup_cfg("", (), ["MODEL.DEVICE", "cpu", *words]))
+        return build_imagenet_start(setup_cfg("", (), ["MODEL.DEVICE", "cpu", *words]))
 
     assert named() == named(NAME="build_resnet_backbone") == "ImageNet 0676ba61"
     assert named(NAME="build_torchvision_backbone") == "ImageNet 11ad3fa6"

@@ -49,7 +49,7 @@ def measure_compiling(step: CompiledStep, batch: dict[str, Any]) -> dict[str, An
     return choice
 
 
-def measures_compiling(cfg: CfgNode, step: TrainingStep) -> bool:
+def check_compiling_measured(cfg: CfgNode, step: TrainingStep) -> bool:
     """Whether the configuration leaves it to a measurement if the step is compiled."""
     return cfg.SOLVER.COMPILE == "auto" and isinstance(step, CompiledStep)
 

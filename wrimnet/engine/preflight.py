@@ -32,7 +32,7 @@ from wrimnet.evaluation.origin import (
 )
 from wrimnet.evaluation.provenance import changed_plugins, describe_plugins, file_sha256
 from wrimnet.evaluation.results import check_entry
-from wrimnet.modeling.backbones import describe_imagenet
+from wrimnet.modeling.backbones import build_imagenet_start
 from wrimnet.modeling.weights import (
     NETWORK,
     TRAINED_ON,
@@ -224,7 +224,7 @@ def build_lineage(
     if weights:
         start = f"weights {file_sha256(weights)[:12]}"
     elif cfg.MODEL.BACKBONE.PRETRAIN:
-        start = describe_imagenet(cfg)
+        start = build_imagenet_start(cfg)
     earlier = read_lineage(weights) if weights else []
     return [describe_training(dataset, cfg.DATASETS.SPLIT, start), *earlier]
 

@@ -25,10 +25,10 @@ from wrimnet.engine.checkpointing import (
     restore_random_state,
 )
 from wrimnet.engine.compiling import (
+    check_compiling_measured,
     describe_compiling,
     keep_choice,
     measure_compiling,
-    measures_compiling,
 )
 from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
 from wrimnet.engine.distributed import Agreement, mean_over_ranks
@@ -92,7 +92,9 @@ class WRIMTrainer(TrainerBase):
         self.register_hooks([*self.own_hooks, *self.trainer_hooks])
         self.setup_records(cfg, run)
         self.compiling = describe_compiling(self.step)
-        self.measures_compiling = measures_compiling(cfg, self.step) and run.checkpoint is None
+        self.measures_compiling = (
+            check_compiling_measured(cfg, self.step) and run.checkpoint is None
+        )
         self.setup_start(cfg, run.checkpoint)
 
     def setup_records(self, cfg: CfgNode, run: CheckedRun) -> None:

@@ -225,7 +225,7 @@ build_torchvision_backbone.check_config = check_staged_backbone
 build_timm_backbone.check_config = check_staged_backbone
 
 
-def describe_imagenet(cfg: CfgNode) -> str:
+def build_imagenet_start(cfg: CfgNode) -> str:
     """Says which ImageNet weights a backbone starts from: by the file's SHA-256 where it is known.
 
     torchvision's files carry its first digits in their names; timm's are named by the network.
