@@ -19,7 +19,6 @@ from wrimnet.command_line import (
     setup_model_cfg,
 )
 from wrimnet.tables import Table, markdown, metric_table
-from wrimnet.visualization.gates import blocks_without_gate
 
 if TYPE_CHECKING:
     from wrimnet.lab.gate_study import GateStudy
@@ -49,6 +48,7 @@ def main() -> int:
     from wrimnet.evaluation.evaluator import build_evaluator
     from wrimnet.lab.gate_study import study_gates
     from wrimnet.modeling.weights import build_trained_model
+    from wrimnet.visualization.gates import blocks_without_gate
 
     model = build_trained_model(cfg)
     study = study_gates(model, build_evaluator(cfg, build_dataset(cfg)))
