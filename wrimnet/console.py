@@ -21,6 +21,9 @@ LONGEST = 2000  # characters of a line of a message
 _ROOTS = ("fastreid", "wrimnet")  # the data layer knows no FastReID
 
 
+_replaced: list[Any] = []
+
+
 def open_streams() -> None:
     """Makes standard output and error such that nothing printed can end the work.
 
@@ -30,6 +33,7 @@ def open_streams() -> None:
     """
     for number in range(3):
         _reserve(number)
+    _replaced.extend((sys.stdout, sys.stderr))  # forgotten, they would close their descriptors
     sys.stdout, sys.stderr = (_lasting(stream) for stream in (sys.stdout, sys.stderr))
 
 

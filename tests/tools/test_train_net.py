@@ -76,7 +76,7 @@ def test_console_is_short_and_says_what_to_do_next(run, data, tmp_path):
     first, *warning, lines = split_head(trained)
     assert max(map(len, trained.splitlines())) <= 160 + len(str(out))
     assert [line.split()[0] for line in lines] == [
-        *("data", "model", "recipe", "output", "epoch", "epoch", "epoch", "evaluating"),
+        *("data", "model", "recipe", "solver", "output", "epoch", "epoch", "epoch", "evaluating"),
         *("direction", "llcm_ir2vis", "llcm_vis2ir", "percent,", "epoch", "done", "next"),
     ]
     assert warning[0].startswith("warning: ") and trained.count("warning: ") == 1

@@ -67,13 +67,20 @@ def build_start(cfg: CfgNode, iteration: int) -> str:
 
 
 def build_recipe_line(cfg: CfgNode, trainer: WRIMTrainer, recipe: str) -> str:
-    """Says how long and with which steps is trained, and how far that is from the paper's."""
-    epochs, sampler = trainer.max_epoch, trainer.data_loader.sampler
+    """Says how long is trained, and how far that is from the paper's recipe."""
+    epochs = trainer.max_epoch
     return (
         f"recipe   {recipe}: {epochs} epoch{'s' * (epochs != 1)} of {trainer.iters_per_epoch} "
-        f"iterations, {cfg.SOLVER.IMS_PER_BATCH} images each by {type(sampler).__name__}, "
-        f"{type(trainer.optimizer).__name__}, learning rate {cfg.SOLVER.BASE_LR:g}, "
-        f"{cfg.SOLVER.SCHED}; {len(changed_keys(cfg))} keys differ from the paper's for LLCM"
+        f"iterations, {cfg.SOLVER.IMS_PER_BATCH} images each; {len(changed_keys(cfg))} keys differ "
+        "from the paper's for LLCM"
+    )
+
+
+def build_solver_line(cfg: CfgNode, trainer: WRIMTrainer) -> str:
+    """Says which optimizer, schedule and sampler train."""
+    return (
+        f"solver   {type(trainer.optimizer).__name__}, learning rate {cfg.SOLVER.BASE_LR:g}, "
+        f"{cfg.SOLVER.SCHED}, {type(trainer.data_loader.sampler).__name__}"
     )
 
 
@@ -89,6 +96,7 @@ def print_training_start(
     _console.info(build_data_line(cfg, dataset, dataset.train, "train on"))
     _console.info(build_model_line(cfg, trainer.model, build_start(cfg, trainer.num_trained)))
     _console.info(build_recipe_line(cfg, trainer, recipe))
+    _console.info(build_solver_line(cfg, trainer))
     _console.info(build_output_line(cfg))
     for line in change_lines(trainer.origin["changes"], trainer.num_trained):
         _console.info(line)

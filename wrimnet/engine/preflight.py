@@ -295,9 +295,9 @@ class CheckedEvaluation:
 def check_evaluation(cfg: CfgNode) -> CheckedEvaluation:
     """Raises for the first rule that an evaluation would break; returns what was read."""
     build_output_dir(cfg)
-    content = check_weights(cfg)
+    dataset, content = build_dataset(cfg), check_weights(cfg)
     cfg = setup_recorded_range(cfg)
-    dataset, lineage = build_dataset(cfg), find_lineage(content, cfg.MODEL.WEIGHTS)
+    lineage = find_lineage(content, cfg.MODEL.WEIGHTS)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
     cfg = build_evaluation_cfg(cfg, fingerprint(dataset.test))
     return CheckedEvaluation(
