@@ -99,7 +99,8 @@ def test_console_is_short_and_says_what_to_do_next(run, data, tmp_path):
 
 def split_head(output):
     """The first line, the lines of a warning, the rest from the data on."""
-    first, *lines = output.splitlines()
+    lines = output.splitlines()
+    first = lines.pop(next(i for i, line in enumerate(lines) if line.startswith("WRIM-Net ")))
     data = next(index for index, line in enumerate(lines) if line.startswith("data "))
     return first, *lines[:data], lines[data:]
 
