@@ -17,6 +17,7 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
+from wrimnet.config import plugins
 from wrimnet.config.plugins import load_plugin
 from wrimnet.console import without_middles
 
@@ -184,6 +185,7 @@ def test_error_of_a_plugin_names_module_file_and_line(
 
 def load_mistakes(tmp_path, monkeypatch):
     (tmp_path / "own_mistakes.py").write_text(MISTAKES)
+    monkeypatch.setattr(plugins, "_packages", set())  # those of other tests
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_mistakes", raising=False)
     return load_plugin("own_mistakes")
