@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 # Kind of finding -> what it means, and what to do about it. In the order they are best mended.
 ADVICE = {
+    "denied": (
+        "files or folders that this user has no permission to read",
+        "Give the permission, as their owner with chmod -R a+rX FOLDER, then check again.",
+    ),
     "missing": (
         "missing folders or files",
         "Unpack the archive again, completely, and compare with the tree in datasets/README.md. "
@@ -185,6 +189,7 @@ def in_words(examination: Examination) -> str:
         lines += [_table(examination.counts), ""]
     if examination.num_images_opened:
         lines.append(f"{counted(examination.num_images_opened, 'image')} opened.")
+    lines += examination.notes
     order = list(ADVICE)
     ordered = sorted(examination.findings, key=lambda finding: order.index(finding.kind))
     for kind, findings in groupby(ordered, key=lambda finding: finding.kind):
@@ -209,6 +214,7 @@ def as_json(examination: Examination) -> dict[str, Any]:
         "sound": not examination.findings,
         "findings": [finding._asdict() for finding in examination.findings],
         "num_images_opened": examination.num_images_opened,
+        "notes": examination.notes,
         "counts": counts.get("", counts),
     }
 

@@ -9,6 +9,8 @@ import pytest
 from check_dataset import ADVICE, as_json, in_words, published_counts
 from damaged_jpegs import noise_jpeg, overwritten
 from PIL import Image
+from thermal_frames import make_thermal_tree
+from tiny_runs import make_noise_tree
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree, save_image
 from warm_python import run_python
 
@@ -164,6 +166,53 @@ def test_index_line_that_stands_twice_is_a_finding_and_refused(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such a name")
+def test_permission_denied_on_a_list_does_not_ask_for_the_archive(tmp_path, monkeypatch):
+    make_llcm_tree(tmp_path)
+    opened = open
+
+    def refusing(path, *args, **options):
+        if str(path).endswith("test_id.txt"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr("builtins.open", refusing)  # the tests' user may be allowed everything
+    examination = look(LLCM, tmp_path)
+    assert kinds(examination) == {"denied"}
+    text = in_words(examination)
+    assert "Permission denied: " in text and "test_id.txt" in text and "chmod" in text
+    assert "archive" not in text
+
+
+def test_permission_denied_on_an_image_does_not_ask_for_the_archive(tmp_path, monkeypatch):
+    path = str(next(make_llcm_tree(tmp_path).rglob("vis/*/*.jpg")))
+    opened = Image.open
+
+    def refusing(file, **options):
+        if file == path:
+            raise PermissionError(13, "Permission denied", path)
+        return opened(file, **options)
+
+    monkeypatch.setattr(Image, "open", refusing)
+    denied = [f.text for f in look(LLCM, tmp_path).findings if f.kind == "denied"]
+    assert denied == [f"{path}: this user has no permission to read it"]
+
+
+def test_turned_and_thermal_images_are_counted(tmp_path):
+    folder = make_noise_tree(tmp_path)
+    make_thermal_tree(folder, "centikelvin")
+    turned = sorted(folder.rglob("vis/*/*.jpg"))[:3]
+    for number, path in enumerate(turned):
+        exif = Image.Exif()
+        exif[0x0112] = number + 6
+        Image.open(path).save(path, exif=exif)
+    examination = look(LLCM, tmp_path)
+    assert examination.findings == []
+    assert examination.notes[0] == "Turned upright by their EXIF orientation: 3 images."
+    assert "values 28800 to 31300. Thermal images need INPUT.INFRARED_RANGE" in examination.notes[1]
+    assert all(note in in_words(examination) for note in examination.notes)
+    assert as_json(examination)["notes"] == examination.notes
+
+
 def test_name_that_is_not_utf8_is_a_finding_and_refused(tmp_path):
     """No results file could name it: the evaluation would end in an error of encoding."""
     folder = make_llcm_tree(tmp_path)

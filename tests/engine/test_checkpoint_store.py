@@ -145,6 +145,9 @@ FORMS = {
     "fastreid": lambda state: {"model": state, "iteration": 7},
     "lightning": lambda state: {"state_dict": state},
     "data_parallel": lambda state: {"model": {f"module.{n}": t for n, t in state.items()}},
+    "compiled": lambda state: {"model": {f"_orig_mod.{n}": t for n, t in state.items()}},
+    "compiled_parallel": lambda state: {f"_orig_mod.module.{n}": t for n, t in state.items()},
+    "parallel_compiled": lambda state: {f"module._orig_mod.{n}": t for n, t in state.items()},
     "exported": lambda state: {n: t for n, t in state.items() if "classifiers" not in n},
     "torchvision": lambda state: {
         **{n.removeprefix("backbone."): t for n, t in state.items() if "backbone" in n},

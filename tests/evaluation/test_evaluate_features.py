@@ -355,7 +355,16 @@ def test_missing_arrays_files_and_contradictions_are_named(tmp_path, capsys):
 
 def test_what_is_no_npz_file_and_no_number_is_named(tmp_path, capsys):
     (tmp_path / "photo.npz").write_bytes(b"\xff\xd8 of a photograph")
+    np.save(tmp_path / "features.npy", np.ones((4, 2)))
     for words, message in (
+        (
+            ("--features", tmp_path / "features.npy"),
+            "single array; write the arrays together by name",
+        ),
+        (
+            ("--distances", tmp_path / "features.npy"),
+            "single array; write the arrays together by name",
+        ),
         (("--features", tmp_path / "photo.npz"), "an npz file of plain arrays (it is none); write"),
         (
             ("--features", "f.npz", "--rerank", "a", "6", "0.3"),

@@ -28,6 +28,7 @@ from wrimnet.data.grey_levels import (
     grey_levels,
 )
 
+DENIED = "this user has no permission to read it"
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -236,6 +237,8 @@ def _orientation(image: Image.Image) -> int:
 def _reason(path: str, problem: Exception) -> str:
     if isinstance(problem, FileNotFoundError):
         return "the file does not exist"
+    if isinstance(problem, PermissionError):
+        return DENIED
     if isinstance(problem, Image.UnidentifiedImageError):
         return _unidentified(path)
     if isinstance(problem, PixelRangeError):

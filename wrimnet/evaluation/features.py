@@ -193,6 +193,12 @@ def check_not_zero(parts: Sequence[np.ndarray], items: Sequence[ImageItem]) -> N
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """Returns the arrays of an npz file, by name; ValueError: it is none, or holds objects."""
     require_file(path, "file")
+    with open(path, "rb") as opened:
+        if opened.read(6) == b"\x93NUMPY":
+            raise ValueError(
+                f"{path} holds a single array; write the arrays together by name, as in "
+                "numpy.savez(FILE, paths=paths, features=features)"
+            )
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file}

@@ -33,6 +33,7 @@ DIGEST = "tensors_sha256"  # of the metadata of an exported safetensors file
 TRAINED_ON = "trained_on"  # wrimnet.evaluation.origin, in every file of weights
 NETWORK = "network"  # what the network of these weights is, in every file that training writes
 _WRAPPERS = ("model", "state_dict")
+_PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 _COUNTER = "num_batches_tracked"
 
 _logger = logging.getLogger("fastreid.wrimnet.weights")
@@ -121,7 +122,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Reads a state dict, flat or under "model" or "state_dict", of DataParallel as well."""
+    """Reads a state dict, flat or under "model" or "state_dict", of wrapped models as well."""
     return _state_dict_of(read_checkpoint(path), path)
 
 
@@ -129,13 +130,19 @@ def _state_dict_of(content: Any, path: str | Path) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if isinstance(content, dict) and all(str(name).startswith("module.") for name in content):
-        content = {name.removeprefix("module."): value for name, value in content.items()}
     if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
         raise ValueError(
             f"{path} holds no weights: expected a state dict, or one under {' or '.join(_WRAPPERS)}"
         )
-    return content
+    return _without_prefixes(content)
+
+
+def _without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Removes what wrapping modules put before every name, in any order and number."""
+    for prefix in _PREFIXES:
+        if weights and all(str(name).startswith(prefix) for name in weights):
+            return _without_prefixes({n.removeprefix(prefix): t for n, t in weights.items()})
+    return weights
 
 
 def load_weights(

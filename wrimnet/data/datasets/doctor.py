@@ -18,14 +18,20 @@ from wrimnet.data.datasets.base import (
     stand_in,
 )
 from wrimnet.data.datasets.layout import OnProblem, check_names, require_folder
-from wrimnet.data.datasets.pictures import Division, misplaced_pictures, open_pictures
+from wrimnet.data.datasets.pictures import (
+    Division,
+    describe_cameras,
+    misplaced_pictures,
+    open_pictures,
+)
+from wrimnet.data.images import DENIED
 from wrimnet.modality import INFRARED, VISIBLE
 
 
 class Finding(NamedTuple):
     """Something that differs from the distributed dataset."""
 
-    kind: str  # missing, malformed, overlap, counts, unreadable or pictures
+    kind: str  # denied, missing, malformed, overlap, counts, unreadable or pictures
     text: str
 
 
@@ -39,6 +45,7 @@ class Examination:
     findings: list[Finding] = field(default_factory=list)
     counts: dict[str, Counts] = field(default_factory=dict)  # of both splits, by division
     num_images_opened: int = 0
+    notes: list[str] = field(default_factory=list)  # what is no deviation
 
 
 def examine(
@@ -75,7 +82,8 @@ def _read(dataset: type[CrossModalityDataset], examination: Examination) -> list
     try:
         return list(_divisions(dataset, examination.folder, on_problem))
     except OSError as problem:
-        examination.findings.append(Finding("missing", f"could not be read: {problem}"))
+        kind = "denied" if isinstance(problem, PermissionError) else "missing"
+        examination.findings.append(Finding(kind, f"could not be read: {problem}"))
         return []
 
 
@@ -140,10 +148,13 @@ def _open_images(
         return
     examination.num_images_opened = len(paths)
     examination.findings += [
-        Finding("unreadable", f"{path}: {picture.problem}")
+        Finding(
+            "denied" if picture.problem == DENIED else "unreadable", f"{path}: {picture.problem}"
+        )
         for path, picture in pictures.items()
         if picture.problem
     ]
+    examination.notes += describe_cameras(pictures.values())
     texts = misplaced_pictures(
         divisions, pictures, lambda item: dataset.parse_relpath(item.relpath)[0]
     )

@@ -4,14 +4,20 @@ import hashlib
 import multiprocessing
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, read_wide_pixels
+from wrimnet.data.images import (
+    ImageItem,
+    UnreadableImageError,
+    is_turned,
+    read_rgb,
+    read_wide_pixels,
+)
 from wrimnet.data.jpeg_warnings import jpeg_warning
 from wrimnet.modality import VISIBLE
 
@@ -34,6 +40,8 @@ class Picture(NamedTuple):
     problem: str  # why it should not be used, or ""
     digest: str = ""  # SHA-256 of its pixels; "" if it cannot be read
     is_grey: bool = False  # its three channels are equal
+    is_turned: bool = False  # its EXIF orientation is not upright
+    wide_range: tuple[float, float] | None = None  # of its pixels, if they have more than 8 bits
 
 
 def open_pictures(paths: Sequence[str], workers: int) -> list[Picture]:
@@ -62,7 +70,25 @@ def _open_picture(path: str) -> Picture:
         return Picture(path, problem.reason)
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
     is_grey = bool((pixels == pixels[..., :1]).all())
-    return Picture(path, jpeg_warning(path), digest, is_grey)
+    wide_range = None if wide is None else (float(wide.min()), float(wide.max()))
+    return Picture(path, jpeg_warning(path), digest, is_grey, is_turned(path), wide_range)
+
+
+def describe_cameras(pictures: Iterable[Picture]) -> list[str]:
+    """Says how many pictures are turned by EXIF, and how many have more than 8 bits."""
+    pictures = list(pictures)
+    turned = sum(picture.is_turned for picture in pictures)
+    ranges = [picture.wide_range for picture in pictures if picture.wide_range]
+    notes = []
+    if turned:
+        notes.append(f"Turned upright by their EXIF orientation: {turned} images.")
+    if ranges:
+        low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+        notes.append(
+            f"More than 8 bits per pixel: {len(ranges)} images, values {low:g} to "
+            f"{high:g}. Thermal images need INPUT.INFRARED_RANGE auto or (low, high) in training."
+        )
+    return notes
 
 
 def misplaced_pictures(
