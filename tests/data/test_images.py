@@ -1,9 +1,11 @@
 import pickle
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from turned_images import save_turned
 
 from wrimnet.data import images
 from wrimnet.data.images import (
@@ -13,6 +15,7 @@ from wrimnet.data.images import (
     fingerprint,
     is_turned,
     read_rgb,
+    read_wide_pixels,
     resize_rgb,
 )
 
@@ -138,39 +141,13 @@ def test_the_error_survives_the_way_between_processes():
     assert (error.path, error.reason, str(error)) == ("a.jpg", "broken", "a.jpg: broken")
 
 
-def lying(upright, orientation):
-    """Pixels as a camera stores them that asks for `orientation`: the tag's definition, inverted.
-
-    The EXIF standard says where the stored row 0 and column 0 are in the scene.
-    """
-    row_0, column_0 = {
-        1: ("top", "left"),
-        2: ("top", "right"),
-        3: ("bottom", "right"),
-        4: ("bottom", "left"),
-        5: ("left", "top"),
-        6: ("right", "top"),
-        7: ("right", "bottom"),
-        8: ("left", "bottom"),
-    }[orientation]
-    stored = upright
-    if "bottom" in (row_0, column_0):
-        stored = stored[::-1]
-    if "right" in (row_0, column_0):
-        stored = stored[:, ::-1]
-    return stored if row_0 in ("top", "bottom") else stored.swapaxes(0, 1)
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
 def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
     path, upright = tmp_path / f"turned.{suffix}", np.asarray(colour_ramp())
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    stored = Image.fromarray(np.ascontiguousarray(lying(upright, orientation)))
     options = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
     options |= {"lossless": True} if suffix == "webp" else {}
-    stored.save(path, exif=exif, **options)
+    save_turned(path, upright, orientation, **options)
     error = 3 if suffix == "jpg" else 0
     for read in (read_rgb(str(path)), as_rgb(Image.open(path))):
         assert read.size == (8, 16)
@@ -180,9 +157,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
 
 def test_sixteen_bit_images_are_turned_as_well(tmp_path):
     path, upright = tmp_path / "turned.png", np.arange(128, dtype=np.uint16).reshape(16, 8) * 500
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.ascontiguousarray(lying(upright, 6))).save(path, exif=exif)
+    save_turned(path, upright, 6)
     assert np.array_equal(np.asarray(read_rgb(str(path)))[..., 0], upright // 256)
 
 
@@ -193,19 +168,34 @@ def test_a_damaged_exif_block_turns_nothing(tmp_path, exif):
     assert read_rgb(str(path)).size == (8, 16)
 
 
-def test_sixteen_bit_grey_in_three_channels_is_refused(tmp_path):
-    import cv2  # PIL cannot write it
-
-    path = str(tmp_path / "image.png")
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bit_grey_in_equal_channels_reads_as_one_channel(tmp_path, suffix, channels):
+    path, alone = str(tmp_path / f"image.{suffix}"), str(tmp_path / "alone.png")
     counts = np.linspace(7000, 8500, 128).astype(np.uint16).reshape(16, 8)
-    cv2.imwrite(path, np.stack([counts] * 3, axis=-1))
-    with pytest.raises(UnreadableImageError, match="store the image with one channel"):
+    Image.fromarray(counts).save(alone)
+    alpha = [np.full_like(counts, 9)] * (channels - 3)
+    cv2.imwrite(path, np.stack([counts] * 3 + alpha, axis=-1))  # PIL cannot write it
+    assert np.array_equal(read_wide_pixels(path), counts)
+    for read in (read_rgb(path, (7000, 8500)), as_rgb(Image.open(path), (7000, 8500))):
+        assert np.array_equal(read, read_rgb(alone, (7000, 8500)))
+    with pytest.raises(UnreadableImageError, match=r"7 of 256 grey levels.*INPUT\.INFRARED_RANGE"):
         read_rgb(path)
     full = (np.arange(128, dtype=np.uint16) * 512).reshape(16, 8)
-    cv2.imwrite(path, np.stack([full] * 3, axis=-1))
+    cv2.imwrite(path, np.stack([full] * 3 + alpha, axis=-1))
     assert np.array_equal(np.asarray(read_rgb(path))[..., 0], full // 256)
-    with pytest.raises(UnreadableImageError, match="store the image with one channel"):
-        read_rgb(path, (0, 65535))
+
+
+def test_sixteen_bit_colours_keep_their_high_byte_or_are_refused(tmp_path):
+    path = str(tmp_path / "image.png")
+    colours = np.asarray(colour_ramp()).astype(np.uint16) * 257
+    cv2.imwrite(path, colours[..., ::-1])
+    assert np.array_equal(read_rgb(path), colour_ramp()) and read_wide_pixels(path) is None
+    with pytest.raises(UnreadableImageError, match=r"INFRARED_RANGE applies to equal channels"):
+        read_rgb(path, (7000, 8500))
+    cv2.imwrite(path, colours // 64 + 7000)
+    with pytest.raises(UnreadableImageError, match=r"7000\.\.8023: 5 of 256 levels.*with 8 bits"):
+        read_rgb(path)
 
 
 def test_arrays_of_one_channel_are_grey():

@@ -47,6 +47,17 @@ def grey_levels(values: np.ndarray, infrared_range: Sequence[float] = ()) -> np.
     return grey
 
 
+def check_colours(pixels: np.ndarray, infrared_range: Sequence[float]) -> None:
+    """Refuses 16-bit colours (H, W, C) that 8 bits or INPUT.INFRARED_RANGE cannot represent."""
+    left = count_levels((pixels // 256).astype(np.uint8))
+    if infrared_range or left < min(LEAST_LEVELS, len(np.unique(pixels))):
+        raise PixelRangeError(
+            f"16-bit channels that differ, pixels span {pixels.min()}..{pixels.max()}: {left} of "
+            f"256 levels are left; {KEY} applies to equal channels. Store an infrared image with "
+            "one channel, a visible one with 8 bits"
+        )
+
+
 def check_finite(values: np.ndarray) -> np.ndarray:
     """Returns pixels; raises PixelRangeError for NaN or infinity among them."""
     if not np.isfinite(values).all():

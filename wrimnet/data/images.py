@@ -5,6 +5,7 @@
 | 1, L, P, RGB, CMYK, YCbCr, HSV, LAB | PIL's own conversion |
 | LA, PA, RGBA | PIL's own conversion; the alpha channel is dropped, not blended |
 | I;16, I;16B, I;16L, I;16N, I, F | :mod:`wrimnet.data.grey_levels`, three equal channels |
+| RGB, RGBA, LA of 16 bits | equal channels as one channel of 16 bits; colours by their high byte |
 | all others | an error |
 
 The EXIF orientation is applied. Of a file with several frames, the first is read.
@@ -21,10 +22,9 @@ import numpy as np
 from PIL import ExifTags, Image, features
 
 from wrimnet.data.grey_levels import (
-    LEAST_LEVELS,
     PixelRangeError,
+    check_colours,
     check_finite,
-    count_levels,
     grey_levels,
 )
 
@@ -119,9 +119,8 @@ def read_wide_pixels(path: str) -> np.ndarray | None:
     """
     try:
         with Image.open(path, formats=readable_formats()) as image:
-            if image.mode not in WIDE_MODES:
-                return None
-            return check_finite(np.asarray(image))
+            wide = _wide_grey(image)
+            return None if wide is None else check_finite(wide)
     except Exception as problem:  # as above
         raise UnreadableImageError(str(path), _reason(path, problem)) from problem
 
@@ -184,41 +183,55 @@ def resize_rgb(image: Image.Image, height: int, width: int, interpolation: str) 
 
 def _to_rgb(image: Image.Image, infrared_range: Sequence[float]) -> Image.Image:
     """The only way from pixels as they are stored to RGB as they are seen."""
-    is_wide = any(";16" in str(tile) for tile in getattr(image, "tile", ()))  # gone when loaded
-    image.load()
-    rgb = _convert(image, infrared_range)
-    if is_wide and image.mode not in WIDE_MODES:
-        _check_channels(rgb, infrared_range)
+    wide = _wide_grey(image, infrared_range)
+    rgb = _convert(image) if wide is None else _grey_to_rgb(grey_levels(wide, infrared_range))
     method = _TO_UPRIGHT.get(_orientation(image))
     return rgb if method is None else rgb.transpose(method)
 
 
-def _convert(image: Image.Image, infrared_range: Sequence[float]) -> Image.Image:
+def _convert(image: Image.Image) -> Image.Image:
     if image.mode in DIRECT_MODES:
         return image.convert("RGB")
     if image.mode in PALETTE_MODES:
         return image.convert("RGBA").convert("RGB")  # a palette with transparency warns otherwise
-    if image.mode in WIDE_MODES:
-        values = np.asarray(image)
-        return Image.fromarray(grey_levels(values, infrared_range)).convert("RGB")
     raise ValueError(f"pixel format {image.mode!r} has no agreed conversion to 8-bit RGB")
 
 
-def _check_channels(rgb: Image.Image, infrared_range: Sequence[float]) -> None:
-    """Refuses 16-bit grey in three channels where PIL, which keeps the high byte, loses it."""
-    pixels = np.asarray(rgb)
-    is_grey = bool((pixels == pixels[..., :1]).all())
-    if is_grey and (infrared_range or count_levels(pixels) < LEAST_LEVELS):
-        raise PixelRangeError(
-            "16-bit grey pixels in several channels: the range of these cannot be set; store the "
-            "image with one channel"
-        )
+def _grey_to_rgb(grey: np.ndarray) -> Image.Image:
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _wide_grey(image: Image.Image, infrared_range: Sequence[float] = ()) -> np.ndarray | None:
+    """Returns grey pixels (H, W) of more than 8 bits as stored; None for all other images."""
+    if image.mode in WIDE_MODES:
+        return np.asarray(image)
+    if not any(";16" in str(tile) for tile in getattr(image, "tile", ())):
+        return None
+    pixels = _sixteen_bit_channels(image)
+    if (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    check_colours(pixels, infrared_range)
+    return None
+
+
+def _sixteen_bit_channels(image: Image.Image) -> np.ndarray:
+    """Returns the channels (H, W, C) of a file with 16 bits each, of which PIL keeps 8; no alpha."""
+    import cv2
+
+    position = image.fp.tell()
+    image.fp.seek(0)
+    content = np.frombuffer(image.fp.read(), np.uint8)
+    image.fp.seek(position)
+    pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise PixelRangeError("16-bit channels that cannot be read; store 8 bits, or one channel")
+    return np.atleast_3d(pixels)[..., :3]
 
 
 def _array_to_rgb(array: np.ndarray, infrared_range: Sequence[float]) -> Image.Image:
     if array.ndim == 2 and array.dtype.kind in "uif" and array.size:
         grey = array if array.dtype == np.uint8 else grey_levels(array, infrared_range)
-        return Image.fromarray(grey).convert("RGB")
+        return _grey_to_rgb(grey)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(
             f"an array {array.dtype} {array.shape}: expected uint8 (H, W, 3), RGB, 0..255, or one "
