@@ -215,7 +215,7 @@ def _wide_grey(image: Image.Image, infrared_range: Sequence[float] = ()) -> np.n
 
 
 def _sixteen_bit_channels(image: Image.Image) -> np.ndarray:
-    """Returns the channels (H, W, C) of a file with 16 bits each, of which PIL keeps 8; no alpha."""
+    """Returns the 16-bit channels (H, W, C) of a file, of which PIL keeps 8 bits; no alpha."""
     import cv2
 
     position = image.fp.tell()
