@@ -8,7 +8,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 PROTOCOLS = ("llcm_ir2vis", "llcm_vis2ir")
 
 # Writes results of the configuration that run.json names. What it does beside that is read from
-# plan.json beside itself: "fail", "silent", "stop", "save" and "hang" list words of OUTPUT_DIR.
+# plan.json beside itself: "fail", "silent", "stop", "save" and "hang" list words of OUTPUT_DIR,
+# "plugins" are sources other than those of run.json.
 TRAIN = """
 import json, os, signal, sys, time
 from pathlib import Path
@@ -40,7 +41,8 @@ sys.path.insert(0, plan["tests"])
 from fake_runs import results
 record = json.loads((folder / "run.json").read_text())
 split = {"regdb_trial": record["split"]} if plan.get("by_split") else {}
-(folder / "results.json").write_text(json.dumps(results(record["config"], **split)))
+about = {**split, "plugins": plan.get("plugins", record.get("plugins", []))}
+(folder / "results.json").write_text(json.dumps(results(record["config"], **about)))
 """
 
 

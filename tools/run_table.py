@@ -36,6 +36,7 @@ from wrimnet.lab.experiments.runs import (
     Attempt,
     ExperimentRun,
     State,
+    describe_changes,
     is_done,
     resume_words,
 )
@@ -177,6 +178,7 @@ def train(
 
     from wrimnet.lab.experiments.preparation import measure_costs, prepare_data
 
+    print(*(f"{sentence}\n" for sentence in describe_changes(runs)), sep="", end="")
     command = [sys.executable, str(PROJECT / "tools" / "train_net.py"), "--no-report"]
     if cluster:
         prepare_data(runs)

@@ -29,7 +29,7 @@ EXPORTED = {
     "features": ("features.npz",),
 }
 # written by the tools that run experiments
-RECORD, CONSOLE, COST = "run.json", "console.log", "cost.json"
+RECORD, CONSOLE, COST, JOB = "run.json", "console.log", "cost.json", "job.json"
 
 LOST = (LAST, FINAL, RESULTS)  # what no run leaves without a checkpoint
 TRACES = (METRICS, BEST, RESULTS_TABLE, REPORT, *LOST)  # what tells of an earlier run
@@ -145,8 +145,9 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     return results
 
 
-# What differs between results that may be compared: when and by what they were made.
-_OWN_FACTS = ("weights", "code", "config", "changes", "compiled")
+# What differs between results that may be compared: when and by what they were made. Plug-ins are
+# compared by the hashes of their sources, see wrimnet.evaluation.plugin_sources.
+_OWN_FACTS = ("weights", "code", "config", "changes", "compiled", "plugins")
 
 
 def compared_facts(description: Mapping[str, Any]) -> dict[str, Any]:

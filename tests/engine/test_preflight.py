@@ -134,10 +134,18 @@ def test_other_images_are_refused_wherever_they_lie(tmp_path):
         preflight(moved, resume=True)
 
 
-def test_changed_plugins_are_refused_and_named(make_cfg):
-    save_run(make_cfg(), 1, plugins=[{"module": "my_loss", "sha256": "0"}])
-    with pytest.raises(ValueError, match="source of the plug-in module my_loss has changed"):
-        preflight(make_cfg(), resume=True)
+def test_resume_with_one_character_of_a_plugin_changed_names_the_file(
+    make_cfg, tmp_path, monkeypatch
+):
+    file = tmp_path / "scaled_loss.py"
+    file.write_text("FACTOR = 2\n")
+    monkeypatch.chdir(tmp_path)
+    cfg = make_cfg(PLUGINS="['scaled_loss']")
+    save_run(cfg, 1)
+    assert preflight(cfg, resume=True).checkpoint.start_iter == 1
+    file.write_text("FACTOR = 3\n")
+    with pytest.raises(ValueError, match=f"source of plug-ins, {file}, has changed since the new"):
+        preflight(cfg, resume=True)
 
 
 def test_other_test_images_are_refused(tmp_path):

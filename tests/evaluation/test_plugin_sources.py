@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from wrimnet.evaluation.provenance import changed_plugins, describe_plugins, plugin_hashes
+from wrimnet.evaluation.plugin_sources import changed_plugins, describe_plugins, plugin_hashes
 
 
 @pytest.fixture
@@ -55,10 +55,21 @@ def test_package_is_recorded_whole(write_module):
     assert describe_plugins([]) == describe_plugins(["wrimnet.peers"]) == []
 
 
-def test_changed_added_and_removed_modules_are_named():
-    before = [{"module": name, "sha256": "0"} for name in "abc"]
-    now = [{"module": "b", "sha256": "1"}, *before[2:], {"module": "d", "sha256": "0"}]
-    assert changed_plugins(before, now) == ["a", "b", "d"]
+def test_package_without_init_is_recorded_whole(write_module):
+    text = write_module("bare_package/parts.py", "")
+    importlib.import_module("bare_package.parts")
+    (source,) = describe_plugins(["bare_package.parts"])
+    assert (source["module"], source["sha256"]) == ("bare_package.parts", text)
+    assert source["file"].endswith("/bare_package/parts.py")
+
+
+def test_changed_added_and_removed_files_are_named():
+    def source(name, sha256="0", folder="old"):
+        return {"module": name, "sha256": sha256, "file": f"{folder}/{name}.py"}
+
+    before = [source(name) for name in "abc"]
+    now = [source("b", "1", "new"), source("c", folder="new"), source("d")]
+    assert changed_plugins(before, now) == ["old/a.py", "new/b.py", "old/d.py"]
     assert changed_plugins(before, before) == []
 
 

@@ -18,6 +18,7 @@ from wrimnet.lab.experiments.runs import (
     Attempt,
     ExperimentRun,
     State,
+    describe_changes,
     is_done,
     read_record,
 )
@@ -29,10 +30,10 @@ def console():
     open_log()
 
 
-def make_run(root, name, config="abc"):
+def make_run(root, name, config="abc", **about):
     folder = root / name
     words = ("--config-file", "x.yml", "SEED", "0", "OUTPUT_DIR", str(folder))
-    return ExperimentRun(name, folder, words, config, {"name": name, "config": config})
+    return ExperimentRun(name, folder, words, config, {"name": name, "config": config, **about})
 
 
 def calls(run):
@@ -156,6 +157,55 @@ def test_results_of_other_settings_are_refused_before_anything_runs(tmp_path):
     ):
         work(runs, command)
     assert calls(runs[0]) == []
+
+
+def plugin(sha256):
+    return {"plugins": [{"module": "my_loss", "file": "/my/my_loss.py", "sha256": sha256}]}
+
+
+def test_changed_plugin_trains_the_run_again_and_keeps_what_there_was(tmp_path):
+    command = write_fake_train(tmp_path / "tool")
+    first, second = (make_run(tmp_path, "a", **plugin(sha256)) for sha256 in ("1", "2"))
+    assert work([first], command) == [] and is_done(first) and not is_done(second)
+    assert describe_changes([first]) == []
+    (told,) = describe_changes([second, make_run(tmp_path, "b", **plugin("2"))])
+    assert told.startswith("the source of plug-ins, /my/my_loss.py, has changed: a is trained ag")
+    before = {path.name: path.read_bytes() for path in first.folder.glob("*.*")}
+    assert work([second], command) == [] and is_done(second) and not is_done(first)
+    assert [call["words"] for call in calls(second)] == [list(second.arguments)]  # no --resume
+    kept = {path.name: path.read_bytes() for path in (second.folder / "replaced1").iterdir()}
+    assert kept == {name: content for name, content in before.items() if name[0] != "."}
+    assert work([first], command) == []
+    assert sorted(path.name for path in first.folder.glob("replaced*")) == [
+        "replaced1",
+        "replaced2",
+    ]
+
+
+def test_run_that_another_source_has_begun_starts_anew(tmp_path):
+    command = write_fake_train(tmp_path / "tool", fail=["/a"])
+    work([make_run(tmp_path, "a", **plugin("1"))], command)
+    (tmp_path / "a" / "checkpoint_00000001.pth").write_bytes(b"")
+    write_fake_train(tmp_path / "tool")
+    assert work([make_run(tmp_path, "a", **plugin("2"))], command) == []
+    (call,) = calls(make_run(tmp_path, "a"))
+    assert "--resume" not in call["words"]
+
+
+def test_interrupted_move_is_found_and_finished_by_the_next_call(tmp_path):
+    command = write_fake_train(tmp_path / "tool")
+    first, second = (make_run(tmp_path, "a", **plugin(sha256)) for sha256 in ("1", "2"))
+    work([first], command)
+    (first.folder / "replaced1").mkdir()
+    (first.folder / "run.json").rename(first.folder / "replaced1" / "run.json")
+    assert not is_done(second) and work([second], command) == []
+    assert (first.folder / "replaced2" / "results.json").is_file()
+
+
+def test_plugin_that_changes_while_its_run_trains_is_told(tmp_path):
+    command = write_fake_train(tmp_path / "tool", plugins=plugin("2")["plugins"])
+    (state,) = work([make_run(tmp_path, "a", **plugin("1"))], command)
+    assert state.reason.startswith("the source of plug-ins, /my/my_loss.py, changed during the")
 
 
 def test_half_written_results_are_not_done(tmp_path):

@@ -9,11 +9,11 @@ from fake_runs import PROJECT, results
 from tiny_runs import tiny_cfg
 
 
-def write_run(folder, *, finished=True, rank1=0.3, **keys):
+def write_run(folder, *, finished=True, rank1=0.3, about=None, **keys):
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(tiny_cfg(folder, folder, **keys).dump())
     if finished:
-        content = results()
+        content = results(**(about or {}))
         for entry in content["results"]:
             entry["mean"] |= {"cmc": [rank1] * 20, "mINP": 0.2}
         (folder / "results.json").write_text(json.dumps(content))
@@ -43,6 +43,16 @@ def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
         "a,10,4.500,30.00,40.00,20.00,30.00,40.00,20.00", "b,10,4.500,—,—,—,—,—,—",
     ]  # fmt: skip
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_another_source_of_a_plugin_is_named(tmp_path, monkeypatch, capsys):
+    for name in "abc":
+        about = {"plugins": [{"module": "my_loss", "sha256": name * 64}]} if name != "c" else {}
+        write_run(tmp_path / name, about=about)
+    write_run(tmp_path / "d", finished=False)
+    compare(monkeypatch, *(tmp_path / name for name in "abcd"))
+    rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
+    assert f"|plug-inmy_loss|{'a' * 12}|{'b' * 12}|—|(notfinished)|" in rows
 
 
 def test_one_run_and_equal_ones_have_no_table_of_differences(tmp_path, monkeypatch, capsys):

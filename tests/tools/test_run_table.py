@@ -278,3 +278,40 @@ def test_a_users_table_with_a_plugin_two_configurations_and_a_grid_of_two_keys(
     name = "mmd-MODEL.MMD.WEIGHT=0.5,MODEL.MMD.WIDTH=2"
     record = json.loads((folder / name / "seed1/run.json").read_text())
     assert record["settings"]["MODEL.MMD.WIDTH"] == 2
+
+
+def test_one_character_of_a_plugin_changed_trains_its_rows_again(project, call, capsys):
+    file = project / "scaled_mmd.py"
+    file.write_text(PLUGIN)
+    (project / "mmd.yml").write_text("_BASE_: configs/LLCM/wrim.yml\nPLUGINS: [scaled_mmd]\n")
+    rows = {"WRIM-Net": {}, "mine": {"config": "mmd.yml"}}
+    content = {"config": "configs/LLCM/wrim.yml", "rows": rows, "costs": []}
+    table = write_table(project / "my_table.yml", **content)
+    assert call(table, *DEVICE) == call(table, *DEVICE) == 0
+    folder = project / "logs/tables/my_table"
+    assert len((folder / "mmd/seed0/calls.txt").read_text().splitlines()) == 1
+    file.write_text(PLUGIN + "#")
+    capsys.readouterr()
+    assert call(table, *DEVICE, "--report-only") == 0
+    changed = f"source of plug-ins, {file}, has changed"
+    assert f"The {changed} since these runs; without" in squeezed(capsys.readouterr().out)
+    assert call(table, *DEVICE) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"the {changed}: mmd/seed0 is trained again" in printed
+    assert "2 runs, 1 of them done already" in printed and "since these runs" not in printed
+    assert "Source of plug-ins: scaled_mmd " in (folder / "report_my_table.md").read_text()
+    assert len(list(folder.glob("*/seed0/replaced1"))) == 1
+
+
+def test_two_sources_of_a_plugin_do_not_share_a_table(project, call):
+    (project / "two_mmd.py").write_text(PLUGIN)
+    content = {"config": "mmd.yml", "rows": {"mine": {}}, "seeds": [0, 1], "costs": []}
+    (project / "mmd.yml").write_text("_BASE_: configs/LLCM/wrim.yml\nPLUGINS: [two_mmd]\n")
+    table = write_table(project / "my_table.yml", **content)
+    assert call(table, *DEVICE) == 0
+    path = project / "logs/tables/my_table/mine/seed1/results.json"
+    results = json.loads(path.read_text())
+    results["description"]["plugins"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(results))
+    with pytest.raises(ValueError, match="cannot share a table: plug-in two_mmd is"):
+        call(table, *DEVICE, "--report-only")

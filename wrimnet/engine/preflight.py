@@ -30,7 +30,8 @@ from wrimnet.evaluation.origin import (
     find_lineage,
     read_lineage,
 )
-from wrimnet.evaluation.provenance import changed_plugins, describe_plugins, file_sha256
+from wrimnet.evaluation.plugin_sources import changed_plugins, describe_plugins
+from wrimnet.evaluation.provenance import file_sha256
 from wrimnet.evaluation.results import check_entry
 from wrimnet.modeling.backbones import build_imagenet_start
 from wrimnet.modeling.weights import (
@@ -255,7 +256,7 @@ def check_plugins(before: list[dict[str, Any]], now: list[dict[str, Any]], folde
     """Refuses to go on with plug-ins whose source has changed."""
     if changed := changed_plugins(before, now):
         raise ValueError(
-            f"the source of the plug-in module {', '.join(changed)} has changed since the newest "
+            f"the source of plug-ins, {', '.join(changed)}, has changed since the newest "
             f"checkpoint in {folder}; restore it, or choose another OUTPUT_DIR"
         )
 

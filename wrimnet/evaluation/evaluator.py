@@ -23,7 +23,8 @@ from wrimnet.evaluation.extraction import (
     join_arrays,
 )
 from wrimnet.evaluation.galleries import OfficialPermutations, Trial, build_trials, check_draw
-from wrimnet.evaluation.provenance import describe_code, describe_plugins, describe_weights
+from wrimnet.evaluation.plugin_sources import describe_plugins
+from wrimnet.evaluation.provenance import describe_code, describe_weights
 from wrimnet.evaluation.query_values import NUM_NEAREST, QueryValues
 from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, describe_metrics
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, rank_trials

@@ -1,11 +1,8 @@
 """Which code and which weights a result was made with."""
 
-import ast
 import os
 import platform
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import numpy as np
 import torch
 
 from wrimnet.atomic_files import file_sha256
+from wrimnet.evaluation.source_commit import source_commit
 from wrimnet.run_folder import RESULTS
 from wrimnet.version import __version__
 
@@ -25,67 +23,8 @@ def describe_code() -> dict[str, str | None]:
     return {
         "wrimnet": __version__,
         "torch": torch.__version__,
-        "commit": _commit(Path(__file__)),
+        "commit": source_commit(Path(__file__)),
     }
-
-
-def describe_plugins(names: Sequence[str]) -> list[dict[str, str | None]]:
-    """Returns module, version, hash and commit of every source file of the plug-ins.
-
-    These are all files of the package that a name of PLUGINS is in; of a plug-in that is a single
-    module, also the modules beside it that it imports. The package's own plug-ins are left out:
-    :func:`describe_code` has their version.
-    """
-    tops = sorted({name.partition(".")[0] for name in names} - {"wrimnet"})
-    return [
-        {
-            "module": module,
-            "version": getattr(sys.modules[top], "__version__", None),
-            "sha256": file_sha256(file),
-            "commit": _commit(file),
-        }
-        for top in tops
-        for module, file in sorted(_sources(top).items())
-    ]
-
-
-def _sources(top: str) -> dict[str, Path]:
-    """Returns the source files of a loaded package or module, by name."""
-    file = Path(sys.modules[top].__file__ or "")
-    if file.name == "__init__.py":
-        found = {path.relative_to(file.parents[1]): path for path in file.parent.rglob("*.py")}
-        return {".".join(name.with_suffix("").parts): path for name, path in found.items()}
-    return _imported_beside(file)
-
-
-def _imported_beside(file: Path) -> dict[str, Path]:
-    """Returns a module and those of its folder that it imports, directly or not."""
-    found, waiting = {}, [file]
-    while waiting:
-        path = waiting.pop()
-        if path.stem in found or not path.is_file():
-            continue
-        found[path.stem] = path
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                waiting += [path.with_name(f"{one.name}.py") for one in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                waiting.append(path.with_name(f"{node.module}.py"))
-    return found
-
-
-def plugin_hashes(content: Mapping[str, Any] | None) -> dict[str, str]:
-    """Returns the short hash of every plug-in module of results.json, by "plug-in NAME"."""
-    plugins = content["description"].get("plugins", []) if content else []
-    return {f"plug-in {one['module']}": one["sha256"][:12] for one in plugins}
-
-
-def changed_plugins(
-    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Returns the modules of plug-ins whose source differs, or that only one side has."""
-    old, new = ({one["module"]: one["sha256"] for one in side} for side in (before, now))
-    return sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
 
 
 def describe_machine() -> dict[str, str]:
@@ -134,23 +73,3 @@ def _processor() -> str:
     lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _commit(file: Path) -> str | None:
-    folder = file.parent
-    tracked = _git(folder, "ls-files", "--error-unmatch", file.name)
-    commit = _git(folder, "rev-parse", "HEAD")
-    if not tracked or not commit:
-        return None  # installed as a package, perhaps inside somebody else's repository
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return commit + ("+changes" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
-        )
-    except OSError:  # git is not installed
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
-from wrimnet.evaluation.provenance import plugin_hashes
+from wrimnet.evaluation.plugin_sources import OF_PLUGINS, plugin_hashes
 from wrimnet.evaluation.results import mean_metrics
 from wrimnet.lab.experiments.table_report import paired_difference
 from wrimnet.metrics.names import is_compared
@@ -66,7 +66,6 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
         content = find_results(folder)
         metrics = mean_metrics(content) if content else {}
         facts = compared_facts(content["description"]) if content else {}
-        facts.pop("plugins", None)  # shown by their hashes
         named = {f"{OF_RESULTS}{name}": fact for name, fact in facts.items()}
         settings = {**hashed_values(cfg), **plugin_hashes(content), **named}
         runs.append(ComparedRun(name, settings, read_metrics(folder), metrics))
@@ -98,8 +97,8 @@ def keys_that_differ(runs: Sequence[ComparedRun]) -> Table:
 
 
 def _setting(run: ComparedRun, name: str) -> str:
-    if name.startswith(OF_RESULTS) and not run.metrics:
-        return UNFINISHED
+    if name.startswith((OF_RESULTS, OF_PLUGINS)):
+        return str(run.settings.get(name, MISSING if run.metrics else UNFINISHED))
     return str(run.settings.get(name, DEFAULT))
 
 

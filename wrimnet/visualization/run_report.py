@@ -16,7 +16,8 @@ from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
 from wrimnet.evaluation.chance_level import chance_level
-from wrimnet.evaluation.provenance import check_scored, describe_environment, plugin_hashes
+from wrimnet.evaluation.plugin_sources import plugin_hashes
+from wrimnet.evaluation.provenance import check_scored, describe_environment
 from wrimnet.evaluation.results import ResultTable, describe_stand_in, result_tables
 from wrimnet.published import PAPER
 from wrimnet.run_folder import (

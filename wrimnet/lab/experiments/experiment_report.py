@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wrimnet.atomic_files import write_text
+from wrimnet.evaluation.plugin_sources import OF_PLUGINS, plugin_hashes
 from wrimnet.lab.experiments.plans import setup_planned_cfg
 from wrimnet.lab.experiments.records import Record
 from wrimnet.lab.experiments.table_file import COSTS
@@ -94,6 +95,8 @@ def facts_of(records: Sequence[Record], command: str) -> list[str]:
         for record in finished
         for code in (record.results["description"]["code"],)
     )
+    hashes = [item for record in finished for item in plugin_hashes(record.results).items()]
+    plugins = dict.fromkeys(f"{name.removeprefix(OF_PLUGINS)} {sha}" for name, sha in hashes)
     seconds = [a["seconds"] for record in records for a in record.about.get("attempts", ())]
     seeds = ", ".join(map(str, sorted({record.about["seed"] for record in records})))
     facts = [
@@ -102,6 +105,7 @@ def facts_of(records: Sequence[Record], command: str) -> list[str]:
         f"{len(finished)} of {len(records)} runs finished; seeds {seeds}",
         "Each result is the one that the training wrote after its last epoch",
         f"Code: {'; '.join(versions) or 'no finished run'}",
+        *([f"Source of plug-ins: {', '.join(plugins)}"] if plugins else []),
         f"Time of all runs together: {datetime.timedelta(seconds=round(sum(seconds)))}",
         *_generated_data_facts(records),
     ]

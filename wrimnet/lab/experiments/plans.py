@@ -11,6 +11,7 @@ from fastreid.config import CfgNode
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys
 from wrimnet.config.tree import get_key
+from wrimnet.evaluation.plugin_sources import list_sources
 from wrimnet.lab.experiments.runs import ExperimentRun
 from wrimnet.lab.experiments.table_file import HELD_OUT, Row, TableFile
 from wrimnet.registries import only_dataset
@@ -146,6 +147,7 @@ def _run(setting: Setting, row: Row, about: Mapping[str, Any]) -> ExperimentRun:
         "options": options,
         "config": config_hash(cfg),
         "settings": {key.name: get_key(cfg, key.name) for key in all_keys(cfg)},
+        "plugins": list_sources(cfg.PLUGINS),
         # what a generated dataset says of itself; None for a real one
         "generated_data": read_json(build_dataset_folder(cfg) / SYNTHETIC_MARK),
     }

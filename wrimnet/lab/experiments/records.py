@@ -1,12 +1,13 @@
 """What run folders say: the record of each run, its results, its cost. Files only."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wrimnet.config.keys import KEYS, NEVER
-from wrimnet.lab.experiments.runs import ExperimentRun
+from wrimnet.evaluation.plugin_sources import OF_PLUGINS, recorded_plugins
+from wrimnet.lab.experiments.runs import ExperimentRun, changed_files
 from wrimnet.metrics.names import metric_value
 from wrimnet.run_folder import (
     COST,
@@ -25,6 +26,7 @@ class Record(NamedTuple):
     about: dict[str, Any]
     results: dict[str, Any] | None
     cost: dict[str, Any] | None
+    changed_files: Sequence[str] = ()  # of plug-ins, since the results were made
 
     @property
     def whole(self) -> dict[str, dict[str, Any]]:
@@ -67,7 +69,8 @@ def read_record_of(run: ExperimentRun) -> Record:
             f"{run.folder} holds results of configuration {results['description']['config']}, its "
             f"run is one of {about['config']}; it was written to by hand, remove it"
         )
-    return Record(run.folder, about, results, read_json(run.folder / COST))
+    changed = changed_files(run) if results is not None else ()
+    return Record(run.folder, about, results, read_json(run.folder / COST), changed)
 
 
 def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> None:
@@ -79,6 +82,26 @@ def check_comparable(records: Iterable[Record], *, but: Iterable[str] = ()) -> N
     finished = [record for record in records if record.results is not None]
     for record in finished[1:]:
         _check_alike(finished[0], record, *(_facts(r, set(but)) for r in (finished[0], record)))
+    _check_same_sources(finished)
+
+
+def _check_same_sources(records: Iterable[Record]) -> None:
+    """Refuses two sources of one plug-in; runs without it may stand beside those with it."""
+    first: dict[str, tuple[Record, dict[str, str]]] = {}
+    for record in records:
+        for plugin, hashes in _sources(record).items():
+            other, others = first.setdefault(plugin, (record, hashes))
+            _check_alike(other, record, {plugin: others}, {plugin: hashes})
+
+
+def _sources(record: Record) -> dict[str, dict[str, str]]:
+    """Returns the short hash of every file of each plug-in."""
+    assert record.results is not None
+    found: dict[str, dict[str, str]] = {}
+    for source in recorded_plugins(record.results):
+        package = source["module"].partition(".")[0]
+        found.setdefault(f"{OF_PLUGINS}{package}", {})[source["module"]] = source["sha256"][:12]
+    return found
 
 
 def check_repeats(records: Iterable[Record], *, but: Iterable[str]) -> None:

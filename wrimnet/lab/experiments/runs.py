@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wrimnet.atomic_files import open_lock, try_lock
+from wrimnet.lab.experiments.changed_sources import REPLACED, find_changed, set_aside
 from wrimnet.run_folder import (
     CONSOLE,
     RECORD,
@@ -56,8 +57,27 @@ def describe(state: State) -> str:
     return f"{name} {kind}{': ' if kind == FAILED else ' ' * bool(reason)}{reason}"
 
 
+def changed_files(run: ExperimentRun) -> list[str]:
+    """Returns the files of plug-ins whose source has changed since the run was trained."""
+    return find_changed(run.folder, run.about.get("plugins", ()))
+
+
+def describe_changes(runs: Iterable[ExperimentRun]) -> list[str]:
+    """Says which runs are trained again, one sentence for each set of changed files."""
+    names: dict[tuple[str, ...], list[str]] = {}
+    for run in runs:
+        names.setdefault(tuple(changed_files(run)), []).append(run.name)
+    return [
+        f"the source of plug-ins, {', '.join(files)}, has changed: {', '.join(again)} "
+        f"{'is' if len(again) == 1 else 'are'} trained again; what was trained before is kept in "
+        f"{REPLACED}1, {REPLACED}2, ... of each run's folder"
+        for files, again in names.items()
+        if files
+    ]
+
+
 def is_done(run: ExperimentRun) -> bool:
-    """Whether the run has complete results of its configuration.
+    """Whether the run has complete results of its configuration and of today's plug-ins.
 
     Raises:
         ValueError: its folder holds the results of another configuration.
@@ -71,7 +91,7 @@ def is_done(run: ExperimentRun) -> bool:
             f"{run.folder} holds results of another configuration ({found}, this one is "
             f"{run.config}), so the settings have changed since; choose another --out"
         )
-    return True
+    return not changed_files(run)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -137,6 +157,8 @@ class Attempt:
         return DelayedSubmission(again)
 
     def _train(self, lock: int) -> State:
+        if changed_files(self.run):
+            set_aside(self.run.folder)
         earlier, began = read_record(self.run.folder).get("attempts", []), time.monotonic()
         resume = resume_words(self.run)  # before the log begins
         write_record(self.run, earlier)
@@ -159,7 +181,7 @@ class Attempt:
         if code in (SAVED, -signal.SIGTERM) or self._is_stopped:
             return State(self.run, STOPPED)
         said = f"exit code {code}: {last_line(self.run.folder / CONSOLE, offset)}"
-        return State(self.run, FAILED, said if code else "ended without complete results")
+        return State(self.run, FAILED, said if code else _incomplete(self.run))
 
     def _start(self, words: Sequence[str], log: Any, lock: int) -> subprocess.Popen:
         process = subprocess.Popen(
@@ -180,6 +202,13 @@ class Attempt:
             earlier_checkpoint.unlink()
         if self.afterwards:
             subprocess.run(self.afterwards, env={**os.environ, **self.environment}, check=False)
+
+
+def _incomplete(run: ExperimentRun) -> str:
+    """Says why a training that ended well is not done."""
+    if changed := changed_files(run):
+        return f"the source of plug-ins, {', '.join(changed)}, changed during the call; call again"
+    return "ended without complete results"
 
 
 def _end_process(pid: int) -> None:

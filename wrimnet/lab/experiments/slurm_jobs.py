@@ -21,17 +21,17 @@ from wrimnet.lab.experiments.runs import (
     Attempt,
     ExperimentRun,
     State,
+    changed_files,
     describe,
     is_done,
     last_line,
 )
-from wrimnet.run_folder import read_json, write_json
+from wrimnet.run_folder import JOB, read_json, write_json
 
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 CLUSTER = "slurm"  # of submitit's executors
 POLL_SECONDS = 15.0
-JOB = "job.json"  # in a run's folder
 _MOST_TIMEOUTS = 100
 _SHARED = ("timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "name")  # by submitit
 _LISTS = ("setup", "teardown", "srun_args")
@@ -90,7 +90,7 @@ class Cluster:
         job_id = (read_json(run.folder / JOB) or {}).get("id")
         if job_id in queued:  # with results it may still measure costs
             return State(run, WAITING if queued[job_id] == "PENDING" else RUNNING)
-        if job_id is None or is_done(run):
+        if job_id is None or is_done(run) or changed_files(run):
             return State(run, DONE if is_done(run) else NEW)
         job = self._job(self._folder, job_id)
         if job.paths.result_pickle.exists() and job.exception() is None:

@@ -218,6 +218,12 @@ def _notes(report: TableReport) -> tuple[str, ...]:
     table, what = report.table, "split" if report.table.splits else "seed"
     missing = [(row.label, sorted({*row.records} - {*row.finished})) for row in report.rows]
     notes = [f"{label}: {what} {', '.join(map(str, n))} missing" for label, n in missing if n]
+    changed = dict.fromkeys(file for record in report.records for file in record.changed_files)
+    if changed:
+        notes.append(
+            f"The source of plug-ins, {', '.join(changed)}, has changed since these runs; without "
+            "--report-only the same call trains them again."
+        )
     if table.scored_on != TEST:
         notes.append(f"Scored on {table.scored_on}.")
     elif table.grid:
