@@ -132,6 +132,13 @@ def test_log_names_epoch_losses_rate_speed_waiting_and_time_left(trained):
     assert "eta 0:00:00" in line
 
 
+def test_the_progress_line_of_an_iteration_stands_before_its_evaluation(trained):
+    text = (trained / "log.txt").read_text()
+    assert text.count("iter 4/4") == text.count("evaluating after epoch 2") == 1
+    assert text.index("iter 4/4") < text.index("evaluating after epoch 2")
+    assert {"iteration", "total_loss", "llcm_ir2vis/mAP"} <= set(read_lines(trained)[-1])
+
+
 def test_written_configuration_is_the_one_of_the_run(trained, data):
     cfg = tiny_cfg(data, trained)
     text = (trained / "config.yaml").read_text()

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -11,7 +12,7 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventWriter
-from torch import Tensor
+from torch import Tensor, nn
 
 from wrimnet.engine.distributed import Agreement
 from wrimnet.engine.signals import StopRequest
@@ -64,30 +65,37 @@ def build_own_hooks(cfg: CfgNode) -> list[HookBase]:
     return [find_registered(HOOK_REGISTRY, name, "HOOKS")(cfg) for name in cfg.HOOKS]
 
 
-class EvaluationHook(HookBase):
-    """Evaluates every ``period`` epochs and after the last; 0 means only after the last.
+class SaveBeforeEvaluationHook(HookBase):
+    """Saves where an evaluation follows: images, a key or memory may fail in it.
 
-    Comes first and saves before: images, a key or memory may fail in the evaluation.
+    Runs before the progress line, whose values a resumed run then still has.
     """
 
     def __init__(self, period: int) -> None:
         self._period = period
 
     def after_step(self) -> None:
-        """Evaluates if the iteration ends an epoch for which it is due."""
-        epochs = ended_epochs(self.trainer)
-        if epochs is None:
-            return
-        last = epochs == self.trainer.max_epoch
-        if last or (self._period and epochs % self._period == 0):
+        """Saves if an evaluation is due."""
+        if evaluation_is_due(self.trainer, self._period):
             self.trainer.save_checkpoint(evaluated=False)
-            self.trainer.evaluate(final=last)
+
+
+class EvaluationHook(HookBase):
+    """Evaluates every ``period`` epochs and after the last; 0 means only after the last."""
+
+    def __init__(self, period: int) -> None:
+        self._period = period
+
+    def after_step(self) -> None:
+        """Evaluates if it is due."""
+        if evaluation_is_due(self.trainer, self._period):
+            self.trainer.evaluate(final=ended_epochs(self.trainer) == self.trainer.max_epoch)
 
 
 class LogHook(HookBase):
-    """Writes means every ``period`` iterations and at the end of each epoch.
+    """Brings values to writers every ``period`` iterations and at the end of each epoch.
 
-    Runs after the evaluation, whose metrics belong to the same line.
+    Runs after the evaluation, whose metrics belong to the same line. The main process alone writes.
     """
 
     def __init__(self, build_writers: Callable[[], list[EventWriter]], period: int) -> None:
@@ -97,14 +105,17 @@ class LogHook(HookBase):
 
     def before_train(self) -> None:
         """Opens the writers; not earlier, so that a resumed run may trim their files first."""
-        self._writers = self._build_writers()
+        self._writers = self._build_writers() if comm.is_main_process() else []
 
     def after_step(self) -> None:
         """Writes if a line is due."""
         if (self.trainer.iter + 1) % self._period == 0 or ended_epochs(self.trainer) is not None:
-            self.trainer.record_progress()
-            for writer in self._writers:
-                self._write(writer)
+            self.write()
+
+    def write(self) -> None:
+        """Writes the newest values of the event storage."""
+        for writer in self._writers:
+            self._write(writer)
 
     def _write(self, writer: EventWriter) -> None:
         try:
@@ -124,6 +135,15 @@ class LogHook(HookBase):
                 _logger.error(
                     "the end of the log in %s is lost: %s", self.trainer.output_dir, error
                 )
+
+
+class ProgressHook(LogHook):
+    """Collects the means of the period and shows them on the console, before the evaluation."""
+
+    def write(self) -> None:
+        """Collects and shows; all processes collect."""
+        self.trainer.record_progress()
+        super().write()
 
 
 class CheckpointHook(HookBase):
@@ -171,3 +191,22 @@ def ended_epochs(trainer: TrainerBase) -> int | None:
     """Returns how many epochs are done if the current iteration ends one, else None."""
     epochs, rest = divmod(trainer.iter + 1, trainer.iters_per_epoch)
     return None if rest else epochs
+
+
+def evaluation_is_due(trainer: TrainerBase, period: int) -> bool:
+    """Says whether an evaluation follows the current iteration."""
+    epochs = ended_epochs(trainer)
+    if epochs is None:
+        return False
+    return epochs == trainer.max_epoch or bool(period and epochs % period == 0)
+
+
+@contextmanager
+def other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Puts tensors into a model, and its own back at the end."""
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict({**own, **weights})
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -37,7 +36,10 @@ from wrimnet.engine.hooks import (
     EvaluationHook,
     Hook,
     LogHook,
+    ProgressHook,
+    SaveBeforeEvaluationHook,
     build_own_hooks,
+    other_weights,
 )
 from wrimnet.engine.preflight import CheckedRun
 from wrimnet.engine.progress import NonFiniteError, Progress, with_replay
@@ -127,6 +129,8 @@ class WRIMTrainer(TrainerBase):
         """Returns the hooks in the order in which they run."""
         solver = cfg.SOLVER
         return [
+            SaveBeforeEvaluationHook(cfg.TEST.EVAL_PERIOD),
+            ProgressHook(self.build_printer, solver.LOG_PERIOD),
             EvaluationHook(cfg.TEST.EVAL_PERIOD),
             LogHook(self.build_writers, solver.LOG_PERIOD),
             CheckpointHook(
@@ -138,12 +142,13 @@ class WRIMTrainer(TrainerBase):
             ),
         ]
 
+    def build_printer(self) -> list[EventWriter]:
+        """Returns the writer of progress lines on the console."""
+        return [ProgressPrinter(self.start_iter, self.max_iter, self.iters_per_epoch)]
+
     def build_writers(self) -> list[EventWriter]:
-        """Returns the writers of progress lines, metrics.jsonl and TensorBoard."""
-        if not comm.is_main_process():
-            return []
+        """Returns the writers of metrics.jsonl and TensorBoard, and those of WRITERS."""
         return [
-            ProgressPrinter(self.start_iter, self.max_iter, self.iters_per_epoch),
             JSONWriter(str(self.output_dir / METRICS)),
             FlushedTensorboardWriter(str(self.output_dir), self.start_iter + 1, self._compared),
             *self._build_own_writers(),
@@ -375,17 +380,6 @@ class WRIMTrainer(TrainerBase):
         groups = self.optimizer.param_groups
         for group, base, law in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
             group["lr"] = base * law(schedule.last_epoch)
-
-
-@contextmanager
-def other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
-    """Puts tensors into a model, and its own back at the end."""
-    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict({**own, **weights})
-    try:
-        yield
-    finally:
-        model.load_state_dict(own)
 
 
 def build_start_model(cfg: CfgNode, run: CheckedRun) -> nn.Module:
