@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -13,7 +13,7 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
-from torch import Tensor, nn
+from torch import nn
 
 from wrimnet.config import changed_keys
 from wrimnet.data.build import build_train_loader
