@@ -106,6 +106,22 @@ def test_keys_younger_than_the_first_hashes_leave_them_as_they_were():
     assert config_hash(without) == config_hash(get_cfg()) == "8302beab9782"
 
 
+def test_plugin_whose_keys_have_their_defaults_leaves_the_hash(tmp_path, monkeypatch):
+    text = """from wrimnet.config import IF_SET, Key
+def add_config():
+    return [Key("MODEL.CENTRE.WEIGHT", 0.0, "weight", hashed=IF_SET)]
+"""
+    (tmp_path / "centre_loss.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def hashed(*words):
+        return config_hash(setup_cfg("", (), ["MODEL.DEVICE", "cpu", *words]))
+
+    plugin = ("PLUGINS", "['centre_loss']")
+    assert hashed(*plugin) == hashed(*plugin, "MODEL.CENTRE.WEIGHT", "0") == hashed()
+    assert hashed(*plugin, "MODEL.CENTRE.WEIGHT", "0.1") != hashed()
+
+
 def test_printed_list_holds_every_key_with_default_meaning_and_choices():
     text = describe_keys(KEYS)
     for key in KEYS:

@@ -196,6 +196,54 @@ def test_bases_are_found_beside_the_file_and_lie_below_it(tmp_path):
     assert read_config_file(path) == {"A.B": 2, "A.C": 1, "D": 3}
 
 
+def test_plugins_of_heir_overlay_and_words_add_to_those_below(tmp_path):
+    write(tmp_path / "one.yml", "PLUGINS: ('json',)\n")
+    write(tmp_path / "two.yml", "_BASE_: one.yml\nSEED: 1\n")
+    heir = write(tmp_path / "three.yml", "_BASE_: two.yml\nPLUGINS: [csv, json]\n")
+    overlay = write(tmp_path / "overlay.yml", "PLUGINS: [zlib]\n")
+    assert read_config_file(heir)["PLUGINS"] == ("json", "csv")
+    words = [*CPU, "PLUGINS", "['math', 'csv']"]
+    assert setup_cfg(str(heir), [str(overlay)], words).PLUGINS == ("json", "csv", "zlib", "math")
+    assert setup_cfg(str(tmp_path / "two.yml"), (), CPU).PLUGINS == ("json",)
+    assert setup_cfg(str(heir), (), {"PLUGINS": (), "MODEL.DEVICE": "cpu"}).PLUGINS == (
+        "json",
+        "csv",
+    )
+
+
+def test_plugin_of_an_overlay_keeps_the_keys_of_the_plugins_below(tmp_path):
+    overlay = write(tmp_path / "overlay.yml", "PLUGINS: [json]\n")
+    cfg = setup_cfg("configs/LLCM/agw.yml", [str(overlay)], CPU)
+    assert cfg.PLUGINS == ("wrimnet.peers", "json")
+    assert cfg.MODEL.TWO_STREAM.POOLING == "gem"
+
+
+def test_plugins_of_another_type_name_the_file(tmp_path):
+    write(tmp_path / "base.yml", "PLUGINS: json\n")
+    path = write(tmp_path / "heir.yml", "_BASE_: base.yml\nPLUGINS: [csv]\n")
+    with pytest.raises(ValueError, match=r"PLUGINS = 'json' in .*base.yml: expected a tuple"):
+        setup_cfg(str(path), (), CPU)
+
+
+@pytest.mark.parametrize(
+    ("text", "list_in_yaml"),
+    [
+        ("MODEL: {WRIM: {MIIM: {STRIDE: (1, 1, 1, 1)}}}", r"\[1, 1, 1, 1\]"),
+        ("SOLVER: {STEPS: (5,), GAMMA: 0.1}", r"\[5\]"),
+        ("TEST.EXPECTED_RESULTS: [('llcm_ir2vis', mAP, 0.5, 0.1)]", r"\['llcm_ir2vis', mAP, 0.5"),
+    ],
+)
+def test_tuple_inside_braces_says_how_it_is_written(tmp_path, text, list_in_yaml):
+    path = write(tmp_path / "a.yml", f"{text}\n")
+    with pytest.raises(ValueError, match=f"tuple inside braces or brackets; write {list_in_yaml}"):
+        read_config_file(path)
+
+
+def test_text_in_parentheses_inside_braces_is_a_text(tmp_path):
+    path = write(tmp_path / "a.yml", "A: {B: (1), C: '(2', D: ()}\n")
+    assert read_config_file(path) == {"A.B": "(1)", "A.C": "(2", "A.D": "()"}
+
+
 @pytest.mark.parametrize(
     ("base", "heir"),
     [

@@ -7,7 +7,7 @@ from wrimnet.config.check import (
     check_num_classes,
     check_plausible,
 )
-from wrimnet.config.keys import KEYS, Key
+from wrimnet.config.keys import ALWAYS, IF_SET, KEYS, NEVER, Key
 from wrimnet.config.setup import (
     NETWORK_KEYS,
     all_keys,
@@ -20,8 +20,11 @@ from wrimnet.config.setup import (
 from wrimnet.config.tree import add_wrim_config, get_cfg, get_key
 
 __all__ = [
+    "ALWAYS",
+    "IF_SET",
     "KEYS",
     "NETWORK_KEYS",
+    "NEVER",
     "Key",
     "add_wrim_config",
     "all_keys",

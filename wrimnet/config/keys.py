@@ -311,7 +311,7 @@ KEYS = (
         ),
         Key("EXPECTED_RESULTS", [], "[[protocol, metric, value, tolerance], ...]", None, NEVER),
     ),
-    Key("PLUGINS", (), "modules of your own, imported before all is checked", None, NEVER),
+    Key("PLUGINS", (), "modules of your own; files and command line add to it", None, NEVER),
     Key("HOOKS", (), "registered hooks, run before the trainer's own", None, IF_SET),
     Key("WRITERS", (), "registered writers of the log's values", None, NEVER),
     Key("OUTPUT_DIR", "logs/wrim", "folder of checkpoints, logs and results", None, NEVER),

@@ -16,7 +16,7 @@ from wrimnet.config.keys import KEYS, OLD_WORDS, Key
 from wrimnet.config.tree import get_key, leaf_names, set_key
 from wrimnet.config.yaml_file import read_yaml
 
-BASE_KEY = "_BASE_"
+BASE_KEY, PLUGINS = "_BASE_", "PLUGINS"
 _MOST_BASES = 20
 _DEFAULTS = {key.name: key.default for key in KEYS}  # whose type every value has
 
@@ -24,8 +24,8 @@ _DEFAULTS = {key.name: key.default for key in KEYS}  # whose type every value ha
 def read_config_file(path: str | Path) -> dict[str, Any]:
     """Reads a YAML file with those it inherits from: values by dotted key; the heir's count.
 
-    ``_BASE_`` is relative to the folder of its file. Raises as :func:`read_yaml`, and ValueError
-    for a remote or circular base.
+    PLUGINS of the heir adds to the base's. ``_BASE_`` is relative to the folder of its file. Raises
+    as :func:`read_yaml`, and ValueError for a remote or circular base.
     """
     return _read_with_bases(Path(path), ())
 
@@ -47,7 +47,9 @@ def _read_with_bases(path: Path, opened: tuple[Path, ...]) -> dict[str, Any]:
     if BASE_KEY not in content:
         return content
     base_path = _base_path(path, content.pop(BASE_KEY))
-    return {**_read_with_bases(base_path, (*opened, path.resolve())), **content}
+    base = _read_with_bases(base_path, (*opened, path.resolve()))
+    plugins = join_plugins([Layer(str(base_path), base), Layer(str(path), content)])
+    return {**base, **content, **({PLUGINS: plugins} if plugins else {})}
 
 
 def _base_path(path: Path, base: object) -> Path:
@@ -114,12 +116,14 @@ def merge_layer(cfg: CfgNode, layer: Layer, keys: Sequence[Key] = KEYS) -> None:
         set_key(cfg, name, _value(cfg, name, value, layer.source, several))
 
 
-def find_last(layers: Sequence[Layer], name: str, cfg: CfgNode) -> Any:
-    """Returns the value that a key of the top level has in the end; its default where none is."""
-    given = [layer for layer in layers if name in layer.content]
-    if not given:
-        return get_key(cfg, name)
-    return _value(cfg, name, given[-1].content[name], given[-1].source, {})
+def join_plugins(layers: Sequence[Layer]) -> tuple[str, ...]:
+    """Returns the modules of PLUGINS of every layer, each once: a layer adds to those below it."""
+    found = [
+        name
+        for layer in layers
+        for name in _coerced(PLUGINS, _decoded(layer.content.get(PLUGINS, ())), (), layer.source)
+    ]
+    return tuple({repr(name): name for name in found}.values())  # a wrong one may not be hashable
 
 
 def _value(cfg: CfgNode, name: str, value: Any, source: str, several: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from wrimnet.config.check import check_config
 from wrimnet.config.keys import ALWAYS, AUTO, FIRST_VALUES, IF_SET, KEYS, NEVER, Key
 from wrimnet.config.merge import (
     Layer,
-    find_last,
+    join_plugins,
     layer_of_options,
     merge_layer,
     read_config_file,
@@ -41,7 +41,8 @@ def setup_cfg(
     """Builds a run's frozen configuration, its device resolved and its rules checked.
 
     YAML files ``overlays`` are laid over ``config_file`` ("": the defaults), then ``options``: a
-    mapping such as ``{"SOLVER.MAX_EPOCH": 20}``, or ``KEY VALUE`` or ``KEY=VALUE`` words. Errors of
+    mapping such as ``{"SOLVER.MAX_EPOCH": 20}``, or ``KEY VALUE`` or ``KEY=VALUE`` words. PLUGINS
+    of each of them adds to those below. Errors of
     :mod:`wrimnet.config.merge` and ``check``. ``has_device`` False is for a run on another machine,
     which has a GPU.
     """
@@ -50,9 +51,11 @@ def setup_cfg(
     layers += [Layer(file, read_overlay_file(file)) for file in files]
     layers.append(layer_of_options(options))
     cfg = get_cfg()
-    own_keys = add_plugins(cfg, find_last(layers, "PLUGINS", cfg))
+    plugins = join_plugins(layers)
+    own_keys = add_plugins(cfg, plugins)
     for layer in layers:
         merge_layer(cfg, layer, [*KEYS, *own_keys])
+    cfg.PLUGINS = plugins
     load_plugin(OWN_PLUGIN)  # only now: it imports PyTorch, and a wrong key is reported without it
     setup_dataset_name(cfg)
     setup_device(cfg, has_device=has_device)

@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +39,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        _check_no_tuple(node, [part for pair in node.value for part in pair])
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 text = "expected the name of a key before ':'"
@@ -50,6 +51,10 @@ class _Loader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, text, key.start_mark)
         return super().construct_mapping(node, deep)
 
+    def construct_sequence(self, node: yaml.SequenceNode, deep: bool = False) -> list:
+        _check_no_tuple(node, node.value)
+        return super().construct_sequence(node, deep)
+
 
 _Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
@@ -57,6 +62,19 @@ _Loader.add_implicit_resolver(
     re.compile(r"([-+]?[0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?$"),
     list("-+0123456789."),
 )
+
+
+def _check_no_tuple(node: yaml.CollectionNode, parts: Sequence[yaml.Node]) -> None:
+    """Refuses a tuple in {...} or [...], which YAML splits at its commas."""
+    texts = [part.value if isinstance(part, yaml.ScalarNode) else "" for part in parts]
+    starts = [i for i, text in enumerate(texts) if text[:1] == "(" and ")" not in text]
+    if not node.flow_style or not starts or parts[starts[0]].style is not None:
+        return
+    rest = [text for text in texts[starts[0] :] if text]
+    end = next((i for i, text in enumerate(rest) if text[-1] == ")"), 0)
+    elements = [text.strip("() ") for text in rest[: end + 1]]
+    text = f"a tuple inside braces or brackets; write [{', '.join(filter(None, elements))}]"
+    raise yaml.composer.ComposerError(None, None, text, parts[starts[0]].start_mark)
 
 
 def _is_row(node: yaml.Node | None) -> bool:
