@@ -72,7 +72,10 @@ def add_several(
 def add_config_options(parser: Any) -> None:
     """Adds ``--config-file`` and ``--overlay``; overrides follow anywhere."""
     parser.add_argument("--config-file", default="", metavar="FILE", help="YAML configuration")
-    overlay_help = "YAML keys laid over the configuration; may be given several times"
+    overlay_help = (
+        "YAML keys laid over the configuration; its name is added to OUTPUT_DIR unless that is "
+        "given; may be given several times"
+    )
     parser.add_argument("--overlay", action="append", default=[], metavar="FILE", help=overlay_help)
 
 

@@ -182,6 +182,29 @@ def test_overlays_are_laid_in_order_and_words_over_them(tmp_path):
     assert setup_cfg(str(base), [str(two), str(one)], CPU).SOLVER.MAX_EPOCH == 20
 
 
+@pytest.mark.parametrize(
+    ("overlays", "words", "folder"),
+    [
+        ((), (), "logs/mine"),
+        (("rate",), (), "logs/mine-rate"),
+        (("rate", "folder.of"), (), "logs/elsewhere"),
+        (("rate", "long"), (), "logs/mine-rate-long"),
+        (("long", "rate"), (), "logs/mine-long-rate"),
+        (("rate",), ("OUTPUT_DIR", "logs/given"), "logs/given"),
+        (("rate",), ("OUTPUT_DIR", "logs/mine"), "logs/mine"),
+    ],
+)
+def test_overlays_are_part_of_the_folder_unless_it_is_given(tmp_path, overlays, words, folder):
+    base = write(tmp_path / "base.yml", "OUTPUT_DIR: logs/mine\n")
+    write(tmp_path / "rate.yml", "SOLVER.BASE_LR: 0.001\n")
+    write(tmp_path / "long.yml", "SOLVER.MAX_EPOCH: 20\n")
+    write(tmp_path / "folder.of.yml", "OUTPUT_DIR: logs/elsewhere\n")
+    files = [str(tmp_path / f"{name}.yml") for name in overlays]
+    assert folder == setup_cfg(str(base), files, [*CPU, *words]).OUTPUT_DIR
+    working_folder = write(tmp_path / "base.yml", "OUTPUT_DIR: .\n")
+    assert setup_cfg(str(working_folder), files[:1], CPU).OUTPUT_DIR == "."  # refused by a training
+
+
 def test_overlay_with_a_base_is_refused(tmp_path):
     path = write(tmp_path / "a.yml", "_BASE_: b.yml\n")
     with pytest.raises(ValueError, match=r"overlay .*a.yml has a _BASE_"):

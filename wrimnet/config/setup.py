@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -42,9 +43,9 @@ def setup_cfg(
 
     YAML files ``overlays`` are laid over ``config_file`` ("": the defaults), then ``options``: a
     mapping such as ``{"SOLVER.MAX_EPOCH": 20}``, or ``KEY VALUE`` or ``KEY=VALUE`` words. PLUGINS
-    of each of them adds to those below. Errors of
-    :mod:`wrimnet.config.merge` and ``check``. ``has_device`` False is for a run on another machine,
-    which has a GPU.
+    of each of them adds to those below. The names of overlays are added to an OUTPUT_DIR that only
+    ``config_file`` sets. Errors of :mod:`wrimnet.config.merge` and ``check``. ``has_device`` False
+    is for a run on another machine, which has a GPU.
     """
     files = [fspath(file) for file in overlays]
     layers = [Layer(fspath(config_file), read_config_file(config_file))] if config_file else []
@@ -56,12 +57,24 @@ def setup_cfg(
     for layer in layers:
         merge_layer(cfg, layer, [*KEYS, *own_keys])
     cfg.PLUGINS = plugins
+    setup_output_dir(cfg, files, layers[bool(config_file) :])
     load_plugin(OWN_PLUGIN)  # only now: it imports PyTorch, and a wrong key is reported without it
     setup_dataset_name(cfg)
     setup_device(cfg, has_device=has_device)
     check_config(cfg, own_keys)
     cfg.freeze()
     return cfg
+
+
+def setup_output_dir(cfg: CfgNode, overlays: Sequence[str], layers: Sequence[Layer]) -> None:
+    """Adds the names of overlays to OUTPUT_DIR, "logs/LLCM/wrim-s1_none", unless a layer sets it.
+
+    ``layers`` are the overlays and the options.
+    """
+    folder, is_given = Path(cfg.OUTPUT_DIR), any("OUTPUT_DIR" in layer.content for layer in layers)
+    if overlays and folder.name and not is_given:  # the working folder has no name and is refused
+        words = [folder.name, *(Path(file).stem for file in overlays)]
+        cfg.OUTPUT_DIR = str(folder.with_name("-".join(words)))
 
 
 def setup_dataset_name(cfg: CfgNode) -> None:
