@@ -18,12 +18,11 @@ from fastreid.config import CfgNode
 
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import config_hash, setup_cfg
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.run_folder import FINAL, read_metrics
 from wrimnet.tables import markdown, metric_table
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from wrimnet.data.images import ImageItem
     from wrimnet.evaluation.evaluator import Evaluator
 
@@ -90,7 +89,7 @@ def generate_dataset(root: Path) -> None:
 
 
 def save_ranked_lists(
-    evaluator: Evaluator, model: nn.Module, items: list[ImageItem], folder: Path
+    evaluator: Evaluator, model: CrossModalityNetwork, items: list[ImageItem], folder: Path
 ) -> Path:
     """Saves a sheet of ranked lists of the first protocol's first trial."""
     from wrimnet.evaluation.extraction import join_arrays

@@ -87,7 +87,7 @@ def start(
     scheduler = build_lr_scheduler(cfg, optimizer, iterations_per_epoch(cfg, dataset))
     augmentation = build_augmentation(cfg)
     is_bf16 = cfg.SOLVER.PRECISION == "bf16"
-    precision = torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=is_bf16)
+    precision = torch.autocast(str(model.device.type), dtype=torch.bfloat16, enabled=is_bf16)
 
     def steps() -> Iterator[dict[str, Tensor]]:
         for batch in loader.iterate():

@@ -130,7 +130,7 @@ def score(
     if items is None:
         raise ValueError("items is None: give the image of each row, such as load_dataset(..).test")
     rows = features.detach().cpu().numpy() if isinstance(features, Tensor) else features
-    options = {"num_trials": num_trials, "metrics": metrics}
+    options: dict[str, Any] = {"num_trials": num_trials, "metrics": metrics}
     found = evaluate_features(_as_items(items, asked.dataset), rows, asked, **options)
     return _in_percent(found.mean())
 

@@ -48,7 +48,8 @@ def setup_cfg(
     is for a run on another machine, which has a GPU.
     """
     files = [fspath(file) for file in overlays]
-    layers = [Layer(fspath(config_file), read_config_file(config_file))] if config_file else []
+    base = fspath(config_file)
+    layers = [Layer(base, read_config_file(base))] if base else []
     layers += [Layer(file, read_overlay_file(file)) for file in files]
     layers.append(layer_of_options(options))
     cfg = get_cfg()

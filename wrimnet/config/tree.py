@@ -1,5 +1,7 @@
 """The configuration tree: FastReID's with this project's keys, its leaves by dotted names."""
 
+from typing import Any
+
 import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
@@ -57,7 +59,7 @@ def set_key(cfg: CfgNode, name: str, value: object) -> None:
     node[leaf] = value
 
 
-def get_key(cfg: CfgNode, name: str) -> object:
+def get_key(cfg: CfgNode, name: str) -> Any:
     """Returns the value at the dotted key ``name``; KeyError where there is none."""
     node = cfg
     for part in name.split("."):
@@ -67,7 +69,7 @@ def get_key(cfg: CfgNode, name: str) -> object:
 
 def leaf_names(cfg: CfgNode, prefix: str = "") -> list[str]:
     """Returns the dotted names of all leaves of ``cfg``."""
-    names = []
+    names: list[str] = []
     for name, value in cfg.items():
         is_node = isinstance(value, dict)
         names += leaf_names(value, f"{prefix}{name}.") if is_node else [prefix + name]

@@ -101,7 +101,8 @@ def _draw_erasing(
     wanted = rng.random(count) < settings.erase_prob
     shape = (count, ERASING_ATTEMPTS)
     area = rng.uniform(*settings.erase_area, size=shape) * height * width
-    aspect = np.exp(rng.uniform(*np.log(settings.erase_aspect), size=shape))
+    lowest, highest = np.log(settings.erase_aspect)
+    aspect = np.exp(rng.uniform(lowest, highest, size=shape))
     heights = np.maximum(np.rint(np.sqrt(area * aspect)).astype(np.int64), 1)
     widths = np.maximum(np.rint(np.sqrt(area / aspect)).astype(np.int64), 1)
     fits = (heights < height) & (widths < width)

@@ -315,6 +315,6 @@ def _decode_one(index: int) -> tuple[int, dict[str, str], str]:
     assert _reader is not None
     place = np.empty((_reader.height, _reader.width, 3), dtype=np.uint8)
     _reader.read_into(index, place)
-    write_all(_descriptor, memoryview(place), index * place.nbytes)
+    write_all(_descriptor, place.data, index * place.nbytes)
     path, skipped = _reader.items[index].path, dict(_reader.skipped)
-    return zlib.crc32(place), skipped, "" if path in skipped else jpeg_warning(path)
+    return zlib.crc32(place.data), skipped, "" if path in skipped else jpeg_warning(path)

@@ -9,6 +9,7 @@ would kill the process.
 """
 
 import hashlib
+import inspect
 import json
 import os
 import struct
@@ -98,7 +99,7 @@ def cache_key(
         code=_hash(
             [
                 FORMAT_VERSION,
-                *(Path(m.__file__).read_text("utf-8") for m in (grey_levels, images, reading)),
+                *(inspect.getsource(m) for m in (grey_levels, images, reading)),
             ]
         ),
         libraries=f"Pillow {PIL.__version__}, JPEG {features.version('jpg')}",
@@ -159,7 +160,7 @@ class CacheFile:
 
         Raises DamagedCacheError: If the file has become shorter.
         """
-        view = memoryview(place).cast("B")
+        view = place.data.cast("B")
         got = os.preadv(self._file.fileno(), [view], index * self._image_bytes)
         if got != self._image_bytes:
             raise self._damaged(f"image {index} is cut short; was it changed while in use?")
@@ -185,7 +186,7 @@ class CacheFile:
         place = np.empty(self.shape[1:], dtype=np.uint8)
         for index in range(start, min(stop, self.shape[0])):
             self.read_into(index, place)
-            if zlib.crc32(place) != self._checksums[index]:
+            if zlib.crc32(place.data) != self._checksums[index]:
                 raise self._damaged(f"image {index} has another checksum than when it was written")
 
     def _read_description(self) -> dict:

@@ -185,7 +185,7 @@ def _received(batch: dict[str, Any], ready: torch.cuda.Event | None) -> dict[str
     if ready is not None:
         stream = torch.cuda.current_stream(batch["images"].device)
         stream.wait_event(ready)
-        map_tensors(batch, lambda one: one.is_cuda and one.record_stream(stream))
+        map_tensors(batch, lambda one: one.record_stream(stream) if one.is_cuda else None)
     return batch
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import Any, TypeVar
@@ -16,7 +16,8 @@ from wrimnet.data.images import ImageItem, UnreadableImageError, read_rgb, resiz
 from wrimnet.modality import INFRARED, MODALITY_NAMES
 
 POLL_SECONDS = 0.2
-Argument, Result = TypeVar("Argument"), TypeVar("Result")
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class ImageReader:
             if path in self.skipped:
                 continue
             try:
-                self.watch.reading(path, lambda item=item: self._decode(item, place))
+                self.watch.reading(path, partial(self._decode, item, place))
                 return
             except UnreadableImageError as problem:
                 if self.on_bad_image == "error":

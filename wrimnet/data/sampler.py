@@ -101,8 +101,8 @@ class CrossModalitySampler:
     def __init__(
         self,
         *,
-        pids: Sequence[int],
-        modalities: Sequence[int],
+        pids: Sequence[int] | np.ndarray,
+        modalities: Sequence[int] | np.ndarray,
         num_pids: int,
         num_instances: int,
         seed: int,

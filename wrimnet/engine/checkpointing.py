@@ -23,7 +23,8 @@ def seed_everything(seed: int) -> None:
 def random_state() -> dict[str, Any]:
     """Returns all generator states as tensors and plain values."""
     version, python_state, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    numpy_state: Any = np.random.get_state()
+    name, keys, position, has_gauss, cached = numpy_state
     return {
         "python": [version, list(python_state), gauss],
         "numpy": [name, keys.tolist(), position, has_gauss, cached],

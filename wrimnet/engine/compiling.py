@@ -24,7 +24,7 @@ NUM_STEPS, WARM_UP = 20, 3
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 
-def measure_compiling(step: CompiledStep, batch: dict[str, Any]) -> dict[str, Any]:
+def measure_compiling(step: TrainingStep, batch: dict[str, Any]) -> dict[str, Any]:
     """Times both forms of the step, lets the step go on in the faster one, and prints which.
 
     Returns {"compiled": bool, "eager_ms": float, "compiled_ms": float}, mean milliseconds of a

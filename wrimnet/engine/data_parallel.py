@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import wrimnet.compat  # noqa: F401
 
@@ -17,6 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from wrimnet.data.batch_rows import join_shares, map_tensors
 from wrimnet.engine.distributed import mean_over_ranks
+from wrimnet.modeling.network import CrossModalityNetwork
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 @torch.compiler.disable
@@ -91,6 +94,11 @@ class AllReduceBatchNorm(_BatchNorm):
         self._update(mean, variance, values.numel() // values.shape[1] * dist.get_world_size())
         return normalized
 
+    running_mean: Tensor  # BatchNorm2d allows None, this one keeps statistics always
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
         self.num_batches_tracked.add_(1)
@@ -140,7 +148,7 @@ class _Normalize(torch.autograd.Function):
         return scaled + through_statistics, of_weight, of_bias, None
 
 
-def synchronize_batch_norm(model: nn.Module) -> nn.Module:
+def synchronize_batch_norm(model: ModelT) -> ModelT:
     """Lets every batch normalisation of ``model`` use the images of all processes.
 
     Parameters and buffers stay the same objects under the same names.
@@ -160,7 +168,7 @@ def _all_reduced(norm: _BatchNorm) -> AllReduceBatchNorm:
     return replaced.train(norm.training)
 
 
-def build_shared_model(cfg: CfgNode, model: nn.Module) -> nn.Module:
+def build_shared_model(cfg: CfgNode, model: CrossModalityNetwork) -> CrossModalityNetwork:
     """Lets the losses, and with SOLVER.SYNC_BN the normalisation, see the whole batch."""
     if comm.get_world_size() == 1:
         return model
@@ -189,5 +197,5 @@ def share_statistics(model: nn.Module) -> None:
         return
     for module in model.modules():
         if isinstance(module, _BatchNorm) and not isinstance(module, AllReduceBatchNorm):
-            for statistic in (module.running_mean, module.running_var):
+            for statistic in filter(torch.is_tensor, (module.running_mean, module.running_var)):
                 statistic.copy_(mean_over_ranks(statistic))

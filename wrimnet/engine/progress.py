@@ -107,13 +107,13 @@ class LossWindow:
         """Empties the window."""
         self._rows = []
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Returns names and values (iterations, names), to go on within a log period."""
         if not self._rows:
             return {"names": self._names, "rows": torch.empty(0, len(self._names))}
         return {"names": self._names, "rows": self._table()}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what :meth:`state_dict` returned."""
         self._names = list(state["names"])
         self._rows = list(state["rows"])

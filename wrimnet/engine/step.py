@@ -20,6 +20,7 @@ from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.data.batch_rows import take_rows
 from wrimnet.engine.data_parallel import share_gradients
 from wrimnet.engine.progress import gradient_norm
+from wrimnet.modeling.network import CrossModalityNetwork
 
 _logger = logging.getLogger("fastreid.wrimnet.console")
 
@@ -49,7 +50,9 @@ class CompiledTraining:
     was, so that evaluation with its many shapes, copies and checkpoints know nothing of it.
     """
 
-    def __init__(self, model: nn.Module, compiler: Callable[..., Any] = torch.compile) -> None:
+    def __init__(
+        self, model: CrossModalityNetwork, compiler: Callable[..., Any] = torch.compile
+    ) -> None:
         self._functions, self._compiler = model.compiled_functions(), compiler
         self._compiled: list[tuple[nn.Module, str, Callable[..., Any]]] = []
 
@@ -73,7 +76,7 @@ class CompiledTraining:
             delattr(owner, name)
 
 
-def build_acceleration(cfg: CfgNode, model: nn.Module) -> AbstractContextManager[Any]:
+def build_acceleration(cfg: CfgNode, model: CrossModalityNetwork) -> AbstractContextManager[Any]:
     """Returns the context of the training's forward pass that SOLVER.COMPILE asks for.
 
     "auto" compiles on one GPU, where nothing asks for equal bits or for recomputing.
@@ -116,7 +119,7 @@ class TrainingStep:
     def __init__(
         self,
         *,
-        model: nn.Module,
+        model: CrossModalityNetwork,
         optimizer: Optimizer,
         augmentation: Any,
         autocast: torch.autocast,
@@ -148,7 +151,7 @@ class TrainingStep:
     def accumulate(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Adds a part's share to the gradient; returns its losses."""
         losses = self.forward(batch)
-        total = sum(losses.values())
+        total: Any = sum(losses.values())
         (total / self.num_parts).backward()
         raw = {f"raw/{name}": value for name, value in self.model.raw_losses.items()}
         return {"total_loss": total, **losses, **raw}
@@ -207,7 +210,9 @@ def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([part[name].detach() for part in parts]).mean() for name in parts[0]}
 
 
-def build_training_step(cfg: CfgNode, model: nn.Module, optimizer: Optimizer) -> TrainingStep:
+def build_training_step(
+    cfg: CfgNode, model: CrossModalityNetwork, optimizer: Optimizer
+) -> TrainingStep:
     """Builds the step of SOLVER.PRECISION, COMPILE, ACCUMULATION_STEPS and CLIP_GRADIENTS."""
     clip = cfg.SOLVER.CLIP_GRADIENTS
     acceleration = build_acceleration(cfg, model)

@@ -49,6 +49,7 @@ from wrimnet.engine.step import build_training_step
 from wrimnet.engine.writers import FlushedTensorboardWriter, ProgressPrinter, build_own_writers
 from wrimnet.evaluation.origin import describe_lineage
 from wrimnet.evaluation.results import EvaluationReport
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import (
     NETWORK,
     TRAINED_ON,
@@ -106,7 +107,7 @@ class WRIMTrainer(TrainerBase):
             run.folder, cfg.SOLVER.KEEP_CHECKPOINTS, writes=comm.is_main_process()
         )
         self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size())
-        self.best = {"value": -1.0, "iteration": -1}
+        self.best: dict[str, Any] = {"value": -1.0, "iteration": -1}
         self.last_report: EvaluationReport | None = None
         self.origin = run.origin
         self._build_own_writers = partial(build_own_writers, cfg)
@@ -382,7 +383,7 @@ class WRIMTrainer(TrainerBase):
             group["lr"] = base * law(schedule.last_epoch)
 
 
-def build_start_model(cfg: CfgNode, run: CheckedRun) -> nn.Module:
+def build_start_model(cfg: CfgNode, run: CheckedRun) -> CrossModalityNetwork:
     """Builds the model for its share of each batch.
 
     Without ImageNet weights where a checkpoint or MODEL.WEIGHTS replaces them.

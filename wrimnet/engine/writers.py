@@ -92,6 +92,8 @@ class FlushedTensorboardWriter(TensorboardXWriter):
     and the metrics that it compares runs by.
     """
 
+    _last_write: int
+
     def __init__(self, folder: str, purge_step: int, values: Mapping[str, Any]) -> None:
         super().__init__(folder, purge_step=purge_step)
         self._values = {name: _hparam(value) for name, value in values.items()}

@@ -91,7 +91,7 @@ class Extraction:
     @torch.inference_mode()
     def _embed(self, model: Any, batch: Tensor, modality: int) -> dict[str, Tensor]:
         on_device = batch.to(self.device, non_blocking=True)
-        options = {"flip": self.flip, "precision": self.precision}
+        options: dict[str, Any] = {"flip": self.flip, "precision": self.precision}
         return {n: p.cpu() for n, p in embed_parts(model, on_device, modality, **options).items()}
 
     def _read_batches(

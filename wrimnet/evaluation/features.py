@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,8 @@ def save_features(
         if part.ndim != 2 or len(part) != len(items):
             raise ValueError(f"{name} has shape {part.shape}, expected ({len(items)}, D)")
     paths = np.array([item.relpath for item in items], dtype=str)
-    write_file(Path(path), lambda file: np.savez(file, paths=paths, **arrays))
+    content: dict[str, Any] = {"paths": paths, **arrays}
+    write_file(Path(path), lambda file: np.savez(file, **content))
 
 
 def _read_side(
@@ -146,7 +148,11 @@ def parse_items(relpaths: Sequence[str], dataset: str) -> list[ImageItem]:
         twice = Counter(relpaths).most_common(1)[0][0]
         raise ValueError(f"{twice!r} comes more than once among the paths; keep one feature each")
     parse_relpath = find_dataset(dataset).parse_relpath
-    return [ImageItem(path, *parse_relpath(path), path) for path in relpaths]
+    labels = (parse_relpath(path) for path in relpaths)
+    return [
+        ImageItem(path, pid, camid, modality, path)
+        for path, (pid, camid, modality) in zip(relpaths, labels, strict=True)
+    ]
 
 
 def evaluate_features(

@@ -146,8 +146,8 @@ def build_trials(
     queries = _rows(items, protocol, "query")
     gallery = _rows(items, protocol, "gallery")
     if not protocol.drawn_side:
-        sides = (sorted(rows, key=lambda row: items[row].relpath) for rows in (queries, gallery))
-        trials = [Trial(*(np.array(side) for side in sides))]
+        both = (sorted(rows, key=lambda row: items[row].relpath) for rows in (queries, gallery))
+        trials = [Trial(*map(np.array, both))]
         check_matches(protocol, items, trials)
         return trials
     queries, gallery = _by_identity(items, queries), _by_identity(items, gallery)

@@ -87,8 +87,10 @@ class Scoring:
         """Returns what changes the similarities, in words, for the description of results."""
         aqe = self.expansion
         return {
-            "reranking": self.reranking and str(self.reranking),
-            "query_expansion": aqe and f"k={aqe.neighbors} alpha={aqe.alpha} rounds={aqe.rounds}",
+            "reranking": str(self.reranking) if self.reranking else None,
+            "query_expansion": f"k={aqe.neighbors} alpha={aqe.alpha} rounds={aqe.rounds}"
+            if aqe
+            else None,
         }
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arr
 from wrimnet.evaluation.origin import Lineage, read_lineage
 from wrimnet.inference.image_input import as_image_list
 from wrimnet.modality import find_modality
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import build_trained_model, evaluation_weights, setup_recorded_range
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
@@ -48,7 +49,9 @@ class ModelFacts:
 class Embedder:
     """A trained network with its preprocessing; made by :func:`wrimnet.load`."""
 
-    def __init__(self, *, model: nn.Module, extraction: Extraction, facts: ModelFacts) -> None:
+    def __init__(
+        self, *, model: CrossModalityNetwork, extraction: Extraction, facts: ModelFacts
+    ) -> None:
         self.model = model.eval()
         self.parts = tuple(model.embedding_parts)
         self.extraction = extraction
@@ -145,7 +148,7 @@ def load(
     """
     given = layer_of_options(options).content
     if weights is None or Path(config).is_dir():
-        run = check_run_folder(config)
+        run = check_run_folder(fspath(config))
         config, weights = run / CONFIG, weights or run / FINAL
     chosen = {"MODEL.WEIGHTS": str(weights), "MODEL.DEVICE": device}
     return build_embedder(setup_cfg(config, options={**given, **chosen}))
@@ -159,7 +162,7 @@ def build_embedder(cfg: CfgNode) -> Embedder:
     return embedder
 
 
-def build_embedder_of(cfg: CfgNode, model: nn.Module, weights: str) -> Embedder:
+def build_embedder_of(cfg: CfgNode, model: CrossModalityNetwork, weights: str) -> Embedder:
     """Builds the embedder of a model with its weights in it; ``weights`` says where from."""
     depth = getattr(getattr(model, "backbone", None), "depth", "")  # as in "WRIMNet-50x"
     facts = ModelFacts(

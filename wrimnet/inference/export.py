@@ -27,6 +27,7 @@ from wrimnet.evaluation.results import describe_stand_in, result_tables
 from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
 from wrimnet.modeling.embedding import join_parts
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import (
     DIGEST,
     NETWORK,
@@ -46,7 +47,7 @@ _CHECKED_BATCHES = (1, 3)
 class SingleModalityEmbedder(nn.Module):
     """Pixels of one modality in, embeddings of unit length out: what a file holds."""
 
-    def __init__(self, model: nn.Module, parts: Sequence[str], modality: int) -> None:
+    def __init__(self, model: CrossModalityNetwork, parts: Sequence[str], modality: int) -> None:
         super().__init__()
         self.model = model
         self.parts = tuple(parts)
@@ -58,7 +59,7 @@ class SingleModalityEmbedder(nn.Module):
 
 
 def build_onnx(
-    model: nn.Module,
+    model: CrossModalityNetwork,
     *,
     parts: Sequence[str],
     modality: int,
@@ -91,14 +92,15 @@ def build_onnx(
 
 def _graph_of(network: nn.Module, example: Tensor) -> bytes:
     """The network for any number of images, in ONNX's bytes."""
-    options = {"input_names": [INPUT], "output_names": [OUTPUT], "opset_version": OPSET}
+    options: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    options["opset_version"] = OPSET
     if "dynamic_shapes" in inspect.signature(torch.onnx.export).parameters:
         options |= {"dynamic_shapes": {"images": {0: torch.export.Dim("batch")}}, "dynamo": True}
         with warnings.catch_warnings():  # PyTorch deprecates what its own exporter uses
             warnings.simplefilter("ignore", FutureWarning)
-            program = torch.onnx.export(network, (example,), verbose=False, **options)
+            program: Any = torch.onnx.export(network, (example,), verbose=False, **options)
         return program.model_proto.SerializeToString()
-    traced = io.BytesIO()  # torch 2.4
+    traced: Any = io.BytesIO()  # torch 2.4
     axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
     torch.onnx.export(network, (example,), traced, dynamic_axes=axes, **options)
     return traced.getvalue()
@@ -232,8 +234,9 @@ def build_safetensors(
 def build_model_card(cfg: CfgNode, facts: Mapping[str, str], run: str | None) -> str:
     """Returns the card in Markdown: what a published model must say about itself."""
     content = find_results(run) if run else None
-    same_weights = content is not None and scored_sha256(content) == facts["weights_sha256"]
-    if same_weights and cfg.MODEL.WEIGHTS_STRICT:  # in the network that they were trained in
+    is_scored = content is not None and scored_sha256(content) == facts["weights_sha256"]
+    # strict: in the network that they were trained in
+    if content is not None and is_scored and cfg.MODEL.WEIGHTS_STRICT:
         stand_in, results = describe_stand_in(content["description"]), result_tables(content)
     else:
         stand_in, results = build_dataset(cfg).stand_in, []

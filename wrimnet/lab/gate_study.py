@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wrimnet.evaluation.evaluator import Evaluator
 from wrimnet.layers.per_modality import PerModality
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.visualization.gate_spread import GateSpread, Spread
 from wrimnet.visualization.gates import (
     MIIMName,
@@ -36,7 +37,7 @@ class GateStudy(NamedTuple):
     metrics: dict[str, dict[str, Any]]
 
 
-def study_gates(model: nn.Module, evaluator: Evaluator) -> GateStudy:
+def study_gates(model: CrossModalityNetwork, evaluator: Evaluator) -> GateStudy:
     """Tests a model as it is, with means for its gates, and with its separate MIIMs exchanged.
 
     Args:
@@ -71,7 +72,7 @@ def study_gates(model: nn.Module, evaluator: Evaluator) -> GateStudy:
         PER_POSITION: per_position,
         FIXED: fixed,
     }
-    metrics = {}
+    metrics: dict[str, dict[str, Any]] = {}
     for words, change in changes.items():
         with intercepted_gates(model, change):
             metrics[words] = evaluator.run(model).metrics
@@ -83,7 +84,7 @@ def study_gates(model: nn.Module, evaluator: Evaluator) -> GateStudy:
 
 
 @contextmanager
-def exchanged_miims(model: nn.Module) -> Iterator[None]:
+def exchanged_miims(model: Any) -> Iterator[None]:
     """Within the context, each separate MIIM serves the other modality."""
 
     def exchange() -> None:

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from wrimnet.modality import VISIBLE
+from wrimnet.modeling.network import CrossModalityNetwork
 
 _WARM_UP_CALLS, _TIMED_CALLS = 5, 30
 
 
 @torch.no_grad()  # torch 2.4 counts nothing in inference mode
-def measure_cost(model: nn.Module, *, height: int, width: int, precision: str) -> dict[str, Any]:
+def measure_cost(
+    model: CrossModalityNetwork, *, height: int, width: int, precision: str
+) -> dict[str, Any]:
     """Measures one image of one modality on its way to the embedding, in evaluation mode.
 
     Args:
@@ -56,7 +59,7 @@ def count_parameters(model: nn.Module) -> int:
     )
 
 
-def _time_call(model: nn.Module, image: Tensor) -> float:
+def _time_call(model: CrossModalityNetwork, image: Tensor) -> float:
     begin = time.perf_counter()
     model.embed_parts(image, VISIBLE)
     if image.is_cuda:

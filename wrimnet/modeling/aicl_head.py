@@ -74,8 +74,8 @@ class LevelHead(nn.Module):
         logits = []
         if self.training:
             logits = [layer(neck) for layer, neck in zip(self.classifiers, necks, strict=False)]
-        project = self.training and self.projection is not None
-        return LevelOutput(pooled, necks, logits, self.projection(pooled) if project else None)
+        projection = self.projection if self.training else None
+        return LevelOutput(pooled, necks, logits, projection(pooled) if projection else None)
 
 
 def unit_features(features: list[Tensor]) -> Tensor:

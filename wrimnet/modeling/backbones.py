@@ -78,7 +78,7 @@ class StagedBackbone(nn.Module):
         self.network.eval()(torch.zeros(_PROBE))
         self.network.train(training)
         maps, self._maps = self._maps, {}
-        found = [maps.get(stage) for stage in range(1, 5)]
+        found: list[Any] = [maps.get(stage) for stage in range(1, 5)]
         if any(value is None or value.ndim != 4 for value in found):
             raise ValueError(
                 f"MODEL.BACKBONE.STAGES = {self.stages}: expected four Blocks that each give a map "
@@ -199,7 +199,9 @@ def build_timm_backbone(cfg: CfgNode) -> StagedBackbone:
         raise ValueError("build_timm_backbone needs timm: pip install 'wrimnet[timm]'") from error
     try:
         pretrained = backbone.PRETRAIN and not backbone.PRETRAIN_PATH
-        network = timm.create_model(backbone.ARCHITECTURE, pretrained=pretrained, num_classes=0)
+        network: Any = timm.create_model(
+            backbone.ARCHITECTURE, pretrained=pretrained, num_classes=0
+        )
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"MODEL.BACKBONE.ARCHITECTURE = {backbone.ARCHITECTURE!r}: {error}"

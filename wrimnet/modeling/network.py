@@ -37,6 +37,8 @@ class CrossModalityNetwork(nn.Module, ABC):
 
     training_only: tuple[str, ...] = ()
     embedding_parts: tuple[str, ...]
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(self, *, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
         super().__init__()

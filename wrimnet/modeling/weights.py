@@ -22,6 +22,7 @@ from wrimnet.atomic_files import require_file
 from wrimnet.config import all_keys, build_network_settings, get_key, plain
 from wrimnet.config.keys import AUTO
 from wrimnet.config.setup import RANGE_KEY, build_measured_cfg
+from wrimnet.modeling.network import CrossModalityNetwork
 
 _IMAGENET = {
     "18x": models.ResNet18_Weights.IMAGENET1K_V1,
@@ -117,7 +118,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -238,9 +239,10 @@ def start_from_weights(
         raise ValueError(f"weights {path}: none of its {len(weights)} tensors fits this model")
     model.load_state_dict(fitting, strict=False)
     _console.info("weights  %d tensors from %s", len(fitting), path)
+    here = network or {}
     for name, then in (content.get(NETWORK) or {}).items():
-        if then != (network or {}).get(name, then):
-            _console.info("weights  trained with %s %r, here %r", name, then, network[name])
+        if then != here.get(name, then):
+            _console.info("weights  trained with %s %r, here %r", name, then, here[name])
     for what, names in (("made anew", expected), ("left out", weights)):
         modules = list(dict.fromkeys(n.rpartition(".")[0] for n in names if n not in fitting))
         if modules:
@@ -354,7 +356,7 @@ def _shortened(lines: Sequence[str], most: int = 12) -> list[str]:
     return [*lines[:most], *([f"  and {len(lines) - most} more"] if len(lines) > most else [])]
 
 
-def build_model(cfg: CfgNode) -> nn.Module:
+def build_model(cfg: CfgNode) -> CrossModalityNetwork:
     """Builds the network by FastReID's registry, in the memory format of the configuration."""
     model = build_registered_model(cfg)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -364,7 +366,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
     return model
 
 
-def build_trained_model(cfg: CfgNode) -> nn.Module:
+def build_trained_model(cfg: CfgNode) -> CrossModalityNetwork:
     """Builds the network with MODEL.WEIGHTS, which must be there and fit, for evaluation."""
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("no weights: set MODEL.WEIGHTS, or name a run that holds model_final.pth")

@@ -154,7 +154,7 @@ class WRIMNet(CrossModalityNetwork):
         if labels.device.type != "cpu":
             return
         if "cls" in self.terms:
-            classifiers = self.heads.main.classifiers
+            classifiers: Any = self.heads.main.classifiers
             if not classifiers:
                 raise ValueError(
                     "MODEL.HEADS.NUM_CLASSES = 0: the network has no classifier to train; set it "

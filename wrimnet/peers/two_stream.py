@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
@@ -71,10 +72,11 @@ class TwoStreamResNet(nn.Module):
         self.miims = nn.ModuleDict()
 
     def _non_local_blocks(self, stage: str, count: int) -> nn.ModuleList:
-        if count > len(self.stages[stage]):
+        residual: Any = self.stages[stage]
+        if count > len(residual):
             raise ValueError(
                 f"MODEL.TWO_STREAM.NON_LOCAL asks for {count} non-local blocks in Block {stage}, "
-                f"which has {len(self.stages[stage])} residual ones; expected at most as many"
+                f"which has {len(residual)} residual ones; expected at most as many"
             )
         return nn.ModuleList(NonLocalBlock(self.channels[int(stage) - 1]) for _ in range(count))
 
@@ -101,7 +103,8 @@ class TwoStreamResNet(nn.Module):
         return {"main": levels[-1], "auxiliary": levels[-2]}
 
     def _residual_blocks(self, stage: str, features: Tensor) -> Tensor:
-        blocks, after = self.stages[stage], self.non_local[stage]
+        blocks: Any = self.stages[stage]
+        after: Any = self.non_local[stage]
         without = len(blocks) - len(after)
         for index, block in enumerate(blocks):
             features = block(features)

@@ -131,7 +131,7 @@ class TwoStreamNet(WRIMNet):
     ) -> LossInputs:
         """Returns the inputs of all copies: the batch, then the batch of each branch."""
         of_one = super().loss_inputs(output, targets, num_visible, *of_images)
-        copies = self.heads.copies
+        copies: Any = self.heads.copies
         return LossInputs(
             output=output,
             targets=of_one.targets.repeat(copies),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from colorsys import hsv_to_rgb
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def draw_embedding_map(
             axes.scatter(*points[rows].T, c=colours[rows], label=MODALITY_NAMES[kind], **style)
         axes.set(title=heading, xticks=[], yticks=[])
         axes.set_box_aspect(1)
-    legend = figure.axes[0].legend(loc="best", fontsize=8)
+    legend: Any = figure.axes[0].legend(loc="best", fontsize=8)
     for handle in legend.legend_handles:
         handle.set_facecolor("white")
     return figure

@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,7 +179,7 @@ def _drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
             f"ranked_{run.protocol.name}",
             f"Ranked lists under {run.protocol.name}, first trial: the queries with the highest "
             "and the lowest average precision, and random ones.",
-            lambda run=run: draw_rankings(subject, run),
+            partial(draw_rankings, subject, run),
         )
     yield (
         "embedding_map",

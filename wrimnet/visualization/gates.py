@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.visualization.drawing import (
     add_axes,
     enlarge_map,
@@ -90,7 +91,7 @@ class MIIMName(NamedTuple):
     copy: str
 
 
-def gate_maps(model: nn.Module, images: Tensor, modality: int) -> dict[int, np.ndarray]:
+def gate_maps(model: CrossModalityNetwork, images: Tensor, modality: int) -> dict[int, np.ndarray]:
     """Computes what each MIIM that has a gate multiplies its features with.
 
     Args:
@@ -121,7 +122,7 @@ def miim_placement(model: nn.Module) -> dict[int, str]:
 
 def gated_miims(model: nn.Module) -> dict[MIIMName, MIIM]:
     """Returns every MIIM of a network that has a gate, by Block."""
-    return {name: block for name, block in _named_blocks(model).items() if _has_gate(block)}
+    return {n: block for n, block in _named_blocks(model).items() if _has_gate(block)}
 
 
 def blocks_without_gate(model: nn.Module) -> list[str]:
@@ -134,13 +135,14 @@ def blocks_without_gate(model: nn.Module) -> list[str]:
     ]
 
 
-def _has_gate(block: nn.Module) -> bool:
+def _has_gate(block: nn.Module) -> TypeGuard[MIIM]:
     return isinstance(block, MIIM) and block.has_gate
 
 
 def _named_blocks(model: nn.Module) -> dict[MIIMName, nn.Module]:
     """The blocks after a network's Blocks; none where its backbone has none."""
-    miims, found = getattr(getattr(model, "backbone", None), "miims", nn.ModuleDict()), {}
+    miims = getattr(getattr(model, "backbone", None), "miims", nn.ModuleDict())
+    found: dict[MIIMName, nn.Module] = {}
     for stage, block in sorted(miims.items()):
         separate = isinstance(block, PerModality)
         copies = dict(block.named_children()) if separate else {"shared": block}
@@ -163,7 +165,7 @@ def intercepted_gates(
     miims = gated_miims(model)
     for name, miim in miims.items():
         # on the object itself, in front of the class's method
-        miim.gate = partial(changed, name, miim.gate)
+        setattr(miim, "gate", partial(changed, name, miim.gate))  # noqa: B010
     try:
         yield
     finally:

@@ -128,7 +128,8 @@ def _choose(
 def _next_identities(order: np.ndarray, pids: np.ndarray, shown: list[int]) -> list[int]:
     """The queries that are not shown, in order, but those of an identity that is shown last."""
     seen = {pids[number] for number in shown}
-    fresh, others = [], []
+    fresh: list[int] = []
+    others: list[int] = []
     for number in order.tolist():
         if number not in shown:
             (others if pids[number] in seen else fresh).append(number)

@@ -217,7 +217,8 @@ def _embedding_map(subject: Subject) -> ReportFigure:
         maps=[
             PointMap(
                 heading.capitalize(),
-                *plane.T.tolist(),
+                plane[:, 0].tolist(),
+                plane[:, 1].tolist(),
                 colours,
                 [_SYMBOLS[kind] for kind in modality],
                 names,
@@ -252,7 +253,7 @@ def _histogram_chart(heading: str, histogram: DistanceHistogram, start: float, e
         f"{heading.capitalize()}: overlap {100 * histogram.overlap:.1f} %",
         "cosine distance",
         f"percent of pairs per bin of {width:.2g}",
-        [Series(name, centres, 100 * shares) for name, shares in kinds.items()],
+        [Series(name, centres.tolist(), (100 * shares).tolist()) for name, shares in kinds.items()],
         start=float(start),
         end=float(end),
         steps=True,

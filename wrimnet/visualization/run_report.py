@@ -115,7 +115,10 @@ def build_findings(cfg: CfgNode, run: Path) -> Findings:
     """Builds the figures of a configuration with MODEL.WEIGHTS, and what chance reaches."""
     try:
         subject = build_subject(cfg)
-        options = {"num_embeddings": _CHANCE_EMBEDDINGS, "metrics": tuple(cfg.TEST.METRICS)}
+        options: dict[str, Any] = {
+            "num_embeddings": _CHANCE_EMBEDDINGS,
+            "metrics": tuple(cfg.TEST.METRICS),
+        }
         chance = {
             each.protocol.name: chance_level(
                 each.protocol, subject.items, each.trials, **options

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wrimnet.modeling.embedding import join_parts
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.visualization.drawing import add_axes, new_figure, show_image, show_overlay, smooth_map
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class SimilarityMaps(NamedTuple):
 
 
 def similarity_maps(
-    model: nn.Module,
+    model: CrossModalityNetwork,
     parts: Sequence[str],
     images: tuple[Tensor, Tensor],
     modalities: tuple[int, int],
@@ -35,9 +36,10 @@ def similarity_maps(
     (H, W, 3) uint8 on the device of the model, which is in evaluation mode.
     """
     features: list[Tensor] = []
-    hook = model.explained_layer().register_forward_pre_hook(
-        lambda block, inputs: features.append(inputs[0])
-    )
+    layer = model.explained_layer()
+    if layer is None:
+        raise ValueError(f"{type(model).__name__} names no layer to explain (explained_layer)")
+    hook = layer.register_forward_pre_hook(lambda block, inputs: features.append(inputs[0]))
     try:
         with torch.enable_grad():
             first, second = (

@@ -36,7 +36,7 @@ SIZES = (
     Size("regdb_v2t", 2060, 2060, 206, (1,), (2,)),
     Size("llcm_ir2vis", 7166, 2000, 351, (1, 2, 4, 5, 6, 7, 8, 9), (1, 2, 3, 4, 5, 6, 7, 8, 9)),
 )
-RERANKING = {"k1": 20, "k2": 6, "original_weight": 0.3}
+RERANKING: dict[str, Any] = {"k1": 20, "k2": 6, "original_weight": 0.3}
 
 
 def measure_evaluation(arguments: Any) -> Section:
@@ -53,7 +53,7 @@ def measure_sizes(sizes: tuple[Size, ...], *, repeats: int) -> list[dict[str, An
     rows = []
     for size in sizes:
         dist, labels = distances(size)
-        runs = {
+        runs: dict[str, Callable[[], Any]] = {
             "ranking": ranking(size, dist, labels),
             "re-ranking": partial(rerank, dist, size.num_queries, **RERANKING),
         }
@@ -70,7 +70,7 @@ def ranking(size: Size, dist: Tensor, labels: Labels) -> Callable[[], Any]:
     queries, gallery = slice(0, size.num_queries), slice(size.num_queries, None)
     block = dist[queries, gallery].contiguous()
     rule = camera_rule(protocol.camera_rule)
-    options = {"rule": rule, "unique_ids": protocol.unique_ids}
+    options: dict[str, Any] = {"rule": rule, "unique_ids": protocol.unique_ids}
     return lambda: summarise_scores(
         rank_queries(block, labels[queries], labels[gallery], **options)
     )

@@ -77,8 +77,8 @@ def _measure(cfg: CfgNode, repeats: int, steps: int) -> tuple[float, float]:
     torch.set_num_threads(1)
     with setup_process_group(cfg) as cfg_of_process:
         setup_pytorch(cfg_of_process)
-        runs = build_steps(cfg_of_process)
-        return tuple(_seconds(run, repeats, steps) for run in runs)
+        together, apart = build_steps(cfg_of_process)
+        return _seconds(together, repeats, steps), _seconds(apart, repeats, steps)
 
 
 def build_steps(cfg: CfgNode) -> tuple[Callable[[], Any], Callable[[], Any]]:

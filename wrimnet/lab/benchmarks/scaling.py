@@ -81,8 +81,10 @@ def memory_of(cfg: CfgNode) -> dict[str, int]:
 
 def scaling_table(points: list[dict[str, Any]]) -> str:
     """Writes a row per setting: time, and what fills the memory."""
-    header = ("axis", "value", "ms/step, median (min - max)", "activations GB")
-    header += ("weights, gradients, moments GB", "peak GB")
+    header = (
+        *("axis", "value", "ms/step, median (min - max)", "activations GB"),
+        *("weights, gradients, moments GB", "peak GB"),
+    )
     rows = [
         (
             point["axis"],

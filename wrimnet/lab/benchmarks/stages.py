@@ -9,7 +9,6 @@ import torch
 from fastreid.config import CfgNode
 
 from wrimnet.data.build import build_dataset, build_train_loader
-from wrimnet.engine.step import TrainingStep
 from wrimnet.lab.benchmarks.batches import build_step
 from wrimnet.lab.benchmarks.timing import StageClock
 from wrimnet.tables import markdown_rows
@@ -40,9 +39,9 @@ def measure_stages(cfg: CfgNode, *, steps: int) -> dict[str, float]:
     return {WAIT: waited / steps, **{name: s / steps for name, s in clock.seconds().items()}}
 
 
-def watch_step(step: TrainingStep, clock: StageClock) -> None:
+def watch_step(step: Any, clock: StageClock) -> None:
     """Times augmentation, children of the backbone, MIIMs, head, losses, backward and update."""
-    model = step.model
+    model: Any = step.model
     children = dict(model.backbone.named_children())
     miims = children.pop("miims").named_children()
     children |= {f"MIIM {number}": miim for number, miim in miims} | {"head": model.heads}

@@ -103,8 +103,10 @@ def rates(
 
 def step_table(rows: list[dict[str, Any]]) -> str:
     """Writes a row per way to run the step."""
-    header = ("step", "ms/step, median (min - max)", "img/s", "MFU")
-    header += ("byte roofline", "eager roofline", "peak GB")
+    header = (
+        *("step", "ms/step, median (min - max)", "img/s", "MFU"),
+        *("byte roofline", "eager roofline", "peak GB"),
+    )
     cells = [
         (
             row["step"],

@@ -143,9 +143,9 @@ def _apply(module: nn.Module, convert: Callable[[Any], Any], recurse: bool = Tru
         for name, value in module._parameters.items():
             if value is not None:
                 module._parameters[name] = nn.Parameter(convert(value), value.requires_grad)
-        for name, value in module._buffers.items():
-            if value is not None:
-                module._buffers[name] = convert(value)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = convert(buffer)
     return module
 
 

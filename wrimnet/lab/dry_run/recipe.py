@@ -22,6 +22,7 @@ from wrimnet.lab.dry_run.fake_cuda import FakeCuda, fake_cuda, torch_version
 from wrimnet.lab.dry_run.memory import LiveMemory
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.embedding import embed_parts, join_parts
+from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import build_model
 from wrimnet.registries import only_dataset
 
@@ -198,14 +199,14 @@ def watch_maps(model: nn.Module) -> list[str]:
     return found
 
 
-def embed(cfg: CfgNode, model: nn.Module) -> None:
+def embed(cfg: CfgNode, model: CrossModalityNetwork) -> None:
     """Embeds a batch of each modality, with its mirrored images."""
     model.eval()
     size = (cfg.TEST.IMS_PER_BATCH, *cfg.INPUT.SIZE_TEST, 3)
     with torch.inference_mode():
         for modality in (VISIBLE, INFRARED):
             images = torch.empty(size, dtype=torch.uint8, device="cuda")
-            options = {"flip": True, "precision": cfg.SOLVER.PRECISION}
+            options: dict[str, Any] = {"flip": True, "precision": cfg.SOLVER.PRECISION}
             join_parts(embed_parts(model, images, modality, **options), model.embedding_parts)
 
 

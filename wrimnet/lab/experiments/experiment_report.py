@@ -88,12 +88,12 @@ def csv_line(report: TableReport, row: RowRuns, column: Column) -> tuple[Any, ..
 
 def facts_of(records: Sequence[Record], command: str) -> list[str]:
     """Says with which commands, seeds, code and time the runs were made."""
-    finished = [record for record in records if record.results is not None]
+    finished = [record.results for record in records if record.results is not None]
     commands = dict.fromkeys(record.about["started_by"] for record in records)
     versions = dict.fromkeys(
         f"commit {code['commit'] or 'unknown'}, torch {code['torch']}"
-        for record in finished
-        for code in (record.results["description"]["code"],)
+        for results in finished
+        for code in (results["description"]["code"],)
     )
     hashes = [item for record in finished for item in plugin_hashes(record.results).items()]
     plugins = dict.fromkeys(f"{name.removeprefix(OF_PLUGINS)} {sha}" for name, sha in hashes)
@@ -126,7 +126,7 @@ def chance_fact(record: Record) -> str:
     texts = []
     for run in evaluator.runs:
         names = [name for name in evaluator.metrics if is_compared(name)]
-        options = {"num_embeddings": 10, "metrics": names}
+        options: dict[str, Any] = {"num_embeddings": 10, "metrics": names}
         chance = chance_level(run.protocol, evaluator.items, run.trials, **options).mean
         values = ", ".join(f"{name} {100 * value:.2f}" for name, value in chance.items())
         texts.append(f"{run.protocol.name} {values}")
@@ -135,7 +135,7 @@ def chance_fact(record: Record) -> str:
 
 def _generated_data_facts(records: Iterable[Record]) -> list[str]:
     """Says what data are that this project made; nothing for distributed ones."""
-    texts = {}
+    texts: dict[str, None] = {}
     for described in (record.about["generated_data"] or {} for record in records):
         rest = {n: v for n, v in described.items() if n != "what" and not isinstance(v, dict)}
         if described:

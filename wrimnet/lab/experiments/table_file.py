@@ -104,8 +104,13 @@ def read_table(
         rows=rows,
         grid=tuple(dict.fromkeys(key for row in rows for key in row.point)),
         published=tuple(Published(**_known(p, _PUBLISHED, where)) for p in content["published"]),
-        **{name: content[name] for name in ("against", "scored_on", "chance")},
-        **{name: tuple(content[name]) for name in ("seeds", "splits", "metrics", "costs")},
+        against=content["against"],
+        scored_on=content["scored_on"],
+        chance=content["chance"],
+        seeds=tuple(content["seeds"]),
+        splits=tuple(content["splits"]),
+        metrics=tuple(content["metrics"]),
+        costs=tuple(content["costs"]),
     )
     _check_table(table, where)
     return table

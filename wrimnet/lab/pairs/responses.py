@@ -85,7 +85,7 @@ def respond(
     Returns:
         (H, W, 3), uint8, the channels of an infrared image equal.
     """
-    values = image.astype(np.float32)
+    values: np.ndarray = image.astype(np.float32)
     for light in (hour, camera):
         values = (values - MIDDLE) * light.contrast + MIDDLE
         values = np.clip(values * light.gain + light.level, 0, 255)
@@ -95,6 +95,6 @@ def respond(
     values = cv2.GaussianBlur(
         values, (0, 0), max(camera.blur * image.shape[0] / REFERENCE_ROWS, 0.1)
     )
-    values += np.float32(camera.noise) * draw.standard_normal(image.shape, dtype=np.float32)
+    values = values + np.float32(camera.noise) * draw.standard_normal(image.shape, dtype=np.float32)
     recorded = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     return recorded if image.ndim == 3 else cv2.merge([recorded] * 3)

@@ -40,7 +40,7 @@ def find_features(infrared: np.ndarray) -> Features:
     """Find SIFT features of an infrared photograph (H, W), which lamps at night hardly change."""
     factor = min(1.0, LONG_SIDE / max(infrared.shape))
     small = cv2.resize(infrared, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    keypoints, descriptors = cv2.SIFT_create(NUM_FEATURES).detectAndCompute(small, None)
+    keypoints, descriptors = cv2.SIFT.create(NUM_FEATURES).detectAndCompute(small, None)
     if descriptors is None:
         return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
     points = np.array([keypoint.pt for keypoint in keypoints], np.float32)

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class FaissSearcher:
         similarity, rows = self._lists.search(queries, min(top_k, self._lists.ntotal))
         return Neighbors(similarity, rows)
 
-    def _open(self, index: EmbeddingIndex) -> object | None:
+    def _open(self, index: EmbeddingIndex) -> Any:
         """Reads the lists if they were built of the index as it is now."""
         file, record = index.folder / _FILE, index.folder / _RECORD
         if not (file.is_file() and record.is_file()):
@@ -73,7 +74,7 @@ class FaissSearcher:
             return None
         return self._faiss.read_index(str(file))
 
-    def _build(self, index: EmbeddingIndex) -> object:
+    def _build(self, index: EmbeddingIndex) -> Any:
         arrays, cells = index.arrays(), _num_cells(len(index))
         coarse = self._faiss.IndexFlatIP(self._dim)
         lists = self._faiss.IndexIVFFlat(coarse, self._dim, cells, self._faiss.METRIC_INNER_PRODUCT)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wrimnet.lab.search.approximate import open_searcher
+from wrimnet.lab.search.exact import Searcher
 from wrimnet.lab.search.index import EmbeddingIndex, IndexFacts
 
 _SHARD_ROWS = 100_000
@@ -68,7 +69,7 @@ def measure_search(
     )
 
 
-def _seconds(searcher: object, batches: list[np.ndarray], top_k: int) -> float:
+def _seconds(searcher: Searcher, batches: list[np.ndarray], top_k: int) -> float:
     begin = time.perf_counter()
     for batch in batches:
         searcher.search(batch, top_k)

@@ -150,7 +150,7 @@ def _draw_obstacle(canvas: Canvas, draw: np.random.Generator) -> Material:
     kind = int(draw.integers(3))
     if kind == 0:
         left = draw.uniform(0.1, 0.8) * width
-        corners = (left, 0, left + draw.uniform(0.06, 0.16) * width, height)
+        corners: tuple[float, ...] = (left, 0, left + draw.uniform(0.06, 0.16) * width, height)
     elif kind == 1:
         corners = (0, draw.uniform(0.68, 0.9) * height, width, height)
     else:
