@@ -218,10 +218,11 @@ def _sixteen_bit_channels(image: Image.Image) -> np.ndarray:
     """Returns the 16-bit channels (H, W, C) of a file, of which PIL keeps 8 bits; no alpha."""
     import cv2
 
-    position = image.fp.tell()
-    image.fp.seek(0)
-    content = np.frombuffer(image.fp.read(), np.uint8)
-    image.fp.seek(position)
+    file: Any = image.fp  # type: ignore[attr-defined]  # an image file's, which PIL does not declare
+    position = file.tell()
+    file.seek(0)
+    content = np.frombuffer(file.read(), np.uint8)
+    file.seek(position)
     pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise PixelRangeError("16-bit channels that cannot be read; store 8 bits, or one channel")

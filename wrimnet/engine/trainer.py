@@ -13,7 +13,6 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
-from torch import nn
 
 from wrimnet.config import changed_keys
 from wrimnet.data.build import build_train_loader

@@ -95,7 +95,7 @@ def facts_of(records: Sequence[Record], command: str) -> list[str]:
         for results in finished
         for code in (results["description"]["code"],)
     )
-    hashes = [item for record in finished for item in plugin_hashes(record.results).items()]
+    hashes = [item for results in finished for item in plugin_hashes(results).items()]
     plugins = dict.fromkeys(f"{name.removeprefix(OF_PLUGINS)} {sha}" for name, sha in hashes)
     seconds = [a["seconds"] for record in records for a in record.about.get("attempts", ())]
     seeds = ", ".join(map(str, sorted({record.about["seed"] for record in records})))
