@@ -68,7 +68,16 @@ ALLOWED = {
     # What the programs share: options, their types, and how an error is printed.
     "command_line": {"compat", "config", "console", "run_folder"},
     # The lab: only programs import it.
-    "lab": {"data", "evaluation", "layers", "modality", "run_folder", "tables", "visualization"}
+    "lab": {
+        "data",
+        "evaluation",
+        "layers",
+        "modality",
+        "modeling",
+        "run_folder",
+        "tables",
+        "visualization",
+    }
     | {"config", "metrics", "lab.experiments"},
     # Starts programs as processes and reads what they wrote.
     "lab.experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
