@@ -11,6 +11,8 @@ in OUTPUT_DIR/wandb can be sent later by `wandb sync`.
 from pathlib import Path
 from uuid import uuid4
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.config import CfgNode
 from fastreid.utils.events import EventWriter, get_event_storage
 
