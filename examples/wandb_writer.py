@@ -16,6 +16,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 from fastreid.utils.events import EventWriter, get_event_storage
 
+from wrimnet.atomic_files import write_text
 from wrimnet.config import changed_keys
 from wrimnet.config.keys import NEVER, Key
 from wrimnet.registries import WRITER_REGISTRY
@@ -40,7 +41,7 @@ class Wandb(EventWriter):
         folder = Path(cfg.OUTPUT_DIR)
         path = folder / "wandb_id.txt"
         if not path.exists():
-            path.write_text(uuid4().hex[:8])
+            write_text(path, uuid4().hex[:8])
         self._run = wandb.init(
             project=cfg.WANDB.PROJECT,
             name=folder.name,
