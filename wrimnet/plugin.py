@@ -12,7 +12,8 @@ from wrimnet.data.augmentation import build_batch_augmentation
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.sampler import draw_cross_modality
 from wrimnet.modeling.aicl_head import AICLHead
-from wrimnet.modeling.backbones import build_timm_backbone, build_torchvision_backbone
+from wrimnet.modeling.backbones import build_torchvision_backbone
+from wrimnet.modeling.timm_backbone import build_timm_backbone
 from wrimnet.modeling.wrim_net import WRIMNet
 from wrimnet.modeling.wrim_resnet import build_wrim_resnet_backbone
 from wrimnet.schedules import build_cosine, build_multi_step

@@ -12,7 +12,6 @@ FASTREID = {"MODEL__BACKBONE__NAME": "build_resnet_backbone"}
 TORCHVISION = {
     "MODEL__BACKBONE__NAME": "build_torchvision_backbone",
     "MODEL__BACKBONE__ARCHITECTURE": "resnet18",
-    "MODEL__BACKBONE__DEPTH": "50x",
 }
 TIMM = {**TORCHVISION, "MODEL__BACKBONE__NAME": "build_timm_backbone"}
 BACKBONES = {
@@ -84,7 +83,7 @@ def test_fastreid_resnet_without_ibn_is_the_backbone_of_wrim_net():
             {**FASTREID, "MODEL__BACKBONE__MAX_POOL": "torchvision"},
             "MAX_POOL = 'torchvision': build_resnet",
         ),
-        ({**TORCHVISION, "MODEL__BACKBONE__DEPTH": "18x"}, "DEPTH = '18x': build_torchvision"),
+        ({**TORCHVISION, "MODEL__BACKBONE__WITH_SE": "True"}, "WITH_SE = True: build_torchvision"),
         ({**TORCHVISION, "MODEL__BACKBONE__ARCHITECTURE": "resnet19"}, "ARCHITECTURE = 'resnet19'"),
         (
             {**TORCHVISION, "MODEL__BACKBONE__STAGES": "('layer1','layer2','layer3','layer9')"},

@@ -16,76 +16,138 @@ import torch
 from fastreid.config import CfgNode
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision import models
 
 from wrimnet.atomic_files import file_sha256
 from wrimnet.config.keys import KEYS
+from wrimnet.modeling.feature_layout import MAPS, FeatureLayout
 from wrimnet.modeling.miims import build_miims, check_miim, run_miim
 from wrimnet.modeling.weights import imagenet_url, load_imagenet_weights, load_network_weights
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")  # of every ResNet
-_CLASSIFIERS = ("fc", "classifier", "head", "heads")
-_PROBE = (1, 3, 96, 64)
+CLASSIFIERS = ("fc", "classifier", "head", "heads")
+_PROBE = (96, 64)
 
 
 class StagedBackbone(nn.Module):
     """A network whose four Blocks, named by ``stages``, are each followed by a MIIM if asked for.
 
     ``channels`` are of the maps after Blocks 1 to 4; of the levels "main" is Block 4, "auxiliary"
-    3. ValueError if there is no Block of that name, or one gives no map.
+    3. ``layout`` says how the network keeps features, ``size`` is an (H, W) that it accepts.
+    ValueError if there is no Block of that name, or one gives no map.
     """
 
-    def __init__(self, network: nn.Module, stages: Sequence[str] = STAGES) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        stages: Sequence[str] = STAGES,
+        *,
+        layout: FeatureLayout = MAPS,
+        size: Sequence[int] = _PROBE,
+    ) -> None:
         super().__init__()
-        for name in _CLASSIFIERS:
-            if isinstance(getattr(network, name, None), nn.Module):
-                setattr(network, name, nn.Identity())
+        remove_classifiers(network)
         self.network = network
         self.stages = tuple(stages)
+        self.layout = layout
         self.miims = nn.ModuleDict()
+        self.main_block = nn.Identity()  # its input is the map after Block 3, with its MIIM
         self._num_visible = 0
+        self._image_size = (0, 0)
         self._maps: dict[int, Tensor] = {}
         for stage, name in enumerate(self.stages, start=1):
             block = _named_block(network, name)
             # the last module of a sequence: some networks call the parts, not the sequence
             last = block[-1] if isinstance(block, nn.Sequential) else block
             last.register_forward_hook(partial(self._after, stage))
-        self.channels = self._probe_channels()
+        with torch.no_grad():
+            self.channels = tuple(found.shape[1] for found in self.probe(size))
         self.level_channels = {"main": self.channels[3], "auxiliary": self.channels[2]}
-
-    @property
-    def main_block(self) -> nn.Module:
-        """Where the features after Block 3 go in."""
-        block = self.network.get_submodule(self.stages[3])
-        return block[0] if isinstance(block, nn.Sequential) else block
 
     def forward(self, images: Tensor, num_visible: int) -> dict[str, Tensor]:
         """Computes the feature maps of the two levels; see :class:`WRIMResNet`."""
-        self._num_visible = num_visible
-        self.network(images)
-        maps, self._maps = self._maps, {}
+        maps = self._forward_maps(images, num_visible)
         return {"main": maps[4], "auxiliary": maps[3]}
 
-    def _after(self, stage: int, block: nn.Module, inputs: Any, features: Tensor) -> Tensor:
-        """What the network goes on with after a Block."""
-        features = run_miim(self.miims, stage, features, self._num_visible)
-        self._maps[stage] = features
-        return features
+    def probe(self, size: Sequence[int]) -> list[Tensor]:
+        """Returns the maps after the four Blocks of a black image of size (H, W).
 
-    @torch.no_grad()
-    def _probe_channels(self) -> tuple[int, ...]:
+        Raises ValueError: the network cannot take that size, or gives no maps.
+        """
         training = self.network.training
-        self.network.eval()(torch.zeros(_PROBE))
+        self.network.eval()
+        try:
+            maps = self._forward_maps(torch.zeros(1, 3, *size), 0)
+        except (AssertionError, RuntimeError) as error:  # what PyTorch and timm raise
+            raise ValueError(
+                f"INPUT.SIZE_TRAIN or SIZE_TEST = {list(size)}: {type(self.network).__name__} "
+                f"cannot take images of this size: {error}"
+            ) from error
         self.network.train(training)
-        maps, self._maps = self._maps, {}
         found: list[Any] = [maps.get(stage) for stage in range(1, 5)]
         if any(value is None or value.ndim != 4 for value in found):
             raise ValueError(
                 f"MODEL.BACKBONE.STAGES = {self.stages}: expected four Blocks that each give a map "
-                "(B, C, h, w); a network without maps, such as a transformer, needs a backbone of "
-                "your own"
+                "(B, C, h, w); for other features name their layout, see "
+                "wrimnet.modeling.feature_layout"
             )
-        return tuple(value.shape[1] for value in found)
+        return found
+
+    def keep_size_in_block_4(self, size: Sequence[int]) -> None:
+        """Sets the strides of all convolutions between Block 3 and the end of Block 4 to 1."""
+        convolutions: list[nn.Conv2d] = []
+
+        def note(module: nn.Module, inputs: Any) -> None:
+            if isinstance(module, nn.Conv2d) and max(self._maps, default=0) == 3:
+                convolutions.append(module)
+
+        hooks = [module.register_forward_pre_hook(note) for module in self.network.modules()]
+        self.probe(size)
+        for hook in hooks:
+            hook.remove()
+        for convolution in convolutions:
+            _remove_stride(convolution)
+
+    def freeze_unreached(self, size: Sequence[int]) -> None:
+        """Freezes what comes after Block 4, such as a last norm: no loss would reach it."""
+        trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        with torch.enable_grad():
+            reached = torch.autograd.grad(self.probe(size)[3].sum(), trained, allow_unused=True)
+        for weight, gradient in zip(trained, reached, strict=True):
+            weight.requires_grad_(gradient is not None)
+
+    def _forward_maps(self, images: Tensor, num_visible: int) -> dict[int, Tensor]:
+        self._num_visible, self._image_size = num_visible, (images.shape[2], images.shape[3])
+        self.network(images)
+        maps, self._maps = self._maps, {}
+        return maps
+
+    def _after(self, stage: int, block: nn.Module, inputs: Any, features: Tensor) -> Tensor:
+        """What the network goes on with after a Block."""
+        feature_map = self.layout.to_map(features, self._image_size)
+        feature_map = run_miim(self.miims, stage, feature_map, self._num_visible)
+        if stage == 3:
+            feature_map = self.main_block(feature_map)
+        self._maps[stage] = feature_map
+        return self.layout.from_map(feature_map, features)
+
+
+def remove_classifiers(network: nn.Module) -> None:
+    """Replaces the classifier of a network, by the names that libraries give it."""
+    for name in CLASSIFIERS:
+        if isinstance(getattr(network, name, None), nn.Module):
+            setattr(network, name, nn.Identity())
+
+
+def _remove_stride(convolution: nn.Conv2d) -> None:
+    if convolution.stride == (2, 2) == convolution.kernel_size:  # ConvNeXt's, without padding
+        convolution.register_forward_pre_hook(_pad_by_one)
+    convolution.stride = (1, 1)
+
+
+def _pad_by_one(convolution: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    return functional.pad(inputs[0], (0, 1, 0, 1))
 
 
 def _named_block(network: nn.Module, name: str) -> nn.Module:
@@ -157,17 +219,60 @@ def _build_of_fastreid(cfg: CfgNode, build: Callable[[CfgNode], nn.Module]) -> S
                 "not downloaded; name a file in PRETRAIN_PATH, or set PRETRAIN False"
             )
         load_imagenet_weights(network, depth=backbone.DEPTH, path=backbone.PRETRAIN_PATH)
-    return _build_staged(cfg, network, STAGES)
+    return build_staged(cfg, network, STAGES)
 
 
-def _build_staged(cfg: CfgNode, network: nn.Module, stages: Sequence[str]) -> StagedBackbone:
-    backbone = StagedBackbone(network, cfg.MODEL.BACKBONE.STAGES or stages)
+def build_staged(
+    cfg: CfgNode, network: nn.Module, stages: Sequence[str], layout: FeatureLayout = MAPS
+) -> StagedBackbone:
+    """Makes a backbone with MIIMs of a network; MODEL.BACKBONE.STAGES goes before ``stages``."""
+    names, size = cfg.MODEL.BACKBONE.STAGES or stages, cfg.INPUT.SIZE_TRAIN
+    backbone = StagedBackbone(network, names, layout=layout, size=size)
     if cfg.MODEL.BACKBONE.LAST_STRIDE == 1:
-        for module in network.get_submodule(backbone.stages[3]).modules():
-            if isinstance(module, nn.Conv2d):
-                module.stride = (1, 1)  # the Block keeps the size of the map
+        _remove_last_stride(cfg, backbone)
+    backbone.freeze_unreached(size)
+    for size_name in ("SIZE_TRAIN", "SIZE_TEST"):
+        maps = backbone.probe(cfg.INPUT[size_name])
+        check_map_sizes(cfg, size_name, [(found.shape[2], found.shape[3]) for found in maps])
     backbone.miims = build_miims(cfg, backbone.channels)
     return backbone
+
+
+def _remove_last_stride(cfg: CfgNode, backbone: StagedBackbone) -> None:
+    size = cfg.INPUT.SIZE_TRAIN
+    backbone.keep_size_in_block_4(size)
+    try:
+        before, after = backbone.probe(size)[2:]
+        is_kept = before.shape[2:] == after.shape[2:]
+    except ValueError:  # a shortcut with a stride of its own does not fit any more
+        is_kept = False
+    if not is_kept:
+        raise ValueError(
+            f"MODEL.BACKBONE.LAST_STRIDE = 1: Block 4 of {type(backbone.network).__name__} shrinks "
+            "its map by more than convolutions, which cannot be turned off; set LAST_STRIDE to 2"
+        )
+
+
+def check_map_sizes(cfg: CfgNode, size_name: str, maps: Sequence[tuple[int, int]]) -> None:
+    """Raises ValueError if an input size leaves too small a map for a MIIM or for the stripes.
+
+    ``maps`` are rows and columns after Blocks 1 to 4 at INPUT.SIZE_TRAIN or SIZE_TEST.
+    """
+    size = f"INPUT.{size_name} = {cfg.INPUT[size_name]}"
+    for stage in (*cfg.MODEL.WRIM.MIIM.SEPARATE_STAGES, *cfg.MODEL.WRIM.MIIM.SHARED_STAGES):
+        stride, (rows, columns) = cfg.MODEL.WRIM.MIIM.STRIDE[stage - 1], maps[stage - 1]
+        if stride > min(rows, columns):
+            raise ValueError(
+                f"MODEL.WRIM.MIIM.STRIDE = {stride} after Block {stage} is larger than its "
+                f"{rows} x {columns} map at {size}"
+            )
+    for level, stage in (("MAIN", 4), ("AUXILIARY", 3)):
+        stripes, rows = cfg.MODEL.WRIM[level].STRIPES, maps[stage - 1][0]
+        if stripes > rows:
+            raise ValueError(
+                f"MODEL.WRIM.{level}.STRIPES = {stripes} stripes do not fit into the {rows} "
+                f"rows of the map at {size}"
+            )
 
 
 @BACKBONE_REGISTRY.register()
@@ -186,45 +291,22 @@ def build_torchvision_backbone(cfg: CfgNode) -> StagedBackbone:
             f"the ImageNet weights of {backbone.ARCHITECTURE} cannot be downloaded ({error}); name "
             "a local copy in MODEL.BACKBONE.PRETRAIN_PATH, or set MODEL.BACKBONE.PRETRAIN False"
         ) from error
-    return _build_pretrained(cfg, network, STAGES)
-
-
-@BACKBONE_REGISTRY.register()
-def build_timm_backbone(cfg: CfgNode) -> StagedBackbone:
-    """Builds timm's network MODEL.BACKBONE.ARCHITECTURE with MIIMs; timm is an extra."""
-    backbone = cfg.MODEL.BACKBONE
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise ValueError("build_timm_backbone needs timm: pip install 'wrimnet[timm]'") from error
-    try:
-        pretrained = backbone.PRETRAIN and not backbone.PRETRAIN_PATH
-        network: Any = timm.create_model(
-            backbone.ARCHITECTURE, pretrained=pretrained, num_classes=0
-        )
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"MODEL.BACKBONE.ARCHITECTURE = {backbone.ARCHITECTURE!r}: {error}"
-        ) from None
-    stages = [entry["module"] for entry in network.feature_info][-4:]
-    return _build_pretrained(cfg, network, stages)
-
-
-def _build_pretrained(cfg: CfgNode, network: nn.Module, stages: Sequence[str]) -> StagedBackbone:
-    staged = _build_staged(cfg, network, stages)
-    if cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
-        load_network_weights(staged.network, cfg.MODEL.BACKBONE.PRETRAIN_PATH, _CLASSIFIERS)
-    return staged
+    remove_classifiers(network)
+    if backbone.PRETRAIN and backbone.PRETRAIN_PATH:
+        load_network_weights(network, backbone.PRETRAIN_PATH, CLASSIFIERS)
+    return build_staged(cfg, network, STAGES)
 
 
 def check_staged_backbone(cfg: CfgNode) -> None:
-    """Raises ValueError if a key was set that networks of other libraries do not read."""
-    check_unread(cfg, "DEPTH", "MAX_POOL", "WITH_IBN", "WITH_SE")
+    """Raises ValueError if a key was set that networks of other libraries do not read.
+
+    DEPTH is none of them: a base configuration of a ResNet has one.
+    """
+    check_unread(cfg, "MAX_POOL", "WITH_IBN", "WITH_SE")
     check_miim(cfg)
 
 
 build_torchvision_backbone.check_config = check_staged_backbone
-build_timm_backbone.check_config = check_staged_backbone
 
 
 def build_imagenet_start(cfg: CfgNode) -> str:

@@ -7,7 +7,7 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
-from wrimnet.modeling.backbones import check_unread
+from wrimnet.modeling.backbones import check_map_sizes, check_unread
 from wrimnet.modeling.miims import build_miims, check_miim, run_miim
 from wrimnet.modeling.recompute import run_recomputed
 from wrimnet.modeling.weights import load_imagenet_weights
@@ -112,20 +112,7 @@ def check_feature_rows(cfg: CfgNode) -> None:
                 f"INPUT.{size_name} = {cfg.INPUT[size_name]}: nothing is left of it after the "
                 "stem; expected at least 3 pixels a side"
             )
-        for stage in (*cfg.MODEL.WRIM.MIIM.SEPARATE_STAGES, *cfg.MODEL.WRIM.MIIM.SHARED_STAGES):
-            stride, (rows, columns) = cfg.MODEL.WRIM.MIIM.STRIDE[stage - 1], maps[stage - 1]
-            if stride > min(rows, columns):
-                raise ValueError(
-                    f"MODEL.WRIM.MIIM.STRIDE = {stride} after Block {stage} is larger than its "
-                    f"{rows} x {columns} map at INPUT.{size_name} = {cfg.INPUT[size_name]}"
-                )
-        for level, stage in (("MAIN", 4), ("AUXILIARY", 3)):
-            stripes, rows = cfg.MODEL.WRIM[level].STRIPES, maps[stage - 1][0]
-            if stripes > rows:
-                raise ValueError(
-                    f"MODEL.WRIM.{level}.STRIPES = {stripes} stripes do not fit into the {rows} "
-                    f"rows of the map at INPUT.{size_name} = {cfg.INPUT[size_name]}"
-                )
+        check_map_sizes(cfg, size_name, maps)
 
 
 def _map_sizes(size: list[int], last_stride: int, max_pool: str) -> list[tuple[int, int]]:
