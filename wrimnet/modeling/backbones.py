@@ -229,7 +229,7 @@ def build_staged(
     names, size = cfg.MODEL.BACKBONE.STAGES or stages, cfg.INPUT.SIZE_TRAIN
     backbone = StagedBackbone(network, names, layout=layout, size=size)
     if cfg.MODEL.BACKBONE.LAST_STRIDE == 1:
-        _remove_last_stride(cfg, backbone)
+        _remove_last_stride(backbone, size)
     backbone.freeze_unreached(size)
     for size_name in ("SIZE_TRAIN", "SIZE_TEST"):
         maps = backbone.probe(cfg.INPUT[size_name])
@@ -238,8 +238,7 @@ def build_staged(
     return backbone
 
 
-def _remove_last_stride(cfg: CfgNode, backbone: StagedBackbone) -> None:
-    size = cfg.INPUT.SIZE_TRAIN
+def _remove_last_stride(backbone: StagedBackbone, size: Sequence[int]) -> None:
     backbone.keep_size_in_block_4(size)
     try:
         before, after = backbone.probe(size)[2:]

@@ -25,7 +25,7 @@ _ARCHITECTURE = "MODEL.BACKBONE.ARCHITECTURE"
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode) -> StagedBackbone:
     """Builds timm's network MODEL.BACKBONE.ARCHITECTURE with MIIMs; timm is an extra."""
-    network = _create(cfg)
+    network = build_timm_network(cfg)
     stages = cfg.MODEL.BACKBONE.STAGES or _find_stages(network, cfg.MODEL.BACKBONE.ARCHITECTURE)
     return build_staged(cfg, network, stages, _find_layout(network))
 
@@ -33,7 +33,7 @@ def build_timm_backbone(cfg: CfgNode) -> StagedBackbone:
 build_timm_backbone.check_config = check_staged_backbone
 
 
-def _create(cfg: CfgNode) -> Any:
+def build_timm_network(cfg: CfgNode) -> Any:
     """Builds the network for images of INPUT.SIZE_TRAIN, with its pretrained weights.
 
     A file of weights is of the network's own input size, to which its positions belong: it is
