@@ -40,7 +40,7 @@ ALLOWED = {
     "version": set(),
     "run_folder": {"atomic_files"},
     "tables": {"metrics"},
-    "published": set(),
+    "published": {"metrics", "tables"},
     # What YAML names, found in FastReID's registries.
     # Learning-rate schedules, named by YAML.
     "schedules": {"compat", "registries"},
@@ -81,7 +81,8 @@ ALLOWED = {
     | {"config", "metrics", "lab.experiments"},
     # Starts programs as processes and reads what they wrote.
     "lab.experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
-    | {"evaluation", "metrics", "run_folder", "tables", "command_line", "visualization"},
+    | {"evaluation", "metrics", "run_folder", "tables", "command_line", "visualization"}
+    | {"published"},
     "lab.synthetic": {"modality", "data"},
     "lab.pairs": {"modality", "data", "evaluation", "lab.synthetic", "run_folder"},
     "lab.search": {"modality", "atomic_files", "data", "evaluation", "run_folder"},

@@ -1,6 +1,7 @@
 """Reports of complete, incomplete and mixed sets of runs, from files written by hand."""
 
 import csv
+import itertools
 import re
 
 import pytest
@@ -178,6 +179,34 @@ def test_runs_of_one_row_differ_in_nothing_that_shapes_results(tmp_path, change,
         return
     with pytest.raises(ValueError, match=r"MODEL.WRIM.CMKIC.WEIGHT is 0.5 in one, 0.1"):
         report(tmp_path / "runs", (0, 1))
+
+
+def test_starts_are_compared_only_where_rows_declare_them(tmp_path):
+    starts = {"full": "random", "none": "weights c0ffee"}
+    for (name, start), seed in itertools.product(starts.items(), (0, 1)):
+        write_run(tmp_path / "runs", name, seed=seed, start=start)
+    rows = {FULL: {"folder": "full"}, NONE: {"folder": "none"}}
+    with pytest.raises(ValueError, match="cannot share a table: start is 'random' in one, 'weigh"):
+        report(tmp_path / "runs", (0, 1), rows=rows, published=[])
+    rows[NONE]["MODEL.WEIGHTS"] = "mine.pth"
+    found = result_table(report(tmp_path / "runs", (0, 1), rows=rows, published=[]))
+    assert found.notes == (
+        "Rows start from different weights: WRIM-Net from random, no MIIM from weights c0ffee.",
+    )
+    write_run(tmp_path / "runs", "none", seed=2, start="weights decade")
+    with pytest.raises(
+        ValueError, match=r"none/seed0 and .*none/seed2 cannot share a table: start"
+    ):
+        report(tmp_path / "runs", (0, 1, 2), rows=rows, published=[])
+
+
+def test_the_papers_numbers_are_those_of_the_rows(tmp_path):
+    write_two_rows(tmp_path / "runs")
+    found = report(tmp_path / "runs", published=[{"source": "paper"}])
+    ours = cells(result_table(found), NONE)
+    assert ours["published Rank-1/mAP: paper, LLCM, direction as printed"] == "54.83/61.27"
+    found = report(tmp_path / "runs", published=[{"source": "paper", "dataset": "LLCM"}])
+    assert not any("published" in name for name in result_table(found).header)
 
 
 def test_facts_that_may_differ_are_not_looked_at(tmp_path):

@@ -8,6 +8,7 @@ from fake_tables import plan_of, write_table
 
 from wrimnet.lab.experiments.grid_figure import draw_grids
 from wrimnet.lab.experiments.plans import Setting, make_plan, runs_of
+from wrimnet.lab.experiments.runs import is_done
 from wrimnet.lab.experiments.table_file import path_word, read_table
 from wrimnet.lab.experiments.table_report import difference_table, make_report, result_table
 from wrimnet.visualization.drawing import save_figure
@@ -86,6 +87,23 @@ def test_two_equal_rows_and_a_shared_folder_are_refused(tmp_path):
     rows = {"a": {"folder": "x"}, "b": {"folder": "x", LAMBDA1: 0.7}}
     with pytest.raises(ValueError, match="x/seed0 is the folder of runs with different config"):
         runs_of([plan(tmp_path, rows=rows)])
+
+
+def test_rows_may_differ_in_what_they_start_from_alone(tmp_path):
+    rows = {"random": {}, "mine": {"MODEL.WEIGHTS": "a.pth"}, "theirs": {"MODEL.WEIGHTS": "b.pth"}}
+    found = plan(tmp_path, rows=rows)
+    assert [row.label for row in found.rows] == ["random", "mine", "theirs"]
+    assert [run.about["settings"]["MODEL.WEIGHTS"] for run in found.runs] == ["", "a.pth", "b.pth"]
+    with pytest.raises(ValueError, match="rows 'mine' and 'again' have the same configuration"):
+        plan(tmp_path, rows={**rows, "again": {"MODEL.WEIGHTS": "a.pth"}})
+
+
+def test_results_of_another_start_are_not_those_of_a_row(tmp_path):
+    (run,) = plan(tmp_path, rows={"mine": {"MODEL.WEIGHTS": "a.pth"}}).runs
+    about = {"settings": {**run.about["settings"], "MODEL.WEIGHTS": "b.pth"}}
+    write_run(tmp_path / "runs", "mine", config=run.config, about=about)
+    with pytest.raises(ValueError, match=r"start from MODEL.WEIGHTS 'b.pth', this run starts from"):
+        is_done(run)
 
 
 def test_held_out_identities_are_split_off(tmp_path):

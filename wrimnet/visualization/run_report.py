@@ -146,7 +146,7 @@ def build_report(
     own = "".join(f", {name} {sha}" for name, sha in plugin_hashes(content).items())
     network = cfg.MODEL.META_ARCHITECTURE
     dataset = f"{description['dataset']}{stand_in and f' ({stand_in})'}"
-    paper = PAPER.get(dataset, {}) if network == "WRIMNet" else {}
+    paper = PAPER.values("WRIM-Net") if (network, dataset) == ("WRIMNet", "LLCM") else {}
     per_epoch = lines[-1]["iteration"] / cfg.SOLVER.MAX_EPOCH if lines else 1
     return ReportContent(
         title=f"{run.resolve().name}: {network} on {dataset}",

@@ -110,9 +110,9 @@ def _repeats(table: TableFile, setting: Setting, seeds: Sequence[int]) -> dict[i
 
 def _merged(planned: Sequence[PlannedRow]) -> list[PlannedRow]:
     """Lets a grid's point that is configured as another row stand for that row."""
-    rows: dict[str, PlannedRow] = {}
+    rows: dict[Any, PlannedRow] = {}
     for one in planned:
-        config = next(iter(one.runs.values())).config
+        config = next(iter(one.runs.values())).config, one.row.start
         same = rows.pop(config, None)
         if same and (same.row.point or not one.row.point):
             raise ValueError(

@@ -50,6 +50,11 @@ class Record(NamedTuple):
             ) from None
 
     @property
+    def start(self) -> str:
+        """What the training started from: random, ImageNet or other weights."""
+        return (self.results or {})["description"].get("start") or "unrecorded weights"
+
+    @property
     def speeds(self) -> list[float]:
         """Images per second of every line of the log that says it."""
         lines = read_metrics(self.folder)

@@ -91,7 +91,19 @@ def is_done(run: ExperimentRun) -> bool:
             f"{run.folder} holds results of another configuration ({found}, this one is "
             f"{run.config}), so the settings have changed since; choose another --out"
         )
+    _check_start(run)
     return not changed_files(run)
+
+
+def _check_start(run: ExperimentRun) -> None:
+    """Refuses results of a run that started from another file than the one of now."""
+    settings = (read_record(run.folder).get("settings", {}), run.about.get("settings", {}))
+    before, now = (of.get("MODEL.WEIGHTS") for of in settings)
+    if None not in (before, now) and before != now:
+        raise ValueError(
+            f"{run.folder} holds results of a start from MODEL.WEIGHTS {before!r}, this run starts "
+            f"from {now!r}; name the file of before, or choose another --out"
+        )
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """A table as a YAML file: its rows, what they repeat over, and what its report shows."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wrimnet.config.yaml_file import load_yaml
 from wrimnet.metrics.names import COMPARED
+from wrimnet.published import PAPER, Published
 from wrimnet.tables import MISSING
 
 TEST, HELD_OUT = "test set", "held-out identities"
@@ -18,6 +19,7 @@ COSTS = {  # name: label, format, scale
     "activation_mb": ("activation MB", "{:.0f}", 1),
     "images_per_second": ("images/s", "{:.0f}", 1),
 }
+STARTS = ("MODEL.WEIGHTS", "MODEL.BACKBONE.PRETRAIN", "MODEL.BACKBONE.PRETRAIN_PATH")
 _TABLE = {  # a table's keys with their defaults, whose types their values have
     "title": "",
     "config": "",
@@ -48,18 +50,11 @@ class Row(NamedTuple):
     options: tuple[str, ...]  # KEY VALUE words laid over both
     point: Mapping[str, Any]  # its values of a grid's keys; {} for a row that is not of a grid
 
-
-class Published(NamedTuple):
-    """Numbers that somebody published, in percent as printed."""
-
-    source: str
-    dataset: str  # of the results that they are shown beside; "" for any
-    numbers: Mapping[str, str]  # by row, such as "54.83/61.27" for Rank-1/mAP
-
-    def values(self, label: str) -> dict[str, float]:
-        """The numbers of a row by metric, without those that were not published."""
-        texts = dict(zip(COMPARED, self.numbers.get(label, "").split("/"), strict=False))
-        return {metric: float(text) for metric, text in texts.items() if text not in ("", MISSING)}
+    @property
+    def start(self) -> tuple[tuple[str, str], ...]:
+        """The keys by which the row itself says what its trainings start from."""
+        pairs = zip(self.options[::2], self.options[1::2], strict=True)
+        return tuple(pair for pair in pairs if pair[0] in STARTS)
 
 
 class TableFile(NamedTuple):
@@ -103,7 +98,7 @@ def read_table(
         out=content["out"] or f"logs/tables/{Path(path).stem}",
         rows=rows,
         grid=tuple(dict.fromkeys(key for row in rows for key in row.point)),
-        published=tuple(Published(**_known(p, _PUBLISHED, where)) for p in content["published"]),
+        published=tuple(_published(one, rows, where) for one in content["published"]),
         against=content["against"],
         scored_on=content["scored_on"],
         chance=content["chance"],
@@ -114,6 +109,15 @@ def read_table(
     )
     _check_table(table, where)
     return table
+
+
+def _published(content: Any, rows: Sequence[Row], where: str) -> Published:
+    """Returns published numbers; ``source: paper`` alone stands for the paper's of these rows."""
+    given = Published(**_known(content, _PUBLISHED, where))
+    if given.source != "paper" or given.numbers:
+        return given
+    numbers = {row.label: PAPER.numbers[row.label] for row in rows if row.label in PAPER.numbers}
+    return PAPER._replace(dataset=given.dataset, numbers=numbers)
 
 
 def _known(content: Any, keys: Mapping[str, Any], where: str) -> dict[str, Any]:

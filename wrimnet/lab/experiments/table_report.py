@@ -14,8 +14,9 @@ from wrimnet.lab.experiments.records import (
     check_repeats,
     read_record_of,
 )
-from wrimnet.lab.experiments.table_file import COSTS, TEST, Published, TableFile
+from wrimnet.lab.experiments.table_file import COSTS, TEST, TableFile
 from wrimnet.metrics.names import COMPARED, compared_metrics
+from wrimnet.published import Published
 from wrimnet.tables import MISSING, Table
 
 Column = tuple[str, str]  # protocol, metric
@@ -162,8 +163,11 @@ def make_report(plan: TablePlan) -> TableReport:
     )
     records = [record for row in rows for record in row.records.values()]
     described = {record.about.get("described_as", "") for record in records}
-    check_comparable(records, but=(*described, *OF_A_DIVISION) if any(described) else ())
+    but = (*described, *OF_A_DIVISION) if any(described) else ()
+    compares_starts = any(row.start for row in plan.table.rows)
+    check_comparable(records, but=(*but, "start") if compares_starts else but)
     for row in rows:
+        check_comparable(row.finished.values(), but=but)
         keys = {record.about.get("split_key", "") for record in row.records.values()}
         check_repeats(row.finished.values(), but={"SEED", "OUTPUT_DIR", *keys})
     _check_costs(row.cost for row in rows)
@@ -218,6 +222,10 @@ def _notes(report: TableReport) -> tuple[str, ...]:
     table, what = report.table, "split" if report.table.splits else "seed"
     missing = [(row.label, sorted({*row.records} - {*row.finished})) for row in report.rows]
     notes = [f"{label}: {what} {', '.join(map(str, n))} missing" for label, n in missing if n]
+    if any(row.start for row in table.rows):
+        starts = [(row.label, next(iter(row.finished.values()), None)) for row in report.rows]
+        said = [f"{label} from {run.start}" for label, run in starts if run]
+        notes.append(f"Rows start from different weights: {', '.join(said)}.")
     changed = dict.fromkeys(file for record in report.records for file in record.changed_files)
     if changed:
         notes.append(
