@@ -262,10 +262,12 @@ def main() -> int:
 
     from wrimnet.evaluation.provenance import describe_code, file_sha256
     from wrimnet.evaluation.results import EvaluationReport, describe_metrics
+    from wrimnet.registries import find_metrics
 
     if arguments.out.is_dir():
         raise ValueError(f"--out {arguments.out} is a folder; give a file to be written")
     load_plugins(arguments.plugin)
+    find_metrics(arguments.metrics, "--metrics")
     scoring = asked_scoring(arguments)
     results = evaluate(arguments, scoring)
     sources = arguments.features or [arguments.distances]

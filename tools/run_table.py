@@ -111,6 +111,13 @@ def read_tables(args: Any) -> list[TableFile]:
     args.dataset, project = spelt(args.dataset), seen_from_here(PROJECT)
     words = {"dataset": args.dataset, "config": args.config_file, "project": project}
     tables = [read_table(file, **words) for file in args.tables]
+    for file in {row.config for table in tables for row in table.rows} if args.dataset else ():
+        if not Path(file).is_file():
+            raise FileNotFoundError(
+                f"--dataset {args.dataset} needs {file}, which does not exist; configs/ has "
+                f"{', '.join(known_datasets())}; for a dataset of your own write that file, with "
+                "its module in PLUGINS"
+            )
     if any(table.grid for table in tables):
         import_matplotlib()  # a missing one is an error before the runs, not after them
     return tables
@@ -152,8 +159,12 @@ def check_own_keys(args: Any) -> None:
 def spelt(dataset: str) -> str:
     """Returns the folder of configs/ of a dataset that is spelt as people do: SYSU-MM01, llcm."""
     wanted = dataset.lower().replace("-", "").replace("_", "").removesuffix("mm01")
-    known = [path.parent.name for path in (PROJECT / "configs").glob("*/wrim.yml")]
-    return next((name for name in known if name.lower() == wanted), dataset)
+    return next((name for name in known_datasets() if name.lower() == wanted), dataset)
+
+
+def known_datasets() -> list[str]:
+    """Lists the datasets that configs/ has configurations of."""
+    return sorted(path.parent.name for path in (PROJECT / "configs").glob("*/wrim.yml"))
 
 
 def shard_of(runs: Sequence[ExperimentRun], shard: str | None) -> Sequence[ExperimentRun]:

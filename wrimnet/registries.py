@@ -10,6 +10,11 @@ from fastreid.utils.registry import Registry
 
 from wrimnet.metrics.names import ALWAYS, CMC_LENGTH, COMPARED, Metric, is_computed_always
 
+# How a name that is looked up by tools and by Python gets there.
+YOURS = (
+    "name the module that registers yours: PLUGINS of a configuration, --plugin where a tool has "
+    "none, or an import in Python"
+)
 AUGMENTATION_REGISTRY = Registry("AUGMENTATION")
 METRIC_REGISTRY = Registry("METRIC")  # functions as wrimnet.metrics.names describes them
 MIIM_REGISTRY = Registry("MIIM")
@@ -38,6 +43,12 @@ def names_of(value: str | Sequence[str]) -> Sequence[str]:
     return (value,) if isinstance(value, str) else value
 
 
+def say_own(key: str) -> str:
+    """Says how one's own gets to where ``key``, a configuration key or a flag, looks for names."""
+    by = "--plugin" if key.startswith("--") else "PLUGINS"
+    return f"a module of your own that registers another is named in {by}"
+
+
 def find_registered(registry: Registry, name: str, key: str) -> Any:
     """Returns what a registry of FastReID's has under the name that a configuration key holds.
 
@@ -45,10 +56,9 @@ def find_registered(registry: Registry, name: str, key: str) -> Any:
         ValueError: nothing of that name; lists what there is and how one's own gets there.
     """
     if name not in registry._obj_map:
-        raise ValueError(
-            f"{key} = {name!r}: expected one of {', '.join(sorted(registry._obj_map))}; a module "
-            "of your own that registers another is named in PLUGINS"
-        )
+        known = ", ".join(sorted(registry._obj_map))
+        expected = f"expected one of {known}" if known else "none is registered"
+        raise ValueError(f"{key} = {name!r}: {expected}; {say_own(key)}")
     return registry.get(name)
 
 
@@ -73,7 +83,7 @@ def find_optimizer(name: str) -> Any:
     own = ", ".join(("", *sorted(OPTIMIZER_REGISTRY._obj_map)))
     raise ValueError(
         f"SOLVER.OPT = {name!r}: expected a class of torch.optim that needs no closure, such as "
-        f"Adam, AdamW or SGD{own}; a module of your own that registers another is named in PLUGINS"
+        f"Adam, AdamW or SGD{own}; {say_own('SOLVER.OPT')}"
     )
 
 
@@ -93,8 +103,8 @@ def find_metrics(names: Sequence[str], key: str = "TEST.METRICS") -> dict[str, M
     if unknown:
         own = ", ".join(("", *sorted(registered)))
         raise ValueError(
-            f"{key} names {unknown[0]!r}: expected Rank-1 to Rank-{CMC_LENGTH}, mAP, mINP{own}; a "
-            "module of your own that registers another is named in PLUGINS"
+            f"{key} names {unknown[0]!r}: expected Rank-1 to Rank-{CMC_LENGTH}, mAP, mINP{own}; "
+            f"{say_own(key)}"
         )
     missing = [name for name in COMPARED if name not in names]
     if missing or len(set(names)) < len(names):
@@ -132,10 +142,7 @@ def find_dataset(name: str) -> Any:
     for found in datasets().values():
         if wanted in map(_letters, (found.name, found.title, *found.aliases)):
             return found
-    raise KeyError(
-        f"dataset {name!r} is unknown; use one of {', '.join(titles())}, or name the module that "
-        "registers yours: PLUGINS, --plugin, or an import in Python"
-    )
+    raise KeyError(f"dataset {name!r} is unknown; use one of {', '.join(titles())}, or {YOURS}")
 
 
 def titles() -> list[str]:
@@ -155,7 +162,7 @@ def only_dataset(names: Sequence[str]) -> Any:
     except (ValueError, KeyError):
         raise ValueError(
             f"DATASETS.NAMES = {tuple(names)}: expected exactly one of {', '.join(titles())}, such "
-            'as ("LLCM",)'
+            f'as ("LLCM",); {say_own("DATASETS.NAMES")}'
         ) from None
 
 

@@ -143,7 +143,10 @@ def _check_known(cfg: CfgNode, name: str, source: str) -> None:
         return
     if any(leaf.startswith(f"{name}.") for leaf in known):
         raise KeyError(f"{name!r} in {source} is a group of keys, not a key; set one of its keys")
-    raise KeyError(f"unknown config key {name!r} in {source}; {_nearest(name, known)}")
+    raise KeyError(
+        f"unknown config key {name!r} in {source}; {_nearest(name, known)}; a key of your own "
+        "needs the module that declares it in PLUGINS"
+    )
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -154,7 +157,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     matches = difflib.get_close_matches(name.upper(), by_upper, n=1, cutoff=0.4)
     if matches:
         return f"the nearest known key is {by_upper[matches[0]]!r}"
-    return "train_net.py --help-config lists the known keys, PLUGINS those of your own"
+    return "train_net.py --help-config lists the known keys"
 
 
 def _decoded(value: Any) -> Any:

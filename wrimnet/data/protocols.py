@@ -6,7 +6,7 @@ Each dataset carries its own (:mod:`wrimnet.data.datasets`); here they are found
 from dataclasses import dataclass
 from typing import Any
 
-from wrimnet.registries import datasets
+from wrimnet.registries import YOURS, datasets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,9 @@ def find_protocol(name: str) -> Protocol:
     """Looks a protocol up by its name; raises KeyError: no protocol has this name."""
     protocols = all_protocols()
     if name not in protocols:
-        raise KeyError(f"unknown protocol {name!r}; choose one of {', '.join(protocols)}")
+        raise KeyError(
+            f"unknown protocol {name!r}; choose one of {', '.join(protocols)}, or {YOURS}"
+        )
     return protocols[name]
 
 

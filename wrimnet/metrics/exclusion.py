@@ -58,5 +58,9 @@ def camera_rule(name: str) -> CameraRule:
         KeyError: no rule has this name.
     """
     if name not in CAMERA_RULES:
-        raise KeyError(f"unknown camera rule {name!r}; choose one of {sorted(CAMERA_RULES)}")
+        raise KeyError(
+            f"unknown camera rule {name!r}; choose one of {', '.join(sorted(CAMERA_RULES))}, or "
+            "register yours by wrimnet.metrics.exclusion.register_camera_rule in the module of the "
+            "dataset"
+        )
     return CAMERA_RULES[name]

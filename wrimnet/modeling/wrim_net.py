@@ -186,7 +186,10 @@ def _existing_parts(names: Sequence[str], heads: AICLHead) -> tuple[str, ...]:
     allowed, part_dims = heads.part_names, heads.part_dims
     unknown = [name for name in names if name not in allowed]
     if unknown or not names:
-        raise ValueError(f"MODEL.WRIM.EMBEDDING_PARTS = {tuple(names)}: expected some of {allowed}")
+        raise ValueError(
+            f"MODEL.WRIM.EMBEDDING_PARTS = {tuple(names)}: expected some of {allowed}; a head of "
+            "your own, MODEL.HEADS.NAME of a module in PLUGINS, may have others"
+        )
     existing = tuple(name for name in allowed if name in names and name in part_dims)
     if not existing:
         raise ValueError(
