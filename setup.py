@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parent
 
 VIZ = ["matplotlib>=3.8"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "safetensors>=0.4"]
-SEARCH = ["faiss-cpu>=1.8"]
 TIMM = ["timm>=1.0"]
 SLURM = ["submitit>=1.5"]
 TUNE = ["optuna>=4.0"]
@@ -23,7 +22,6 @@ HEIF = ["pillow-heif>=0.18"]
 EXTRAS = {
     "viz": VIZ,
     "export": EXPORT,
-    "search": SEARCH,
     "timm": TIMM,
     "slurm": SLURM,
     "tune": TUNE,
@@ -36,7 +34,6 @@ EXTRAS = {
         "mypy>=1.11",
         *VIZ,
         *EXPORT,
-        *SEARCH,
         *TIMM,
         *SLURM,
         *TUNE,

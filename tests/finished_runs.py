@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from tiny_runs import make_noise_tree, tiny_cfg
 
-from wrimnet.config import config_hash
 from wrimnet.config.setup import build_network_settings
 from wrimnet.data.build import build_dataset
 from wrimnet.evaluation.evaluator import build_evaluator
@@ -35,7 +34,7 @@ def make_finished_run(workspace: Path) -> FinishedRun:
     state = {"model": model.state_dict(), "iteration": 4, "network": build_network_settings(cfg)}
     torch.save(state, run / "model_final.pth")
     dataset = build_dataset(cfg)
-    evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
+    evaluator = build_evaluator(cfg, dataset)
     evaluator.run(model.eval(), str(run / "model_final.pth")).write(run)
     lines = [
         {"iteration": i, "total_loss": 9 / i, "raw/cls": math.log(5), "lr": 3.5e-4}

@@ -17,7 +17,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.command_line import make_parser, parse, run_tool
-from wrimnet.config import config_hash, setup_cfg
+from wrimnet.config import setup_cfg
 from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.run_folder import FINAL, read_metrics
 from wrimnet.tables import markdown, metric_table
@@ -59,7 +59,7 @@ def show_results(cfg: CfgNode) -> int:
     from wrimnet.modeling.weights import build_model, build_without_pretrained, load_weights
 
     dataset = build_dataset(cfg)
-    evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
+    evaluator = build_evaluator(cfg, dataset)
     print("measuring an untrained network and 100 random embeddings, for comparison")
     torch.manual_seed(cfg.SEED)
     model = build_model(build_without_pretrained(cfg)).eval()

@@ -46,7 +46,7 @@ def count_activations(record: dict[str, Any]) -> float:
 
     from wrimnet.data.augmentation_list import build_augmentation
     from wrimnet.lab.benchmarks.batches import batch_of
-    from wrimnet.lab.benchmarks.counting import SavedActivations
+    from wrimnet.lab.benchmarks.counting import saved_bytes
     from wrimnet.modeling.weights import build_model, build_without_pretrained
 
     cfg = setup_planned_cfg(record, "MODEL.DEVICE", "cpu", "MODEL.HEADS.NUM_CLASSES", "64")
@@ -54,10 +54,8 @@ def count_activations(record: dict[str, Any]) -> float:
     shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)
     gray = torch.full(shape, 128, dtype=torch.uint8)
     batch = build_augmentation(cfg).augment(batch_of(cfg, gray))
-    kept = SavedActivations([*model.parameters(), *model.buffers(), batch["images"]])
-    with kept.hooks:
-        model(batch)
-    return kept.num_bytes / 1e6
+    there_anyway = [*model.parameters(), *model.buffers(), batch["images"]]
+    return saved_bytes(lambda: model(batch), there_anyway) / 1e6
 
 
 def main() -> int:

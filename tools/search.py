@@ -2,14 +2,12 @@
 
 python tools/search.py index --run RUN --images FOLDER --modality visible --index INDEX
 python tools/search.py query --run RUN --images IMAGE_OR_FOLDER ... --index INDEX
-python tools/search.py benchmark --entries 10000 100000 --dim 512
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,7 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
-from wrimnet.lab.search import BACKENDS, DTYPES
+from wrimnet.lab.search.index import DTYPES
 from wrimnet.modality import INFRARED, MODALITY_NAMES, find_modality
 from wrimnet.run_folder import write_json
 from wrimnet.tables import counted
@@ -64,19 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
     sheet_file = picture_file(".png", ".jpg", ".jpeg")
     query.add_argument("--json", type=output_file, metavar="FILE", help="write the ranked lists")
     query.add_argument("--sheet", type=sheet_file, metavar="FILE", help="draw them, PNG or JPEG")
-    query.add_argument("--backend", default="auto", help=", ".join(BACKENDS))
-    benchmark = commands.add_parser("benchmark", help="measure with random embeddings")
-    benchmark.add_argument("--entries", type=at_least_one, nargs="+", default=[10_000, 100_000])
-    benchmark.add_argument("--dim", type=at_least_one, default=512)
-    benchmark.add_argument("--dtype", default="float32", choices=DTYPES)
-    benchmark.add_argument("--backend", default="exact", help=", ".join(BACKENDS))
-    benchmark.add_argument("--queries", type=at_least_one, default=64, help="searched together")
-    benchmark.add_argument("--top", type=at_least_one, default=20)
     return parser
 
 
 def index_images(arguments: argparse.Namespace) -> int:
     """Embeds images and adds them to an index; prints how many and how fast."""
+    from wrimnet.atomic_files import sole_writer
     from wrimnet.inference.embedder import build_embedder
     from wrimnet.lab.search.image_folder import list_images
     from wrimnet.lab.search.index import INDEX_FILE, EmbeddingIndex, IndexFacts
@@ -85,24 +76,28 @@ def index_images(arguments: argparse.Namespace) -> int:
     found = list_images(arguments.images)
     paths = found.paths
     cfg = setup_model_cfg(arguments)
-    exists = Path(arguments.index, INDEX_FILE).exists()
-    index = EmbeddingIndex.open(arguments.index) if exists else None
-    if index is not None:
-        index.check_modality(modality)
+    if Path(arguments.index, INDEX_FILE).exists():
+        EmbeddingIndex.open(arguments.index).check_modality(modality)
     embedder = build_embedder(cfg)
-    if index is None:
-        facts = IndexFacts(
-            model=embedder.facts.name,
-            model_hash=embedder.facts.model_hash,
-            modality=modality,
-            dim=embedder.dim,
-            dtype=arguments.dtype,
+    facts = IndexFacts(
+        model=embedder.facts.name,
+        model_hash=embedder.facts.model_hash,
+        modality=modality,
+        dim=embedder.dim,
+        dtype=arguments.dtype,
+    )
+    Path(arguments.index).mkdir(parents=True, exist_ok=True)
+    with sole_writer(Path(arguments.index), "append when it has ended"):
+        exists = Path(arguments.index, INDEX_FILE).exists()
+        index = (
+            EmbeddingIndex.open(arguments.index)
+            if exists
+            else EmbeddingIndex(arguments.index, facts)
         )
-        index = EmbeddingIndex.create(arguments.index, facts)
-    index.check_model(embedder.facts.model_hash)
-    known = set(index.paths())
-    new = [path for path in dict.fromkeys(paths) if path not in known]
-    seconds = append_images(index, embedder, new)
+        index.check_model(embedder.facts.model_hash)
+        known = set(index.paths())
+        new = [path for path in dict.fromkeys(paths) if path not in known]
+        seconds = append_images(index, embedder, new)
     print(
         f"{counted(len(new), f'{modality} image')} indexed in {seconds:.1f} s "
         f"({len(new) / max(seconds, 1e-9):.1f} per second, {embedder.device}), "
@@ -150,7 +145,7 @@ def warn_of_colours(queries: Sequence[str], infrared_range: Sequence[float]) -> 
 def query_index(arguments: argparse.Namespace) -> int:
     """Prints the ranked lists of the query images; writes them as JSON and as a picture."""
     from wrimnet.inference.embedder import build_embedder
-    from wrimnet.lab.search.approximate import open_searcher
+    from wrimnet.lab.search.exact import find_nearest
     from wrimnet.lab.search.image_folder import list_images
     from wrimnet.lab.search.index import EmbeddingIndex
 
@@ -164,10 +159,9 @@ def query_index(arguments: argparse.Namespace) -> int:
     warn_of_left_out(listed)
     if modality == INFRARED:
         warn_of_colours(queries, embedder.extraction.infrared_range)
-    searcher = open_searcher(index, arguments.backend, device=embedder.device)
     begin = time.perf_counter()
     embeddings = embedder.embed(queries, modality)
-    found = searcher.search(embeddings, arguments.top)
+    found = find_nearest(index.arrays(), embeddings, arguments.top, device=embedder.device)
     seconds = time.perf_counter() - begin
     paths = index.paths()
     lists = [
@@ -176,7 +170,6 @@ def query_index(arguments: argparse.Namespace) -> int:
             "results": [
                 {"rank": rank, "similarity": float(similarity), "path": paths[row]}
                 for rank, (similarity, row) in enumerate(zip(values, rows, strict=True), start=1)
-                if row >= 0
             ],
         }
         for query, values, rows in zip(queries, found.similarity, found.rows, strict=True)
@@ -199,8 +192,8 @@ def print_lists(lists: list[dict], direction: str) -> None:
     if len(lists) > _TABLES:
         print(f"{direction}, the most similar image of each query; all ranks: --json FILE")
         for entry in lists[:_LINES]:
-            for first in entry["results"][:1]:  # none where an approximate search found none
-                print(f"  {first['similarity']:7.4f}  {entry['query']}  {first['path']}")
+            first = entry["results"][0]
+            print(f"  {first['similarity']:7.4f}  {entry['query']}  {first['path']}")
         if len(lists) > _LINES:
             print(f"  and {len(lists) - _LINES} more queries")
         return
@@ -264,33 +257,10 @@ def name_of(result: dict) -> str:
     return stem if len(stem) <= _TILE_SIGNS else f"…{stem[1 - _TILE_SIGNS :]}"
 
 
-def benchmark(arguments: argparse.Namespace) -> int:
-    """Prints a table of throughput and memory for each number of entries."""
-    from wrimnet.lab.search.throughput import Throughput, measure_search
-
-    print(f"random embeddings, D = {arguments.dim}, {arguments.dtype}, {arguments.backend}, CPU")
-    print(f"| {' | '.join(Throughput._fields)} |\n|{'---:|' * len(Throughput._fields)}")
-    for entries in arguments.entries:
-        with tempfile.TemporaryDirectory() as folder:
-            result = measure_search(
-                Path(folder),
-                entries=entries,
-                dim=arguments.dim,
-                dtype=arguments.dtype,
-                backend=arguments.backend,
-                num_queries=arguments.queries,
-                top_k=arguments.top,
-            )
-        values = [f"{result.entries}", *(f"{value:.4g}" for value in result[1:])]
-        print(f"| {' | '.join(values)} |", flush=True)
-    return 0
-
-
 def main() -> int:
     """Runs the command; returns the exit code."""
     arguments = parse(build_parser())
-    commands = {"index": index_images, "query": query_index, "benchmark": benchmark}
-    return commands[arguments.command](arguments)
+    return (index_images if arguments.command == "index" else query_index)(arguments)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ import numpy as np
 from fastreid.config import CfgNode
 from torch import Tensor
 
-from wrimnet.config import config_hash
 from wrimnet.config.plugins import load_plugin
+from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset, default_root
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem
@@ -203,22 +203,13 @@ def evaluate(
 def _setup_evaluation(
     cfg: CfgNode, dataset: CrossModalityDataset | None, protocols: Sequence[str]
 ) -> dict[str, Percent]:
-    cfg = _setup_protocols(cfg, protocols)
+    cfg = changed_cfg(cfg, {"TEST.PROTOCOLS": tuple(protocols) or cfg.TEST.PROTOCOLS})
     dataset = dataset or build_dataset(cfg)
     lineage = read_lineage(cfg.MODEL.WEIGHTS)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
-    evaluator = build_evaluator(cfg, dataset, config_hash(cfg))
+    evaluator = build_evaluator(cfg, dataset)
     report = evaluator.run(build_trained_model(cfg).eval())
     return in_percent(report.metrics)
-
-
-def _setup_protocols(cfg: CfgNode, names: Sequence[str]) -> CfgNode:
-    """Returns a copy that tests under these protocols, where any are named."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.TEST.PROTOCOLS = tuple(names) or cfg.TEST.PROTOCOLS
-    cfg.freeze()
-    return cfg
 
 
 def in_percent(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Percent]:

@@ -62,6 +62,11 @@ def find_registered(registry: Registry, name: str, key: str) -> Any:
     return registry.get(name)
 
 
+def build_named(registry: Registry, names: Sequence[str], key: str, cfg: Any) -> list[Any]:
+    """Builds what a key names, in its order: what is registered is called with (cfg)."""
+    return [find_registered(registry, name, key)(cfg) for name in names]
+
+
 def find_optimizer(name: str) -> Any:
     """Returns the builder that is registered as an optimizer, or the class of ``torch.optim``.
 

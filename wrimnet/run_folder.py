@@ -75,6 +75,12 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in found if path.is_file()), reverse=True)
 
 
+def run_files(folder: Path) -> list[str]:
+    """Lists the files by which an earlier run in ``folder`` is recognized."""
+    traces = [name for name in TRACES if (folder / name).exists()]
+    return traces + [path.name for path in checkpoints(folder)]
+
+
 def find_results(folder: str | Path) -> dict[str, Any] | None:
     """Returns the content of results.json, or None where there is none or only half a file.
 

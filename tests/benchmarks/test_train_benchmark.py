@@ -5,8 +5,8 @@ import torch
 from step_batches import make_batch, make_step, step_cfg
 from tiny_runs import tiny_cfg
 
+from wrimnet.config.tree import changed_cfg
 from wrimnet.lab.benchmarks.batches import random_batch
-from wrimnet.lab.benchmarks.benchmark_setup import changed
 from wrimnet.lab.benchmarks.counting import CostCounter, StepCost, saved_bytes
 from wrimnet.lab.benchmarks.probe import DeviceSpeed
 from wrimnet.lab.benchmarks.processes import process_row
@@ -60,7 +60,7 @@ def test_seconds_are_the_mean_of_the_calls_after_a_warm_up():
 
 
 def test_step_is_timed_and_described():
-    cfg = changed(step_cfg(), {"SOLVER.COMPILE": "never"})
+    cfg = changed_cfg(step_cfg(), {"SOLVER.COMPILE": "never"})
     batch = ("batch", "SOLVER.IMS_PER_BATCH", 8)
     row, cost = measure_point(cfg, *batch, repeats=2, steps=1), step_cost(cfg)
     assert (row["axis"], row["value"], row["label"]) == (*batch[::2], "8")
@@ -108,7 +108,7 @@ def test_profile_names_the_stages_in_order(data, tmp_path):
 def test_cost_grows_with_batch_and_identities_as_it_must():
     cfg = step_cfg()
     settings = ({"SOLVER.IMS_PER_BATCH": 8}, {}, {"MODEL.HEADS.NUM_CLASSES": 1004})
-    small, large, many = (memory_of(changed(cfg, setting)) for setting in settings)
+    small, large, many = (memory_of(changed_cfg(cfg, setting)) for setting in settings)
     assert 1.9 < large["activation_bytes"] / small["activation_bytes"] < 2.1
     parts = 1 + cfg.MODEL.WRIM.MAIN.STRIPES
     features = 512 * parts + 256  # ResNet-18's channels: main level and auxiliary level

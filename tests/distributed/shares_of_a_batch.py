@@ -6,6 +6,7 @@ from fastreid.utils import comm
 from tiny_runs import make_trainer, tiny_cfg
 from torch import nn
 
+from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset, build_train_loader
 from wrimnet.engine.data_parallel import (
     build_shared_model,
@@ -14,7 +15,6 @@ from wrimnet.engine.data_parallel import (
     synchronize_batch_norm,
 )
 from wrimnet.engine.distributed import mean_over_ranks, setup_process_group
-from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.evaluation.evaluator import build_evaluator
@@ -55,7 +55,7 @@ def evaluate_only(root):
 
 def build_parts(cfg):
     torch.manual_seed(0)
-    cfg = build_counted_cfg(cfg, NUM_CLASSES)
+    cfg = changed_cfg(cfg, {"MODEL.HEADS.NUM_CLASSES": NUM_CLASSES})
     return cfg, build_shared_model(cfg, build_model(cfg))
 
 

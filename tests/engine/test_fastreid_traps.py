@@ -19,8 +19,8 @@ from fastreid.layers.non_local import Non_local
 from tiny_runs import losses_of, make_trainer, read_lines, tiny_cfg
 from torch import nn
 
+from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset, build_train_loader
-from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.run import train
 from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.engine.step import build_training_step
@@ -47,7 +47,7 @@ def build_step(cfg):
     """Step, model, optimizer and batches of a configuration."""
     torch.manual_seed(0)
     dataset = build_dataset(cfg)
-    cfg = build_counted_cfg(cfg, 5)
+    cfg = changed_cfg(cfg, {"MODEL.HEADS.NUM_CLASSES": 5})
     model = build_model(cfg).train()
     optimizer = build_optimizer(cfg, model)
     return (

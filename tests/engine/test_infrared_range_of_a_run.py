@@ -46,7 +46,7 @@ def test_the_range_is_recorded_everywhere(run):
 def test_resuming_keeps_the_range_without_measuring(run, tmp_path, monkeypatch):
     root, output = run
     shutil.copytree(output, tmp_path / "out")
-    monkeypatch.setattr("wrimnet.engine.measured_range.measure_infrared_range", None)
+    monkeypatch.setattr("wrimnet.engine.preflight.measure_infrared_range", None)
     assert train(auto(root, tmp_path / "out"), resume=True) == 0
     again, before = (setup_cfg(str(f / "config.yaml")) for f in (tmp_path / "out", output))
     assert again.INPUT.MEASURED_RANGE == before.INPUT.MEASURED_RANGE

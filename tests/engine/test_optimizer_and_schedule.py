@@ -9,7 +9,7 @@ from tiny_runs import tiny_cfg
 from torch import nn
 
 from wrimnet.config import config_hash
-from wrimnet.engine.preflight import build_counted_cfg
+from wrimnet.config.tree import changed_cfg
 from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
 from wrimnet.modeling.weights import build_model
 from wrimnet.registries import OPTIMIZER_REGISTRY, SCHEDULE_REGISTRY, register_as
@@ -22,7 +22,7 @@ def cfg_of(tmp_path):
 
 
 def build(cfg):
-    model = build_model(build_counted_cfg(cfg, 5))
+    model = build_model(changed_cfg(cfg, {"MODEL.HEADS.NUM_CLASSES": 5}))
     return model, build_optimizer(cfg, model)
 
 

@@ -7,8 +7,8 @@ from source_tree import ROOT
 from tiny_runs import tiny_cfg
 
 from wrimnet.config import setup_cfg
+from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset, build_train_loader
-from wrimnet.engine.preflight import build_counted_cfg
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
@@ -44,7 +44,7 @@ READS_THE_MODALITY = (("wrimnet.data.augmentation", "__call__"),)
 def build_parts(cfg):
     torch.manual_seed(0)
     dataset = build_dataset(cfg)
-    cfg = build_counted_cfg(cfg, dataset.num_train_pids)
+    cfg = changed_cfg(cfg, {"MODEL.HEADS.NUM_CLASSES": dataset.num_train_pids})
     model = build_model(cfg).train()
     loader = build_train_loader(cfg, dataset)
     return build_training_step(cfg, model, build_optimizer(cfg, model)), loader

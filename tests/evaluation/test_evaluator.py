@@ -9,7 +9,7 @@ import pytest
 import torch
 from drawn_items import embed, llcm_items
 
-from wrimnet.config import get_cfg
+from wrimnet.config import config_hash, get_cfg
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.images import ImageItem, UnreadableImageError
 from wrimnet.evaluation.evaluator import build_evaluator
@@ -73,7 +73,7 @@ def configuration(**values):
 
 
 def evaluate(dataset, model=None, weights=None, **values):
-    evaluator = build_evaluator(configuration(**values), dataset, config_hash="abc123")
+    evaluator = build_evaluator(configuration(**values), dataset)
     return evaluator.run(model or MeanColors(), weights)
 
 
@@ -168,8 +168,9 @@ def test_line_and_files_say_what_was_measured(dataset, tmp_path):
         "dataset=LLCM", "synthetic=yes", "protocol=llcm_ir2vis", "direction=infrared to visible",
         "draw=agw", "shots=1", "num_trials=3", "embedding=global+stripes+auxiliary", "flip=no",
         "reranking=k1=5 k2=2 lambda=0.3", "query_expansion=k=5 alpha=3.0 rounds=1",
-        f"path:{weights}", f"sha256:{hashlib.sha256(b'weights').hexdigest()}", "config=abc123",
-        "wrimnet:", "queries=20", "queries_skipped=0",
+        f"path:{weights}", f"sha256:{hashlib.sha256(b'weights').hexdigest()}",
+        f"config={config_hash(configuration(**options))}", "wrimnet:", "queries=20",
+        "queries_skipped=0",
     ):  # fmt: skip
         assert fact in line, fact
     assert set(report.description) >= {"dataset", "synthetic", "weights", "code", "config", "flip"}

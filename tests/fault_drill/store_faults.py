@@ -46,7 +46,7 @@ from wrimnet.lab.search.index import EmbeddingIndex, IndexFacts
 DIM = {DIM}
 {inspect.getsource(rows_of)}
 facts = IndexFacts(model="A", model_hash="a" * 64, modality="visible", dim=DIM)
-index = EmbeddingIndex.create(sys.argv[1], facts)
+index = EmbeddingIndex(sys.argv[1], facts)
 for shard in range(10000):
     index.append(rows_of(shard), [str(shard) + ".jpg"])
 """

@@ -6,9 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from wrimnet.atomic_files import LOCK, sole_writer
 from wrimnet.lab.search.image_folder import list_images
-from wrimnet.lab.search.index import EmbeddingIndex, IndexFacts, _digest
+from wrimnet.lab.search.index import EmbeddingIndex, IndexFacts
 from wrimnet.run_folder import write_json
 
 FACTS = IndexFacts(model="WRIMNet-18x", model_hash="a" * 64, modality="visible", dim=8)
@@ -21,14 +20,13 @@ def unit_rows(count, dim=8, seed=0):
 
 @pytest.fixture
 def index(tmp_path):
-    index = EmbeddingIndex.create(tmp_path / "index", FACTS)
+    index = EmbeddingIndex(tmp_path / "index", FACTS)
     index.append(unit_rows(5), [f"{row}.jpg" for row in range(5)])
     return index
 
 
 def contents(index):
-    files = (path for path in index.folder.iterdir() if path.name != LOCK)
-    return {path.name: path.read_bytes() for path in files}
+    return {path.name: path.read_bytes() for path in index.folder.iterdir()}
 
 
 def test_reopened_index_has_rows_and_paths_in_order(index):
@@ -43,7 +41,7 @@ def test_reopened_index_has_rows_and_paths_in_order(index):
 
 def test_float16_halves_the_file_and_keeps_the_rows(tmp_path):
     facts = IndexFacts(**{**FACTS.__dict__, "dtype": "float16"})
-    index = EmbeddingIndex.create(tmp_path, facts)
+    index = EmbeddingIndex(tmp_path, facts)
     index.append(unit_rows(4), list("abcd"))
     np.testing.assert_allclose(index.arrays()[0], unit_rows(4), atol=1e-3)
     assert index.arrays()[0].dtype == np.float16
@@ -52,13 +50,10 @@ def test_float16_halves_the_file_and_keeps_the_rows(tmp_path):
 @pytest.mark.parametrize(
     ("embeddings", "paths", "message"),
     [
-        (unit_rows(1, dim=7), ["n"], r"shape \(1, 7\), expected \(n, 8\)"),
-        (unit_rows(0), [], r"expected \(n, 8\), n >= 1"),
-        (unit_rows(2), ["n"], "2 embeddings come with 1 paths"),
+        (unit_rows(1, dim=7), ["n"], r"shape \(1, 7\), expected \(1, 8\)"),
+        (unit_rows(2), ["n"], r"shape \(2, 8\), expected \(1, 8\)"),
         (2 * unit_rows(1), ["n"], "the embedding of n has length 2"),
         (np.full((1, 8), np.nan, np.float32), ["n"], "the embedding of n has length nan"),
-        (unit_rows(1), ["3.jpg"], "3.jpg is in the index already"),
-        (unit_rows(2), ["n", "n"], "comes twice"),
     ],
 )
 def test_refused_rows_leave_the_index_whole(index, embeddings, paths, message):
@@ -73,7 +68,7 @@ def test_stop_before_the_last_step_leaves_the_index_whole(index, monkeypatch):
     def fail(path, content):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("wrimnet.lab.search.index.write_hashed_json", fail)
+    monkeypatch.setattr("wrimnet.lab.search.index.write_json", fail)
     with pytest.raises(OSError, match="no space"):
         index.append(unit_rows(2, seed=1), ["a", "b"])
     monkeypatch.undo()
@@ -84,57 +79,27 @@ def test_stop_before_the_last_step_leaves_the_index_whole(index, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["embeddings_00000.npy", "paths_00000.json"])
-def test_changed_byte_and_missing_file_are_found(index, name):
+def test_short_and_missing_files_are_found(index, name):
     path = index.folder / name
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"damaged: .*{name} is not what was written; index the"):
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"is damaged \(.*\); index the images again"):
         EmbeddingIndex.open(index.folder)
     path.unlink()
-    with pytest.raises(ValueError, match=f"damaged: .*{name} is missing"):
+    with pytest.raises(ValueError, match=r"is damaged"):
+        EmbeddingIndex.open(index.folder)
+
+
+def test_rows_without_paths_are_found(index):
+    (index.folder / "paths_00000.json").write_text('["0.jpg"]')
+    with pytest.raises(ValueError, match="5 embeddings of 1 images"):
         EmbeddingIndex.open(index.folder)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 7}', ""])
 def test_damaged_list_of_files_is_found(index, text):
     (index.folder / "index.json").write_text(text)
-    with pytest.raises(ValueError, match=r"index\.json is damaged"):
+    with pytest.raises(ValueError, match=r"index is damaged"):
         EmbeddingIndex.open(index.folder)
-
-
-def test_every_flipped_bit_of_the_list_of_files_is_found(index):
-    path = index.folder / "index.json"
-    whole = path.read_bytes()
-    meaning = json.loads(whole)
-    for place in range(0, 8 * len(whole), 29):
-        content = bytearray(whole)
-        content[place // 8] ^= 1 << place % 8
-        path.write_bytes(content)
-        try:
-            EmbeddingIndex.open(index.folder)
-        except ValueError:
-            continue
-        assert json.loads(content) == meaning  # white space alone
-
-
-def test_file_outside_the_folder_is_refused(index):
-    path = index.folder / "index.json"
-    content = json.loads(path.read_text())
-    del content["sha256"]
-    content["shards"][0]["files"][0]["file"] = "../x"
-    path.write_text(json.dumps({**content, "sha256": _digest(content)}))
-    with pytest.raises(ValueError, match=r"'\.\./x' is no file of this folder"):
-        EmbeddingIndex.open(index.folder)
-
-
-def test_two_that_append_lose_nothing(index):
-    other = EmbeddingIndex.open(index.folder)
-    other.append(unit_rows(2, seed=1), ["a", "b"])
-    index.append(unit_rows(1, seed=2), ["c"])
-    assert EmbeddingIndex.open(index.folder).paths()[-3:] == ["a", "b", "c"]
-    with sole_writer(index.folder, ""), pytest.raises(BlockingIOError, match="another process is"):
-        index.append(unit_rows(1, seed=3), ["d"])
 
 
 def test_absent_index_is_named(tmp_path):
@@ -142,14 +107,9 @@ def test_absent_index_is_named(tmp_path):
         EmbeddingIndex.open(tmp_path)
 
 
-def test_second_index_in_a_folder_is_refused(index):
-    with pytest.raises(ValueError, match="holds an index already"):
-        EmbeddingIndex.create(index.folder, FACTS)
-
-
 def test_impossible_facts_are_refused(tmp_path):
     with pytest.raises(ValueError, match="expected a modality of"):
-        EmbeddingIndex.create(tmp_path, IndexFacts(**{**FACTS.__dict__, "modality": "thermal"}))
+        EmbeddingIndex(tmp_path, IndexFacts(**{**FACTS.__dict__, "modality": "thermal"}))
 
 
 def test_another_model_and_another_modality_are_refused(index):
@@ -159,13 +119,6 @@ def test_another_model_and_another_modality_are_refused(index):
         index.check_model("b" * 64)
     with pytest.raises(ValueError, match="holds visible images, not infrared"):
         index.check_modality("infrared")
-
-
-def test_every_file_is_listed_with_its_checksum(index):
-    listed = json.loads((index.folder / "index.json").read_text())["shards"][0]["files"]
-    names = {entry["file"] for entry in listed}
-    assert names | {"index.json"} == set(contents(index))
-    assert all(len(entry["sha256"]) == 64 for entry in listed)
 
 
 def test_images_are_listed_in_order_and_an_empty_folder_is_refused(tmp_path):
@@ -219,7 +172,7 @@ def test_names_that_are_not_utf_8_are_kept_as_bytes(tmp_path):
             pass
     paths = list_images([tmp_path]).paths
     assert sorted(os.path.basename(os.fsencode(path)) for path in paths) == sorted(names)
-    index = EmbeddingIndex.create(tmp_path / "index", FACTS)
+    index = EmbeddingIndex(tmp_path / "index", FACTS)
     index.append(np.eye(3, FACTS.dim, dtype=np.float32), paths)
     assert EmbeddingIndex.open(tmp_path / "index").paths() == paths
     write_json(tmp_path / "found.json", {"paths": paths})

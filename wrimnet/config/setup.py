@@ -113,7 +113,9 @@ def hashed_values(cfg: CfgNode) -> dict[str, Any]:
     return {
         name: FIRST_VALUES.get(f"{name} {value}", value)
         for name, value in values.items()
-        if _is_hashed(rows.get(name), value)
+        if name not in rows
+        or rows[name].hashed == ALWAYS
+        or (rows[name].hashed == IF_SET and value != rows[name].default)
     }
 
 
@@ -121,12 +123,6 @@ def config_hash(cfg: CfgNode) -> str:
     """Returns 12 hex digits over every key that shapes the result of a run."""
     content = [[name, value] for name, value in hashed_values(cfg).items()]
     return hashlib.sha256(json.dumps(content, default=list).encode()).hexdigest()[:12]
-
-
-def _is_hashed(key: Key | None, value: object) -> bool:
-    if key is None or key.hashed == ALWAYS:
-        return True
-    return key.hashed == IF_SET and value != key.default
 
 
 # what a network computes with given weights; beside MIIM's keys and the younger ones
@@ -170,15 +166,6 @@ def build_infrared_range(cfg: CfgNode) -> tuple[float, ...]:
     """Returns (low, high) of infrared pixels of more than 8 bits; () where none is set or known."""
     is_auto = cfg.INPUT.INFRARED_RANGE == AUTO
     return cfg.INPUT.MEASURED_RANGE if is_auto else cfg.INPUT.INFRARED_RANGE
-
-
-def build_measured_cfg(cfg: CfgNode, measured: Sequence[float]) -> CfgNode:
-    """Returns a copy of ``cfg`` that records what INPUT.INFRARED_RANGE auto stands for."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.MEASURED_RANGE = tuple(measured)
-    cfg.freeze()
-    return cfg
 
 
 def plain(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """The configuration tree: FastReID's with this project's keys, its leaves by dotted names."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -57,6 +58,16 @@ def set_key(cfg: CfgNode, name: str, value: object) -> None:
             node[parent] = CfgNode()
         node = node[parent]
     node[leaf] = value
+
+
+def changed_cfg(cfg: CfgNode, values: Mapping[str, object]) -> CfgNode:
+    """Returns a frozen copy of ``cfg`` with other values by dotted key."""
+    copy = cfg.clone()
+    copy.defrost()
+    for name, value in values.items():
+        set_key(copy, name, value)
+    copy.freeze()
+    return copy
 
 
 def get_key(cfg: CfgNode, name: str) -> Any:

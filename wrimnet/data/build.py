@@ -26,9 +26,8 @@ from wrimnet.registries import SAMPLER_REGISTRY, find_registered, only_dataset
 def build_dataset(cfg: CfgNode) -> CrossModalityDataset:
     """Reads the dataset of DATASETS.NAMES from :func:`build_root`; errors of its class."""
     dataset = only_dataset(cfg.DATASETS.NAMES)
-    return dataset(
-        root=build_root(cfg), split=cfg.DATASETS.SPLIT, number=build_number(cfg, dataset)
-    )
+    number = int(get_key(cfg, dataset.number_key)) if dataset.number_key else 1
+    return dataset(root=build_root(cfg), split=cfg.DATASETS.SPLIT, number=number)
 
 
 def build_root(cfg: CfgNode) -> str:
@@ -46,36 +45,24 @@ def default_root() -> str:
     return os.environ.get("FASTREID_DATASETS") or "datasets"
 
 
-def build_number(cfg: CfgNode, dataset: type[CrossModalityDataset]) -> int:
-    """Returns which of the dataset's divisions the configuration asks for."""
-    return int(get_key(cfg, dataset.number_key)) if dataset.number_key else 1
-
-
 def build_train_loader(cfg: CfgNode, dataset: CrossModalityDataset) -> TrainLoader:
     """Builds the batches of a dataset's training images.
 
     ValueError if batches are not 2PK, cannot be shared by the processes, or identities lack.
     """
-    train_set = TrainSet(dataset.train)
-    sampler = build_train_sampler(cfg, train_set)
-    watch = ReadingWatch()
+    train_set, watch = TrainSet(dataset.train), ReadingWatch()
+    device = torch.device(cfg.MODEL.DEVICE)
+    if device.type == "cuda" and device.index is None:  # which the background thread does not know
+        device = torch.device("cuda", torch.cuda.current_device())
     return TrainLoader(
         dataset=train_set,
-        sampler=sampler,
-        source=build_train_source(cfg, train_set, dataset.name, dataset.folder, watch),
+        sampler=build_train_sampler(cfg, train_set),
+        source=build_train_source(cfg, dataset, watch, device),
         watch=watch,
-        device=build_train_device(cfg),
+        device=device,
         prefetch=cfg.DATALOADER.PREFETCH,
         timeout=cfg.DATALOADER.TIMEOUT,
     )
-
-
-def build_train_device(cfg: CfgNode) -> torch.device:
-    """Returns the device of this process with its number, which background threads do not know."""
-    device = torch.device(cfg.MODEL.DEVICE)
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
 
 
 def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampler:
@@ -95,15 +82,14 @@ def build_train_sampler(cfg: CfgNode, train_set: TrainSet) -> CrossModalitySampl
 
 
 def build_train_source(
-    cfg: CfgNode, train_set: TrainSet, name: str, folder: str, watch: ReadingWatch
+    cfg: CfgNode, dataset: CrossModalityDataset, watch: ReadingWatch, device: torch.device
 ) -> ImageSource:
-    """Builds the source of DATALOADER.CACHE; caches lie in CACHE_DIR or beside the dataset."""
-    device = build_train_device(cfg)
+    """Builds the source of DATALOADER.CACHE."""
     pin = device.type == "cuda"
     if cfg.DATALOADER.CACHE == "none":
-        reader = ImageReader(train_set.items, watch=watch, **build_reading(cfg))
+        reader = ImageReader(dataset.train, watch=watch, **build_reading(cfg))
         return DecodingSource(reader, num_threads=cfg.DATALOADER.NUM_WORKERS, pin=pin)
-    cache = build_train_cache(cfg, train_set, name, folder)
+    cache = build_train_cache(cfg, dataset)
     if cfg.DATALOADER.CACHE == "disk":
         return DiskSource(cache, watch=watch, pin=pin)
     if cfg.DATALOADER.CACHE == "ram":
@@ -111,12 +97,12 @@ def build_train_source(
     return DeviceSource(cache, device=device)
 
 
-def build_train_cache(cfg: CfgNode, train_set: TrainSet, name: str, folder: str) -> CacheFile:
-    """Opens the cache of the training images, or builds it."""
+def build_train_cache(cfg: CfgNode, dataset: CrossModalityDataset) -> CacheFile:
+    """Opens the cache of the training images, or builds it, in CACHE_DIR or beside the dataset."""
     return open_cache(
-        cache_key(train_set.items, dataset=name, **build_reading(cfg)),
-        train_set.items,
-        Path(cfg.DATALOADER.CACHE_DIR or Path(folder).parent / ".cache"),
+        cache_key(dataset.train, dataset=dataset.name, **build_reading(cfg)),
+        dataset.train,
+        Path(cfg.DATALOADER.CACHE_DIR or Path(dataset.folder).parent / ".cache"),
         num_processes=cfg.DATALOADER.NUM_WORKERS,
         timeout=cfg.DATALOADER.TIMEOUT,
     )

@@ -104,7 +104,7 @@ class CheckpointStore:
             return path
         write_atomically(path, lambda file: torch.save(state, file))
         self._name_last(path)
-        for old in self._newest_first()[self.keep :]:
+        for old in checkpoints(self.folder)[self.keep :]:
             old.unlink(missing_ok=True)
         return path
 
@@ -115,34 +115,27 @@ class CheckpointStore:
             write_atomically(path, lambda file: torch.save(state, file))
         return path
 
-    def has_checkpoint(self) -> bool:
-        """Whether there is anything to resume from."""
-        return bool(self._newest_first())
+    def _missing(self) -> str:
+        """Returns what ``last_checkpoint`` names if that is not there, else ""."""
+        last = self.folder / LAST
+        name = last.read_text(errors="replace").strip()[:80] if last.is_file() else ""
+        return "" if name in {path.name for path in checkpoints(self.folder)} else name
 
-    def check_not_lost(self) -> None:
-        """Raises ValueError without a checkpoint where one was: a restart would write over it."""
+    def find_newest(self) -> Checkpoint | None:
+        """Reads the newest whole checkpoint, warns of damaged ones; None where there never was one.
+
+        Raises ValueError: all are damaged, or lost: a new run would write over what is left.
+        """
+        candidates = checkpoints(self.folder)
         left = [name for name in LOST if (self.folder / name).exists()]
-        if left:
+        if left and not candidates:
             raise ValueError(
                 f"{self.folder} holds {', '.join(left)} of a run, but not its checkpoint "
                 f"{self._missing() or 'checkpoint_*.pth'}; put it back, move the folder away, or "
                 "choose another OUTPUT_DIR"
             )
-
-    def _missing(self) -> str:
-        """Returns what ``last_checkpoint`` names if that is not there, else ""."""
-        last = self.folder / LAST
-        name = last.read_text(errors="replace").strip()[:80] if last.is_file() else ""
-        return "" if name in {path.name for path in self._newest_first()} else name
-
-    def find_newest(self) -> Checkpoint:
-        """Reads the newest whole checkpoint; warns of damaged ones.
-
-        Raises FileNotFoundError or ValueError: there is no checkpoint, or all are damaged.
-        """
-        candidates = self._newest_first()
         if not candidates:
-            raise FileNotFoundError(f"no checkpoint in {self.folder}; start without --resume")
+            return None
         for path in candidates:
             try:
                 return Checkpoint(path, _complete(read_checkpoint(path), path))
@@ -161,7 +154,7 @@ class CheckpointStore:
         """
         if missing := self._missing():
             _logger().warning("%s names %s, which is missing", LAST, missing)
-        for newer in self._newest_first():
+        for newer in checkpoints(self.folder):
             if newer.name > path.name:
                 newer.replace(newer.with_name(f"{newer.name}.damaged"))
         self._name_last(path)
@@ -175,9 +168,6 @@ class CheckpointStore:
 
     def _name_last(self, path: Path) -> None:
         write_atomically(self.folder / LAST, lambda file: file.write(path.name.encode()))
-
-    def _newest_first(self) -> list[Path]:
-        return checkpoints(self.folder)
 
 
 def _complete(state: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -13,11 +13,10 @@ from typing import Any
 import wrimnet.compat  # noqa: F401
 
 import torch
-from fastreid.config import CfgNode
 from torch import nn
 from torch.optim import Optimizer
 
-from wrimnet.engine.step import CompiledStep, CompiledTraining, TrainingStep
+from wrimnet.engine.step import CompiledTraining, TrainingStep
 
 NUM_STEPS, WARM_UP = 20, 3
 
@@ -47,11 +46,6 @@ def measure_compiling(step: TrainingStep, batch: dict[str, Any]) -> dict[str, An
         f"training runs {'compiled' if choice['compiled'] else 'eager'}"
     )
     return choice
-
-
-def check_compiling_measured(cfg: CfgNode, step: TrainingStep) -> bool:
-    """Whether the configuration leaves it to a measurement if the step is compiled."""
-    return cfg.SOLVER.COMPILE == "auto" and isinstance(step, CompiledStep)
 
 
 def describe_compiling(step: TrainingStep) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+from wrimnet.config.tree import changed_cfg
+
 
 class Agreement:
     """Answers alike on all processes whether any of them asked, without waiting for the device.
@@ -204,11 +206,7 @@ def setup_device_of_process(cfg: CfgNode, local_rank: int) -> CfgNode:
             f"has {count} GPUs; use cuda or auto and at most one process per GPU"
         )
     torch.cuda.set_device(local_rank)
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = f"cuda:{local_rank}"
-    cfg.freeze()
-    return cfg
+    return changed_cfg(cfg, {"MODEL.DEVICE": f"cuda:{local_rank}"})
 
 
 def join(place: Place, backend: str, timeout: timedelta) -> dist.Store:

@@ -8,7 +8,6 @@ from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
-from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventWriter
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from wrimnet.engine.distributed import Agreement
 from wrimnet.engine.signals import StopRequest
 from wrimnet.evaluation.results import EvaluationReport
-from wrimnet.registries import HOOK_REGISTRY, find_registered
 
 _logger = logging.getLogger("fastreid.wrimnet.hooks")
 
@@ -58,11 +56,6 @@ class EvaluationCallback(Hook):
     def after_evaluation(self, report: EvaluationReport) -> None:
         """Calls it; what it raises ends the training."""
         self._call(self.trainer.epoch + 1, report.metrics)
-
-
-def build_own_hooks(cfg: CfgNode) -> list[HookBase]:
-    """Builds the hooks of HOOKS in their order."""
-    return [find_registered(HOOK_REGISTRY, name, "HOOKS")(cfg) for name in cfg.HOOKS]
 
 
 class SaveBeforeEvaluationHook(HookBase):

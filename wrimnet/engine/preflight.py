@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,14 +14,24 @@ from fastreid.config import CfgNode
 from fastreid.utils import comm
 
 from wrimnet.atomic_files import require_file
-from wrimnet.config import build_network_settings, check_batch, check_num_classes, config_hash
+from wrimnet.config import (
+    build_network_settings,
+    check_batch,
+    check_num_classes,
+    config_hash,
+    plain,
+)
+from wrimnet.config.keys import AUTO
+from wrimnet.config.setup import RANGE_KEY, hashed_values
+from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import fingerprint
+from wrimnet.data.infrared_range import measure_infrared_range
 from wrimnet.engine.checkpointing import Checkpoint, CheckpointStore
-from wrimnet.engine.measured_range import setup_infrared_range
-from wrimnet.engine.resume_changes import build_changes, build_settings
+from wrimnet.engine.resume_changes import build_changes
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
+from wrimnet.evaluation.extraction import from_main_process
 from wrimnet.evaluation.origin import (
     Lineage,
     check_unseen,
@@ -41,7 +51,7 @@ from wrimnet.modeling.weights import (
     read_checkpoint,
     setup_recorded_range,
 )
-from wrimnet.run_folder import EVALUATIONS, TRACES, checkpoints
+from wrimnet.run_folder import EVALUATIONS, run_files
 
 _logger = logging.getLogger("fastreid.wrimnet.preflight")
 
@@ -66,7 +76,8 @@ class CheckedRun:
         cfg: configuration, with the number of training identities.
         folder: OUTPUT_DIR.
         files: names of the files of an earlier run in it.
-        checkpoint: the newest whole one of that run; None for a run that begins.
+        checkpoints: of that run, and where this one saves its own.
+        checkpoint: the newest whole one; None for a run that begins.
         dataset: for training and evaluation.
         evaluator: of its test images.
         length: in epochs and iterations.
@@ -76,6 +87,7 @@ class CheckedRun:
     cfg: CfgNode
     folder: Path
     files: list[str]
+    checkpoints: CheckpointStore
     checkpoint: Checkpoint | None
     dataset: CrossModalityDataset
     evaluator: Evaluator
@@ -91,12 +103,17 @@ def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
     check_batch(cfg, comm.get_world_size())
     folder = build_output_dir(cfg)
     files = run_files(folder)
-    checkpoint = find_checkpoint(folder, files, resume=resume)
+    if files and not resume:
+        raise ValueError(
+            f"OUTPUT_DIR = {str(folder)!r} holds an earlier run; add --resume to go on with it, or "
+            "choose another OUTPUT_DIR"
+        )
+    store = build_checkpoints(cfg, folder)
+    checkpoint = store.find_newest()
     if checkpoint is None:
-        check_start(cfg)
+        check_start(cfg, folder, resume=resume)
     dataset = build_dataset(cfg)
-    cfg = build_counted_cfg(cfg, dataset.num_train_pids)
-    cfg = setup_infrared_range(cfg, dataset, checkpoint)
+    cfg = build_known_cfg(cfg, dataset, checkpoint)
     length = build_length(cfg, len(dataset.train))
     origin = build_origin(cfg, dataset, checkpoint)
     check_unseen(origin[TRAINED_ON], dataset, "the weights of the start", allowed=True)
@@ -105,7 +122,7 @@ def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
         check_images(dataset, checkpoint.state, origin, folder)
         check_plugins(checkpoint.state["plugins"], origin["plugins"], folder)
         origin["changes"] = build_changes(origin["settings"], checkpoint.state, folder)
-    evaluator = build_checked_evaluator(cfg, dataset, origin["config_hash"])
+    evaluator = build_checked_evaluator(cfg, dataset, origin[TRAINED_ON])
     done = checkpoint.start_iter if checkpoint else 0
     if comm.is_main_process() and done < length.max_iter:
         evaluator.check()
@@ -113,6 +130,7 @@ def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
         cfg=cfg,
         folder=folder,
         files=files,
+        checkpoints=store,
         checkpoint=checkpoint,
         dataset=dataset,
         evaluator=evaluator,
@@ -143,49 +161,44 @@ def build_output_dir(cfg: CfgNode) -> Path:
     return folder
 
 
-def run_files(folder: Path) -> list[str]:
-    """Lists the files by which an earlier run in ``folder`` is recognized."""
-    traces = [name for name in TRACES if (folder / name).exists()]
-    return traces + [path.name for path in checkpoints(folder)]
+def build_checkpoints(cfg: CfgNode, folder: Path) -> CheckpointStore:
+    """Returns the checkpoints of a run, which the main process writes."""
+    return CheckpointStore(folder, cfg.SOLVER.KEEP_CHECKPOINTS, writes=comm.is_main_process())
 
 
-def find_checkpoint(folder: Path, files: list[str], *, resume: bool) -> Checkpoint | None:
-    """Reads the newest whole checkpoint in ``folder``; None for a run that begins.
-
-    Raises:
-        ValueError: the folder holds an earlier run and ``resume`` is off, or its checkpoint is
-            gone or damaged.
-    """
-    if files and not resume:
-        raise ValueError(
-            f"OUTPUT_DIR = {str(folder)!r} holds an earlier run; add --resume to go on with it, or "
-            "choose another OUTPUT_DIR"
-        )
-    store = CheckpointStore(folder)
-    if store.has_checkpoint():
-        return store.find_newest()
-    store.check_not_lost()
+def check_start(cfg: CfgNode, folder: Path, *, resume: bool) -> None:
+    """Refuses a start from MODEL.WEIGHTS or BACKBONE.PRETRAIN_PATH that is no file."""
     if resume:
         _logger.warning("nothing to resume in %s; this run starts anew", folder)
-    return None
-
-
-def check_start(cfg: CfgNode) -> None:
-    """Refuses a start from MODEL.WEIGHTS or BACKBONE.PRETRAIN_PATH that is no file."""
     if cfg.MODEL.WEIGHTS:
         require_file(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS =")
     elif cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:
         require_file(cfg.MODEL.BACKBONE.PRETRAIN_PATH, "MODEL.BACKBONE.PRETRAIN_PATH =")
 
 
-def build_counted_cfg(cfg: CfgNode, num_identities: int) -> CfgNode:
-    """Returns a copy with the number of training identities; ValueError for fewer classes."""
-    check_num_classes(cfg, num_identities)
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or num_identities
-    cfg.freeze()
-    return cfg
+def build_known_cfg(
+    cfg: CfgNode, dataset: CrossModalityDataset, checkpoint: Checkpoint | None
+) -> CfgNode:
+    """Returns a copy with what the data say: number of identities, INPUT.INFRARED_RANGE auto.
+
+    The range is measured on the training images, or stands in the checkpoint of a run that goes on;
+    it is the same on every process. ValueError for fewer classes than identities.
+    """
+    check_num_classes(cfg, dataset.num_train_pids)
+    measured: Sequence[float] = cfg.INPUT.MEASURED_RANGE
+    if cfg.INPUT.INFRARED_RANGE == AUTO and not measured:
+        if checkpoint is not None:
+            measured = checkpoint.state[NETWORK].get(RANGE_KEY, ())
+        elif comm.is_main_process():
+            measured = measure_infrared_range(
+                dataset.train,
+                num_threads=cfg.DATALOADER.NUM_WORKERS,
+                skip_bad=cfg.DATALOADER.ON_BAD_IMAGE == "skip",
+            )
+        measured = from_main_process(measured)
+    number = cfg.MODEL.HEADS.NUM_CLASSES or dataset.num_train_pids
+    values = {"MODEL.HEADS.NUM_CLASSES": number, "INPUT.MEASURED_RANGE": tuple(measured)}
+    return changed_cfg(cfg, values)
 
 
 def build_length(cfg: CfgNode, num_images: int) -> TrainingLength:
@@ -206,7 +219,7 @@ def build_origin(
     """Returns what a model of ``cfg`` is trained on and by, for its files of weights."""
     return {
         "config_hash": config_hash(cfg),
-        "settings": build_settings(cfg),
+        "settings": plain(hashed_values(cfg)),
         "changes": [],
         TRAINED_ON: build_lineage(cfg, dataset, checkpoint),
         NETWORK: build_network_settings(cfg),
@@ -262,10 +275,11 @@ def check_plugins(before: list[dict[str, Any]], now: list[dict[str, Any]], folde
 
 
 def build_checked_evaluator(
-    cfg: CfgNode, dataset: CrossModalityDataset, settings_hash: str
+    cfg: CfgNode, dataset: CrossModalityDataset, lineage: Lineage
 ) -> Evaluator:
-    """Builds the evaluator; refuses expected results that are not of its protocols."""
-    evaluator = build_evaluator(cfg, dataset, settings_hash)
+    """Builds the evaluator of weights of this lineage; refuses expected results of others."""
+    evaluator = build_evaluator(cfg, dataset)
+    evaluator.description |= describe_lineage(lineage, dataset)
     names = [run.protocol.name for run in evaluator.runs]
     for entry in cfg.TEST.EXPECTED_RESULTS:
         check_entry(entry, names, cfg.TEST.METRICS)
@@ -282,7 +296,6 @@ class CheckedEvaluation:
         dataset: whose test images are evaluated.
         evaluator: of them.
         weights: file of the model.
-        about_weights: what the results say of them.
     """
 
     cfg: CfgNode
@@ -290,7 +303,6 @@ class CheckedEvaluation:
     dataset: CrossModalityDataset
     evaluator: Evaluator
     weights: str
-    about_weights: dict[str, Any]
 
 
 def check_evaluation(cfg: CfgNode) -> CheckedEvaluation:
@@ -301,16 +313,15 @@ def check_evaluation(cfg: CfgNode) -> CheckedEvaluation:
     lineage = find_lineage(content, cfg.MODEL.WEIGHTS)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
     cfg = build_evaluation_cfg(cfg, fingerprint(dataset.test))
+    evaluator = build_checked_evaluator(cfg, dataset, lineage)
+    of_training = ("changes", "compiled")
+    evaluator.description |= {name: content[name] for name in of_training if content.get(name)}
     return CheckedEvaluation(
         cfg=cfg,
         folder=build_output_dir(cfg),
         dataset=dataset,
-        evaluator=build_checked_evaluator(cfg, dataset, config_hash(cfg)),
+        evaluator=evaluator,
         weights=cfg.MODEL.WEIGHTS,
-        about_weights={
-            **describe_lineage(lineage, dataset),
-            **{name: content[name] for name in ("changes", "compiled") if content.get(name)},
-        },
     )
 
 
@@ -330,12 +341,9 @@ def build_evaluation_cfg(cfg: CfgNode, images: str) -> CfgNode:
     Its name says the weights, what is done to the features, and a hash of the weights, the
     configuration and the test images: a run's results stay as training wrote them.
     """
-    cfg, weights = cfg.clone(), Path(cfg.MODEL.WEIGHTS)
+    weights = Path(cfg.MODEL.WEIGHTS)
     ways = ("FLIP", "AQE", "RERANK")
     words = [weights.stem, *(way.lower() for way in ways if cfg.TEST[way].ENABLED)]
     identity = f"{file_sha256(weights)} {config_hash(cfg)} {images}".encode()
     words.append(hashlib.sha256(identity).hexdigest()[:8])
-    cfg.defrost()
-    cfg.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR, EVALUATIONS, "-".join(words)))
-    cfg.freeze()
-    return cfg
+    return changed_cfg(cfg, {"OUTPUT_DIR": str(Path(cfg.OUTPUT_DIR, EVALUATIONS, "-".join(words)))})

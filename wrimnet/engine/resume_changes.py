@@ -7,12 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import wrimnet.compat  # noqa: F401
-
-from fastreid.config import CfgNode
-
-from wrimnet.config import plain
-from wrimnet.config.setup import hashed_values
 from wrimnet.run_folder import FINAL
 
 CHANGEABLE = (
@@ -23,11 +17,6 @@ CHANGEABLE = (
     "SOLVER.STEPS",
     "TEST.EVAL_PERIOD",
 )
-
-
-def build_settings(cfg: CfgNode) -> dict[str, Any]:
-    """Returns the keys that shape the result of a run, by name, as a file holds them."""
-    return plain(hashed_values(cfg))
 
 
 def build_changes(

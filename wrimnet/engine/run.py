@@ -23,10 +23,10 @@ from wrimnet.engine.banner import (
     print_evaluation_start,
     print_training_start,
 )
-from wrimnet.engine.checkpointing import CheckpointStore, seed_everything, write_atomically
+from wrimnet.engine.checkpointing import seed_everything, write_atomically
 from wrimnet.engine.data_parallel import build_shared_model
 from wrimnet.engine.distributed import was_restarted
-from wrimnet.engine.preflight import CheckedRun, check_evaluation, preflight, run_files
+from wrimnet.engine.preflight import CheckedRun, check_evaluation, preflight
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.engine.trainer import WRIMTrainer
@@ -34,7 +34,15 @@ from wrimnet.evaluation.origin import check_own_results
 from wrimnet.evaluation.provenance import describe_environment
 from wrimnet.evaluation.results import EvaluationReport, check_expected, mean_metrics
 from wrimnet.modeling.weights import build_trained_model
-from wrimnet.run_folder import CONFIG, FINAL, LOG, RESULTS_TABLE, drop_metrics_after, find_results
+from wrimnet.run_folder import (
+    CONFIG,
+    FINAL,
+    LOG,
+    RESULTS_TABLE,
+    drop_metrics_after,
+    find_results,
+    run_files,
+)
 
 _logger = logging.getLogger("fastreid.wrimnet.run")
 LAST_FILES = (FINAL, RESULTS_TABLE)  # beside results.json; evaluating again writes them
@@ -99,7 +107,10 @@ def start_training(
     run = preflight(cfg, resume=resume)
     if comm.is_main_process():
         held.enter_context(hold_output_dir(run.folder))
-        check_untouched(run)
+        if run_files(run.folder) != run.files:
+            raise BlockingIOError(
+                f"another process has written to {str(run.folder)!r} in the meantime; start again"
+            )
     comm.synchronize()  # nothing is written before all processes have read what is there
     setup_run(run.cfg, held)
     trainer = WRIMTrainer(run, request, hooks)
@@ -113,14 +124,6 @@ def hold_output_dir(folder: Path) -> AbstractContextManager[None]:
     """Makes the folder; keeps other runs out of it, BlockingIOError where one is at work in it."""
     folder.mkdir(parents=True, exist_ok=True)
     return sole_writer(folder, "wait for it, or choose another OUTPUT_DIR")
-
-
-def check_untouched(run: CheckedRun) -> None:
-    """Raises BlockingIOError if another run has worked in OUTPUT_DIR since it was checked."""
-    if run_files(run.folder) != run.files:
-        raise BlockingIOError(
-            f"another process has written to {str(run.folder)!r} in the meantime; start again"
-        )
 
 
 def setup_run(cfg: CfgNode, held: ExitStack) -> None:
@@ -144,10 +147,9 @@ def setup_run(cfg: CfgNode, held: ExitStack) -> None:
 
 def clean_folder(run: CheckedRun) -> None:
     """Removes what an earlier attempt left after the checkpoint that the run goes on from."""
-    store = CheckpointStore(run.folder)
-    store.remove_unfinished()
+    run.checkpoints.remove_unfinished()
     if run.checkpoint is not None:
-        store.set_newest(run.checkpoint.path)
+        run.checkpoints.set_newest(run.checkpoint.path)
     drop_metrics_after(run.folder, run.checkpoint.start_iter if run.checkpoint else 0)
 
 
@@ -162,7 +164,6 @@ def evaluate(cfg: CfgNode) -> int:
         model = build_shared_model(checked.cfg, build_trained_model(checked.cfg))
         print_evaluation_start(checked.cfg, model, checked.dataset)
         report = checked.evaluator.run(model.eval(), checked.weights)
-        report.description |= checked.about_weights
         _console.info(f"{report.summary()}\n{report.measured()}")
         if comm.is_main_process():
             report.write(checked.folder)

@@ -18,12 +18,10 @@ from wrimnet.config import changed_keys
 from wrimnet.data.build import build_train_loader
 from wrimnet.engine.checkpointing import (
     Checkpoint,
-    CheckpointStore,
     random_state,
     restore_random_state,
 )
 from wrimnet.engine.compiling import (
-    check_compiling_measured,
     describe_compiling,
     keep_choice,
     measure_compiling,
@@ -37,26 +35,24 @@ from wrimnet.engine.hooks import (
     LogHook,
     ProgressHook,
     SaveBeforeEvaluationHook,
-    build_own_hooks,
     other_weights,
 )
 from wrimnet.engine.preflight import CheckedRun
 from wrimnet.engine.progress import NonFiniteError, Progress, with_replay
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
-from wrimnet.engine.step import build_training_step
-from wrimnet.engine.writers import FlushedTensorboardWriter, ProgressPrinter, build_own_writers
-from wrimnet.evaluation.origin import describe_lineage
+from wrimnet.engine.step import CompiledStep, build_training_step
+from wrimnet.engine.writers import FlushedTensorboardWriter, ProgressPrinter
 from wrimnet.evaluation.results import EvaluationReport
 from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import (
     NETWORK,
-    TRAINED_ON,
     build_model,
     build_without_pretrained,
     read_checkpoint,
     start_from_weights,
 )
+from wrimnet.registries import HOOK_REGISTRY, WRITER_REGISTRY, build_named
 from wrimnet.run_folder import BEST, FINAL, METRICS, checkpoint_path, named_weights
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
@@ -82,40 +78,34 @@ class WRIMTrainer(TrainerBase):
         cfg = run.cfg
         self.request = request or StopRequest()
         self.data_loader = build_train_loader(cfg, run.dataset)
-        self.model = build_start_model(cfg, run).train()
+        self.model = build_start_model(cfg, has_weights=run.checkpoint is not None).train()
         self.optimizer = build_optimizer(cfg, self.model)
         self.max_epoch, self.iters_per_epoch = run.length
         self.max_iter = run.length.max_iter
         self.scheduler = build_lr_scheduler(cfg, self.optimizer, self.iters_per_epoch)
         self.step = build_training_step(cfg, self.model, self.optimizer)
         self.evaluator = run.evaluator
-        self.own_hooks = [*hooks, *build_own_hooks(cfg)]
-        self.trainer_hooks = self.build_hooks(cfg)
-        self.register_hooks([*self.own_hooks, *self.trainer_hooks])
         self.setup_records(cfg, run)
-        self.compiling = describe_compiling(self.step)
-        self.measures_compiling = (
-            check_compiling_measured(cfg, self.step) and run.checkpoint is None
-        )
+        self.setup_hooks(cfg, hooks)
         self.setup_start(cfg, run.checkpoint)
 
     def setup_records(self, cfg: CfgNode, run: CheckedRun) -> None:
         """Sets what is logged, evaluated and saved."""
         self.output_dir = run.folder
-        self.checkpoints = CheckpointStore(
-            run.folder, cfg.SOLVER.KEEP_CHECKPOINTS, writes=comm.is_main_process()
-        )
+        self.checkpoints = run.checkpoints
         self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size())
         self.best: dict[str, Any] = {"value": -1.0, "iteration": -1}
         self.last_report: EvaluationReport | None = None
         self.origin = run.origin
-        self._build_own_writers = partial(build_own_writers, cfg)
-        self.about_weights = describe_lineage(run.origin[TRAINED_ON], run.dataset)
+        self._build_own_writers = partial(build_named, WRITER_REGISTRY, cfg.WRITERS, "WRITERS", cfg)
         self._compared = {name: value for name, value, _ in changed_keys(cfg)}
         self._compared |= {"SEED": cfg.SEED, "SOLVER.BASE_LR": cfg.SOLVER.BASE_LR}
 
     def setup_start(self, cfg: CfgNode, checkpoint: Checkpoint | None) -> None:
         """Goes on from a checkpoint, or starts from ``MODEL.WEIGHTS`` if given."""
+        self.compiling = describe_compiling(self.step)
+        may_compile = cfg.SOLVER.COMPILE == "auto" and isinstance(self.step, CompiledStep)
+        self.measures_compiling = may_compile and checkpoint is None
         self.start_iter = 0
         self.num_trained = 0  # iterations whose steps an earlier process took
         self.trained_under = self.origin
@@ -125,10 +115,14 @@ class WRIMTrainer(TrainerBase):
             path, strict = cfg.MODEL.WEIGHTS, cfg.MODEL.WEIGHTS_STRICT
             start_from_weights(self.model, path, strict=strict, network=self.origin[NETWORK])
 
-    def build_hooks(self, cfg: CfgNode) -> list[HookBase]:
-        """Returns the hooks in the order in which they run."""
+    def setup_hooks(self, cfg: CfgNode, hooks: Sequence[HookBase]) -> None:
+        """Registers the hooks in the order in which they run: ``hooks``, HOOKS, the trainer's."""
         solver = cfg.SOLVER
-        return [
+        self.own_hooks: list[HookBase] = [
+            *hooks,
+            *build_named(HOOK_REGISTRY, cfg.HOOKS, "HOOKS", cfg),
+        ]
+        self.trainer_hooks: list[HookBase] = [
             SaveBeforeEvaluationHook(cfg.TEST.EVAL_PERIOD),
             ProgressHook(self.build_printer, solver.LOG_PERIOD),
             EvaluationHook(cfg.TEST.EVAL_PERIOD),
@@ -141,6 +135,7 @@ class WRIMTrainer(TrainerBase):
                 agreement=Agreement(2, solver.DISTRIBUTED.TIMEOUT_SECONDS),
             ),
         ]
+        self.register_hooks([*self.own_hooks, *self.trainer_hooks])
 
     def build_printer(self) -> list[EventWriter]:
         """Returns the writer of progress lines on the console."""
@@ -254,7 +249,7 @@ class WRIMTrainer(TrainerBase):
     def _run_evaluator(self, weights: str | None) -> EvaluationReport:
         report = self.evaluator.run(self.model.eval(), weights)
         self.model.train()
-        report.description |= {**self.about_weights, "compiled": self.compiling}
+        report.description["compiled"] = self.compiling
         if self.origin["changes"]:
             report.description["changes"] = self.origin["changes"]
         return report
@@ -284,8 +279,9 @@ class WRIMTrainer(TrainerBase):
 
     def described(self) -> dict[str, Any]:
         """Returns what results of this run must say of its configuration, images and start."""
-        facts = {name: self.evaluator.description[name] for name in ("dataset", "images")}
-        return {**facts, **self.about_weights, "config": self.trained_under["config_hash"]}
+        names = ("dataset", "images", "train_images", "start")
+        facts = {name: self.evaluator.description[name] for name in names}
+        return {**facts, "config": self.trained_under["config_hash"]}
 
     def restore_best(self) -> None:
         """Makes model_best.pth again from the checkpoint of its iteration, if it is lost."""
@@ -382,10 +378,8 @@ class WRIMTrainer(TrainerBase):
             group["lr"] = base * law(schedule.last_epoch)
 
 
-def build_start_model(cfg: CfgNode, run: CheckedRun) -> CrossModalityNetwork:
-    """Builds the model for its share of each batch.
-
-    Without ImageNet weights where a checkpoint or MODEL.WEIGHTS replaces them.
-    """
-    replaced = run.checkpoint is not None or cfg.MODEL.WEIGHTS
-    return build_shared_model(cfg, build_model(build_without_pretrained(cfg) if replaced else cfg))
+def build_start_model(cfg: CfgNode, *, has_weights: bool) -> CrossModalityNetwork:
+    """Builds the model for its share of each batch, without ImageNet weights where others come."""
+    if has_weights or cfg.MODEL.WEIGHTS:
+        return build_shared_model(cfg, build_model(build_without_pretrained(cfg)))
+    return build_shared_model(cfg, build_model(cfg))

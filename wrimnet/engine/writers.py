@@ -9,21 +9,14 @@ from typing import Any
 import wrimnet.compat  # noqa: F401
 
 import torch
-from fastreid.config import CfgNode
 from fastreid.utils.events import EventWriter, TensorboardXWriter, get_event_storage
 from tqdm import tqdm
 
 from wrimnet.metrics.names import is_compared
-from wrimnet.registries import WRITER_REGISTRY, find_registered
 from wrimnet.run_folder import kind_of
 
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 _progress_logger = logging.getLogger("fastreid.wrimnet.progress")
-
-
-def build_own_writers(cfg: CfgNode) -> list[EventWriter]:
-    """Builds the writers of WRITERS in their order."""
-    return [find_registered(WRITER_REGISTRY, name, "WRITERS")(cfg) for name in cfg.WRITERS]
 
 
 class ProgressPrinter(EventWriter):

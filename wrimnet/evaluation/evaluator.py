@@ -11,7 +11,7 @@ import numpy as np
 from fastreid.config import CfgNode
 from fastreid.utils import comm
 
-from wrimnet.config.setup import build_infrared_range
+from wrimnet.config.setup import build_infrared_range, config_hash
 from wrimnet.data.datasets.base import DRAWN
 from wrimnet.data.images import ImageItem, fingerprint
 from wrimnet.data.protocols import Protocol, dataset_protocols
@@ -56,7 +56,7 @@ class Evaluator:
         runs: Sequence[ProtocolRun],
         extraction: Extraction,
         scoring: Scoring,
-        description: Mapping[str, Any],
+        description: dict[str, Any],
         metrics: Sequence[str] = PRINTED,
     ) -> None:
         self.items = items
@@ -154,11 +154,10 @@ def selections(
     return [embedding_parts, *(group for group in alone if group != embedding_parts)]
 
 
-def build_evaluator(cfg: CfgNode, dataset: Any, config_hash: str | None = None) -> Evaluator:
+def build_evaluator(cfg: CfgNode, dataset: Any) -> Evaluator:
     """Builds the evaluator of a dataset's test images, its trials already drawn.
 
-    ``config_hash`` names the configuration in the results. What does not fit is refused by
-    :mod:`wrimnet.data.protocols` and ``galleries``.
+    What does not fit is refused by :mod:`wrimnet.data.protocols` and ``galleries``.
     """
     scoring = _build_scoring(cfg)
     return Evaluator(
@@ -166,7 +165,7 @@ def build_evaluator(cfg: CfgNode, dataset: Any, config_hash: str | None = None) 
         runs=_build_runs(cfg, dataset),
         extraction=build_extraction(cfg),
         scoring=scoring,
-        description=_build_description(cfg, dataset, scoring, config_hash),
+        description=_build_description(cfg, dataset, scoring),
         metrics=cfg.TEST.METRICS,
     )
 
@@ -214,9 +213,7 @@ def _build_scoring(cfg: CfgNode) -> Scoring:
     )
 
 
-def _build_description(
-    cfg: CfgNode, dataset: Any, scoring: Scoring, config_hash: str | None
-) -> dict[str, Any]:
+def _build_description(cfg: CfgNode, dataset: Any, scoring: Scoring) -> dict[str, Any]:
     what, infrared_range = dataset.stand_in, build_infrared_range(cfg)
     plugins = describe_plugins(cfg.PLUGINS)
     description = {
@@ -233,6 +230,6 @@ def _build_description(
         **scoring.describe(),
         "input": f"{cfg.INPUT.SIZE_TEST[0]}x{cfg.INPUT.SIZE_TEST[1]} {cfg.INPUT.INTERPOLATION}",
         "precision": cfg.SOLVER.PRECISION,
-        "config": config_hash,
+        "config": config_hash(cfg),
     }
     return {**description, **dataset.describe_number(dataset.number)}

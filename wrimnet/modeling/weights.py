@@ -21,7 +21,8 @@ from torchvision import models
 from wrimnet.atomic_files import require_file
 from wrimnet.config import all_keys, build_network_settings, get_key, plain
 from wrimnet.config.keys import AUTO
-from wrimnet.config.setup import RANGE_KEY, build_measured_cfg
+from wrimnet.config.setup import RANGE_KEY
+from wrimnet.config.tree import changed_cfg
 from wrimnet.modeling.network import CrossModalityNetwork
 
 _IMAGENET = {
@@ -202,7 +203,7 @@ def setup_recorded_range(cfg: CfgNode) -> CfgNode:
     if cfg.INPUT.INFRARED_RANGE != AUTO or cfg.INPUT.MEASURED_RANGE:
         return cfg
     network = read_checkpoint(cfg.MODEL.WEIGHTS).get(NETWORK) or {}
-    return build_measured_cfg(cfg, network.get(RANGE_KEY, ()))
+    return changed_cfg(cfg, {"INPUT.MEASURED_RANGE": tuple(network.get(RANGE_KEY, ()))})
 
 
 def start_from_weights(
@@ -377,8 +378,4 @@ def build_trained_model(cfg: CfgNode) -> CrossModalityNetwork:
 
 def build_without_pretrained(cfg: CfgNode) -> CfgNode:
     """Returns a copy that does not load ImageNet weights, for a model that gets its own."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
-    cfg.freeze()
-    return cfg
+    return changed_cfg(cfg, {"MODEL.BACKBONE.PRETRAIN": False})

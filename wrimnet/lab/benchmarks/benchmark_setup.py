@@ -1,6 +1,6 @@
 """What the benchmarks share: their configuration, their images, the form of their reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import torch
 from fastreid.config import CfgNode
 
 from wrimnet.config import setup_cfg
-from wrimnet.config.tree import set_key
+from wrimnet.config.tree import changed_cfg
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
 from wrimnet.lab.synthetic.plan import Request
@@ -49,16 +49,6 @@ def setup_benchmark_cfg(config_file: str, options: Sequence[str]) -> CfgNode:
     return cfg
 
 
-def changed(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
-    """Returns a copy of a configuration with other values of some keys."""
-    copy = cfg.clone()
-    copy.defrost()
-    for name, value in values.items():
-        set_key(copy, name, value)
-    copy.freeze()
-    return copy
-
-
 def draw_training_set(cfg: CfgNode, folder: Path) -> CfgNode:
     """Draws synthetic JPEG images of 300 x 120 pixels; returns the configuration that reads them.
 
@@ -68,7 +58,7 @@ def draw_training_set(cfg: CfgNode, folder: Path) -> CfgNode:
     request = Request(0, 2 * batch // per_id, 1, 2 * per_id, test_images_per_id=2)
     generate_synthetic(layout="llcm", out=folder, request=request, height=300, width=120, workers=2)
     names = {"DATASETS.NAMES": ("LLCM",), "DATASETS.ROOT": str(folder), "DATALOADER.CACHE_DIR": ""}
-    return changed(cfg, names)
+    return changed_cfg(cfg, names)
 
 
 def describe_settings(cfg: CfgNode) -> str:

@@ -107,27 +107,3 @@ def saved_bytes(forward: Callable[[], object], left_out: Iterable[Tensor]) -> in
         _graph = forward()
     known = {tensor.untyped_storage()._cdata for tensor in left_out}
     return sum(storage.nbytes() for address, storage in kept.items() if address not in known)
-
-
-class SavedActivations:
-    """Counts the bytes that the forward pass keeps for the backward, each storage once.
-
-    Args:
-        left_out: tensors that are there anyway, such as the parameters.
-    """
-
-    def __init__(self, left_out: Iterable[Tensor]) -> None:
-        self._known = {tensor.untyped_storage()._cdata for tensor in left_out}
-        self._kept: dict[int, torch.UntypedStorage] = {}
-        self.hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes kept so far."""
-        return sum(storage.nbytes() for storage in self._kept.values())
-
-    def _keep(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._known:
-            self._kept[storage._cdata] = storage  # holding it keeps its address from being reused
-        return tensor

@@ -16,13 +16,13 @@ import wrimnet.compat  # noqa: F401
 import torch
 from fastreid.config import CfgNode
 
+from wrimnet.config.tree import changed_cfg
 from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.data.build import build_dataset, build_train_loader
 from wrimnet.data.loader import TrainLoader
 from wrimnet.lab.benchmarks.benchmark_setup import (
     PAPER_CONFIG,
     Section,
-    changed,
     describe_settings,
     draw_training_set,
     setup_benchmark_cfg,
@@ -48,7 +48,7 @@ def measure_sources(cfg: CfgNode, *, repeats: int, steps: int) -> Iterator[dict[
     device, batch, dataset = torch.device(cfg.MODEL.DEVICE), {}, build_dataset(cfg)
     for name in (*SOURCES, "gpu") if device.type == "cuda" else SOURCES:
         started = time.perf_counter()
-        loader = build_train_loader(changed(cfg, {"DATALOADER.CACHE": name}), dataset)
+        loader = build_train_loader(changed_cfg(cfg, {"DATALOADER.CACHE": name}), dataset)
         if name == "disk":  # the first that needs the cache
             speed = len(loader.dataset) / (time.perf_counter() - started)
             workers = cfg.DATALOADER.NUM_WORKERS

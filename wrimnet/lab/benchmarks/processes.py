@@ -14,11 +14,12 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.utils.benchmark import timer
 
 from wrimnet.config import check_batch
+from wrimnet.config.tree import changed_cfg
 from wrimnet.engine.data_parallel import gather_whole_batch
 from wrimnet.engine.distributed import setup_device_of_process, setup_process_group
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.lab.benchmarks.batches import build_step, random_batch
-from wrimnet.lab.benchmarks.benchmark_setup import Section, changed, describe_settings
+from wrimnet.lab.benchmarks.benchmark_setup import Section, describe_settings
 from wrimnet.lab.benchmarks.timing import seconds_of
 from wrimnet.tables import markdown_rows
 
@@ -84,9 +85,9 @@ def _measure(cfg: CfgNode, repeats: int, steps: int) -> tuple[float, float]:
 def build_steps(cfg: CfgNode) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Builds the step on this process's share of the batch, with and without the others."""
     share = cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size()
-    cfg = changed(cfg, {"SOLVER.IMS_PER_BATCH": share})
+    cfg = changed_cfg(cfg, {"SOLVER.IMS_PER_BATCH": share})
     batch, together = random_batch(cfg), build_step(cfg)
-    apart = build_step(changed(cfg, {"SOLVER.SYNC_BN": False}))
+    apart = build_step(changed_cfg(cfg, {"SOLVER.SYNC_BN": False}))
     apart.network = apart.model
     if apart.model.gather is gather_whole_batch:
         apart.model.gather = lambda rows, num_visible: rows

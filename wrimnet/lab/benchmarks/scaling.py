@@ -7,10 +7,10 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
+from wrimnet.config.tree import changed_cfg
 from wrimnet.lab.benchmarks.batches import build_step, random_batch
 from wrimnet.lab.benchmarks.benchmark_setup import (
     Section,
-    changed,
     describe_settings,
     setup_benchmark_cfg,
     with_spread,
@@ -27,7 +27,7 @@ BYTES_PER_PARAMETER = 4 + 4 + 8  # weight, gradient, Adam's two moments, in floa
 def measure_scaling(arguments: Any) -> Section:
     """Runs the benchmark, a small model on a CPU; saves its figure."""
     cfg = setup_benchmark_cfg(arguments.config_file, arguments.overrides)
-    cfg = changed(cfg, {"SOLVER.COMPILE": "never"})  # it would compile for every setting
+    cfg = changed_cfg(cfg, {"SOLVER.COMPILE": "never"})  # it would compile for every setting
     points = [
         measure_point(cfg, *axis, repeats=arguments.repeats, steps=arguments.steps)
         for axis in axes(cfg)
@@ -59,7 +59,7 @@ def measure_point(
         "axis", "label", "value" (images, pixels of an image, or identities), and the values of
         :func:`memory_of` and :func:`time_step`.
     """
-    cfg = changed(cfg, {key: value})
+    cfg = changed_cfg(cfg, {key: value})
     is_size = isinstance(value, list)
     return {
         "axis": axis,

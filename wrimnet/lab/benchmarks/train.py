@@ -11,11 +11,11 @@ import wrimnet.compat  # noqa: F401
 import torch
 from fastreid.config import CfgNode
 
+from wrimnet.config.tree import changed_cfg
 from wrimnet.engine.step import CompiledTraining, TrainingStep
 from wrimnet.lab.benchmarks.batches import build_step, random_batch
 from wrimnet.lab.benchmarks.benchmark_setup import (
     Section,
-    changed,
     describe_settings,
     draw_training_set,
     setup_benchmark_cfg,
@@ -36,8 +36,8 @@ def measure_train(arguments: Any) -> Section:
     if arguments.nproc > 1:
         return measure_processes(cfg, arguments.nproc, repeats=repeats, steps=steps)
     device, images = torch.device(cfg.MODEL.DEVICE), cfg.SOLVER.IMS_PER_BATCH
-    eager = changed(cfg, {"SOLVER.COMPILE": "never"})
-    ways = [eager, changed(cfg, {"SOLVER.COMPILE": "always"})][: 1 + (device.type == "cuda")]
+    eager = changed_cfg(cfg, {"SOLVER.COMPILE": "never"})
+    ways = [eager, changed_cfg(cfg, {"SOLVER.COMPILE": "always"})][: 1 + (device.type == "cuda")]
     cost, speed = step_cost(eager), probe_device(device, repeats=repeats)
     rows = [time_step(way, repeats=repeats, steps=steps) for way in ways]
     for row in rows:

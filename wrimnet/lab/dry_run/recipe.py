@@ -13,6 +13,7 @@ from fastreid.config import CfgNode
 from torch import Tensor, nn
 
 from wrimnet.config import setup_cfg
+from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset, build_dataset_folder
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import CompiledTraining, TrainingStep, build_training_step, setup_pytorch
@@ -176,12 +177,14 @@ def training_size(cfg: CfgNode) -> tuple[int, int]:
 
 def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
     """Returns a copy that loads no weights, compiles nothing and has its classes."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN, cfg.SOLVER.COMPILE = False, "never"
-    cfg.MODEL.HEADS.NUM_CLASSES = cfg.MODEL.HEADS.NUM_CLASSES or identities
-    cfg.freeze()
-    return cfg
+    return changed_cfg(
+        cfg,
+        {
+            "MODEL.BACKBONE.PRETRAIN": False,
+            "SOLVER.COMPILE": "never",
+            "MODEL.HEADS.NUM_CLASSES": cfg.MODEL.HEADS.NUM_CLASSES or identities,
+        },
+    )
 
 
 def watch_maps(model: nn.Module) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from wrimnet.data.build import build_dataset, build_dataset_folder, build_train_cache
 from wrimnet.data.images import fingerprint
-from wrimnet.data.loader import TrainSet
 from wrimnet.lab.experiments.plans import Setting, TablePlan, first_cfg, setup_planned_cfg
 from wrimnet.lab.experiments.runs import ExperimentRun, is_done
 from wrimnet.lab.experiments.table_file import TableFile
@@ -63,8 +62,7 @@ def prepare_data(runs: Sequence[ExperimentRun]) -> None:
         cache = (where, *cfg.INPUT.SIZE_TRAIN, cfg.INPUT.INTERPOLATION, cfg.DATALOADER.CACHE_DIR)
         if not done and cfg.DATALOADER.CACHE != "none" and cache not in cached:
             cached.add(cache)
-            train_set = TrainSet(dataset.train)
-            build_train_cache(cfg, train_set, dataset.name, dataset.folder).close()
+            build_train_cache(cfg, dataset).close()
 
 
 def cost_command(plan: TablePlan, tool: Path, threads: int) -> list[str]:
