@@ -1,14 +1,18 @@
-"""The run report in a real browser: readable on a phone and in the dark, values shown."""
+"""Report and comparison in a real browser: readable on a phone and in the dark, values shown."""
 
+import itertools
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 from browser import Browser, find_browser
+from compare_runs import write_page
 from PIL import Image
 from source_tree import ROOT
 
+from wrimnet.lab.run_comparison import compare
 from wrimnet.visualization.run_report import write_report
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium on this machine")
@@ -44,9 +48,39 @@ def report(run):
 
 
 @pytest.fixture(scope="module")
+def comparison(run, tmp_path_factory):
+    """The page of two configurations, two seeds each, with names as people give them."""
+    folder, folders = tmp_path_factory.mktemp("comparison"), []
+    config = (run / "config.yaml").read_text()
+    for (name, rate), seed in itertools.product({"wrim": "0.001", "other": "0.002"}.items(), "01"):
+        folders.append(folder / f"{name}-with-a-name-as-long-as-people-give-them" / f"seed{seed}")
+        folders[-1].mkdir(parents=True)
+        for file in ("results.json", "metrics.jsonl"):
+            shutil.copy(run / file, folders[-1])
+        changed = re.sub(r"(\bBASE_LR:) .*", rf"\1 {rate}", config)
+        changed = re.sub(r"^(SEED:) .*", rf"\1 {seed}", changed, flags=re.MULTILINE)
+        (folders[-1] / "config.yaml").write_text(changed)
+    write_page(compare(folders), folder / "page.html")
+    return folder / "page.html"
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     with Browser(find_browser(), tmp_path_factory.mktemp("profile")) as browser:
         yield browser
+
+
+def check_readable(browser):
+    """The open page has no unreadable text and no error, and asks no network for anything."""
+    assert browser.evaluate(UNREADABLE) == []
+    trouble = [
+        event for event in browser.events
+        if event[0] in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    ]  # fmt: skip
+    assert trouble == []
+    urls = [p["request"]["url"] for m, p in browser.events if m == "Network.requestWillBeSent"]
+    assert urls
+    assert all(url.startswith(("file:", "data:")) for url in urls)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -58,20 +92,23 @@ def test_report_opens_without_error_and_everything_is_readable(report, browser, 
     assert all(loaded and wide > 20 and high > 20 for loaded, wide, high in images)
     assert len(browser.evaluate(CHARTS)) == 5 + 5  # of the log; gates, embeddings, distances
     assert min(browser.evaluate(CHARTS)) > 150
-    assert browser.evaluate(UNREADABLE) == []
-    trouble = [
-        event for event in browser.events
-        if event[0] in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-    ]  # fmt: skip
-    assert trouble == []
-    urls = [p["request"]["url"] for m, p in browser.events if m == "Network.requestWillBeSent"]
-    assert urls
-    assert all(url.startswith(("file:", "data:")) for url in urls)
+    check_readable(browser)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     shot = SCREENSHOTS / f"report-{width}-{scheme}.png"
     browser.screenshot(shot)
     corner = np.asarray(Image.open(shot).convert("L"))[2, 2]
     assert corner > 200 if scheme == "light" else corner < 60
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_comparison_opens_without_error_and_everything_is_readable(
+    comparison, browser, width, scheme
+):
+    browser.open(comparison, width=width, height=WIDTHS[width], scheme=scheme)
+    assert min(browser.evaluate(CHARTS)) > 150
+    assert "± 0.00" in browser.evaluate("document.body.innerText")  # paired differences of 2 seeds
+    check_readable(browser)
 
 
 def test_main_numbers_are_on_the_first_screen(report, browser):
