@@ -27,6 +27,7 @@ class SmallNetwork(nn.Module):
         self.backbone = nn.Linear(4, 3)
         self.neck = nn.BatchNorm1d(3)
         self.raw_losses = {}
+        self.statistics = {}
 
     def compiled_functions(self):
         return [(self.backbone, "forward")]

@@ -98,6 +98,15 @@ def test_raw_losses_are_the_unweighted_terms_without_a_graph():
         torch.testing.assert_close(losses[f"loss_{name}"].detach(), factors[name] * raw)
 
 
+def test_feature_norm_is_the_mean_over_the_images_without_a_graph():
+    model, pooled = make_model().train(), []
+    model.heads.register_forward_hook(lambda *call: pooled.append(call[-1].main.pooled))
+    model(make_batch())
+    norms = [sum(value**2 for value in row) ** 0.5 for row in pooled[0].tolist()]
+    assert float(model.statistics["feature_norm"]) == pytest.approx(sum(norms) / len(norms))
+    assert not model.statistics["feature_norm"].requires_grad
+
+
 @pytest.mark.parametrize(("overrides", "left"), PARTLY_WEIGHTED.values(), ids=PARTLY_WEIGHTED)
 def test_term_of_weight_zero_is_neither_computed_nor_logged(monkeypatch, overrides, left):
     computed = []

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from wrimnet.data.batch_rows import map_tensors
 from wrimnet.engine.checkpointing import write_atomically
+from wrimnet.engine.collapse import CollapseWatch
 
 _logger = logging.getLogger("fastreid.wrimnet.gradients")
 
@@ -193,13 +194,17 @@ class Progress:
     """
 
     def __init__(
-        self, images_per_step: int, share: Callable[[Tensor], Tensor], world_size: int
+        self,
+        images_per_step: int,
+        share: Callable[[Tensor], Tensor],
+        world_size: int,
+        collapse: CollapseWatch,
     ) -> None:
         self._images_per_step = images_per_step
         self._share, self._world_size = share, world_size
         self._losses = LossWindow(share)
         self._batches: list[TrainedBatch] = []
-        self._gradients = GradientWatch()
+        self._gradients, self._collapse = GradientWatch(), collapse
         self._repeats = 0
         self._seconds, self._data_seconds = 0.0, 0.0
         self._started = time.perf_counter()
@@ -235,7 +240,9 @@ class Progress:
         self.stop_clock()
         self._check(rows)
         norms = [row["grad_norm"] for row in rows]
-        self._gradients.look([batch.iteration + 1 for batch in self._batches], norms)
+        iterations = [batch.iteration + 1 for batch in self._batches]
+        self._gradients.look(iterations, norms)
+        self._collapse.look(iterations, rows)
         count = len(rows)
         summary = {
             **mean_of(rows),
@@ -275,6 +282,7 @@ class Progress:
             "losses": self._losses.state_dict(),
             "batches": [list(batch) for batch in self._batches],
             "gradients": self._gradients.state_dict(),
+            "collapse": self._collapse.state_dict(),
             "repeats": self._repeats,
             "seconds": self._seconds + time.perf_counter() - self._started,
             "data_seconds": self._data_seconds,
@@ -285,5 +293,6 @@ class Progress:
         self._losses.load_state_dict(state["losses"])
         self._batches = [TrainedBatch(*batch) for batch in state["batches"]]
         self._gradients.load_state_dict(state["gradients"])
+        self._collapse.load_state_dict(state["collapse"])
         self._repeats = state["repeats"]
         self._seconds, self._data_seconds = state["seconds"], state["data_seconds"]

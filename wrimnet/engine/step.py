@@ -154,7 +154,7 @@ class TrainingStep:
         total: Any = sum(losses.values())
         (total / self.num_parts).backward()
         raw = {f"raw/{name}": value for name, value in self.model.raw_losses.items()}
-        return {"total_loss": total, **losses, **raw}
+        return {"total_loss": total, **losses, **raw, **self.model.statistics}
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Computes the weighted loss terms of augmented images."""

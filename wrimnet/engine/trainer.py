@@ -21,6 +21,7 @@ from wrimnet.engine.checkpointing import (
     random_state,
     restore_random_state,
 )
+from wrimnet.engine.collapse import CollapseWatch
 from wrimnet.engine.compiling import (
     describe_compiling,
     keep_choice,
@@ -93,7 +94,7 @@ class WRIMTrainer(TrainerBase):
         """Sets what is logged, evaluated and saved."""
         self.output_dir = run.folder
         self.checkpoints = run.checkpoints
-        self.progress = Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size())
+        self.progress = build_progress(cfg)
         self.best: dict[str, Any] = {"value": -1.0, "iteration": -1}
         self.last_report: EvaluationReport | None = None
         self.origin = run.origin
@@ -376,6 +377,13 @@ class WRIMTrainer(TrainerBase):
         groups = self.optimizer.param_groups
         for group, base, law in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
             group["lr"] = base * law(schedule.last_epoch)
+
+
+def build_progress(cfg: CfgNode) -> Progress:
+    """Builds what collects the values of a log period, with the margin of the triplet loss."""
+    triplet = cfg.MODEL.WRIM.TRIPLET
+    watch = CollapseWatch(0.0 if triplet.SOFT_MARGIN else triplet.MARGIN)
+    return Progress(cfg.SOLVER.IMS_PER_BATCH, mean_over_ranks, comm.get_world_size(), watch)
 
 
 def build_start_model(cfg: CfgNode, *, has_weights: bool) -> CrossModalityNetwork:

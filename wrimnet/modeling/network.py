@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 
+FEATURE_NORM = "feature_norm"  # mean L2 norm of the pooled features of the main level
+
 
 def own_rows(rows: Tensor, num_visible: int) -> Tensor:
     """The batch of a process that shares it with no other: its own rows."""
@@ -29,6 +31,7 @@ class CrossModalityNetwork(nn.Module, ABC):
     Attributes:
         embedding_parts: groups of features that make up the test embedding, in order.
         raw_losses: unweighted value of each loss term of the last step, for the log.
+        statistics: other scalars of the last step, by name, for the log.
         gather: (rows (B, ...), number of visible ones) -> the rows of all processes that share a
             batch, visible ones first. By default the batch is this process's own.
         training_only: words in the names of tensors that only training uses; they are left out of
@@ -43,6 +46,7 @@ class CrossModalityNetwork(nn.Module, ABC):
     def __init__(self, *, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
         super().__init__()
         self.raw_losses: dict[str, Tensor] = {}
+        self.statistics: dict[str, Tensor] = {}
         self.gather: Callable[[Tensor, int], Tensor] = own_rows
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(1, 3, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(1, 3, 1, 1), False)

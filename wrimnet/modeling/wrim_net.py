@@ -19,7 +19,13 @@ from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.aicl_head import AICLHead, HeadOutput
 from wrimnet.modeling.backbones import build_level_backbone, check_level_backbone
 from wrimnet.modeling.embedding import join_parts
-from wrimnet.modeling.network import CrossModalityNetwork, count_visible, num_visible_of, own_rows
+from wrimnet.modeling.network import (
+    FEATURE_NORM,
+    CrossModalityNetwork,
+    count_visible,
+    num_visible_of,
+    own_rows,
+)
 
 
 @META_ARCH_REGISTRY.register()
@@ -108,6 +114,8 @@ class WRIMNet(CrossModalityNetwork):
         """
         raw = self.loss_terms(output, targets, num_visible, *of_images)
         self.raw_losses = {name: value.detach() for name, value in raw.items()}
+        norms = torch.linalg.vector_norm(output.main.pooled.detach(), dim=1)
+        self.statistics = {FEATURE_NORM: norms.mean()}
         return {f"loss_{name}": self.terms[name].weight * value for name, value in raw.items()}
 
     def loss_terms(
