@@ -55,6 +55,9 @@ def parse_arguments() -> Any:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--features", nargs="+", metavar="F.npz", help="one file or several")
     source.add_argument("--distances", metavar="D.npz")
+    parser.add_argument(
+        "--root", help="folder of the datasets, for protocols of query and gallery lists"
+    )
     parser.add_argument("--weights", nargs="+", type=float, help="of the files; default 1 each")
     parser.add_argument("--draw", help="SYSU-MM01's gallery draw: agw or official; default agw")
     parser.add_argument("--perm-file", help="rand_perm_cam.mat, for --draw official")
@@ -191,7 +194,7 @@ def score_sets(
 
 def read_sets(arguments: Any, dataset: str) -> tuple[list[str], list, list[float]]:
     """Returns name, images with features, and weight of every part of every file."""
-    from wrimnet.evaluation.features import load_features, unit_length
+    from wrimnet.evaluation.features import load_features, take_lists, unit_length
 
     given = arguments.weights or [1.0] * len(arguments.features)
     if len(given) != len(arguments.features):
@@ -199,6 +202,8 @@ def read_sets(arguments: Any, dataset: str) -> tuple[list[str], list, list[float
     names, sets, weights = [], [], []
     for path, weight in zip(arguments.features, given, strict=True):
         items, parts = load_features(path, dataset)
+        if arguments.root:
+            items = take_lists(items, dataset, arguments.root)
         for name, part in parts.items():
             sets.append((items, unit_length(part, items) if arguments.normalize else part))
             names.append(name if len(arguments.features) == 1 else f"{Path(path).stem}:{name}")

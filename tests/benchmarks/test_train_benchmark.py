@@ -6,7 +6,8 @@ from step_batches import make_batch, make_step, step_cfg
 from tiny_runs import tiny_cfg
 
 from wrimnet.config.tree import changed_cfg
-from wrimnet.lab.benchmarks.batches import random_batch
+from wrimnet.data.images import ImageItem
+from wrimnet.lab.benchmarks.batches import batch_of, random_batch
 from wrimnet.lab.benchmarks.counting import CostCounter, StepCost, saved_bytes
 from wrimnet.lab.benchmarks.probe import DeviceSpeed
 from wrimnet.lab.benchmarks.processes import process_row
@@ -83,6 +84,18 @@ def test_random_batch_is_one_of_the_configuration():
     assert batch["images"].dtype == torch.uint8
     for name in ("labels", "targets", "modality"):
         assert torch.equal(batch[name], expected[name])
+
+
+def test_batch_has_cameras_and_what_the_dataset_attaches_as_a_real_one():
+    cfg = step_cfg()
+    size = cfg.SOLVER.IMS_PER_BATCH
+    attached = {"attributes": (0, 1, 1), "text": "a red coat"}
+    item = ImageItem("a.png", 1, 1, 0, "a.png", attached)
+    batch = batch_of(cfg, torch.zeros(size, 4, 4, 3), item)
+    assert batch["camids"].shape == (size,)
+    assert batch["attached"]["attributes"].tolist() == [[0, 1, 1]] * size
+    assert batch["attached"]["text"] == ["a red coat"] * size
+    assert batch_of(cfg, torch.zeros(size, 4, 4, 3))["attached"] == {}
 
 
 def test_watched_step_is_the_training_step():

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ from drawn_items import llcm_items
 from scipy.io import savemat
 
 import wrimnet.plugin  # noqa: F401  registers the datasets
-from wrimnet.data.protocols import find_protocol
+from wrimnet.data.images import ImageItem, fingerprint
+from wrimnet.data.protocols import Protocol, find_protocol
 from wrimnet.evaluation.features import parse_items
 from wrimnet.evaluation.galleries import OfficialPermutations, build_trials
+from wrimnet.modality import INFRARED, VISIBLE
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PERM_FILE = Path(__file__).parents[2] / ".." / "shared" / "data" / "rand_perm_cam.mat"
@@ -229,3 +232,55 @@ def test_trial_in_which_no_query_has_a_match_is_refused(cameras, other, problem)
         items = [item._replace(pid=item.pid + 10 * item.modality) for item in items]
     with pytest.raises(ValueError, match=f"none of the .* has .* of trial 0 {problem}"):
         build_trials(protocol, items)
+
+
+def listed_items():
+    """Two identities; infrared "query" and "spare", visible "gallery" and none."""
+    return [
+        ImageItem("", pid, 1 + modality, modality, f"{pid}_{modality}_{number}.png", lists=lists)
+        for pid in (1, 2)
+        for modality, sides in ((VISIBLE, ("gallery", "")), (INFRARED, ("query", "spare")))
+        for number, lists in enumerate((side,) if side else () for side in sides)
+    ]
+
+
+LISTED = Protocol(
+    name="listed",
+    dataset="LLCM",
+    direction="infrared to visible",
+    query_modality=INFRARED,
+    gallery_modality=VISIBLE,
+    query_list="query",
+    gallery_list="gallery",
+)
+
+
+def test_queries_and_gallery_are_those_of_the_lists_that_the_protocol_names():
+    items = listed_items()
+    (trial,) = build_trials(LISTED, items)
+    assert names(items, trial.query_rows) == ["1_1_0.png", "2_1_0.png"]
+    assert names(items, trial.gallery_rows) == ["1_0_0.png", "2_0_0.png"]
+    one_list = replace(LISTED, gallery_list="")
+    assert len(build_trials(one_list, items)[0].gallery_rows) == 4
+
+
+def test_a_draw_takes_listed_images_only():
+    items = listed_items()
+    drawn = replace(LISTED, drawn_side="gallery", shots=1, gallery_list="gallery")
+    for trial in build_trials(drawn, items, num_trials=3):
+        assert names(items, trial.gallery_rows) == ["1_0_0.png", "2_0_0.png"]
+
+
+def test_an_empty_list_and_a_query_that_finds_itself_are_refused():
+    with pytest.raises(ValueError, match=r"none of the 4 infrared .* in the list 'probe', .*query"):
+        build_trials(replace(LISTED, query_list="probe"), listed_items())
+    same = replace(LISTED, query_modality=VISIBLE, query_list="gallery")
+    with pytest.raises(ValueError, match=r"1_0_0.png and 1 more images are queries and in"):
+        build_trials(same, listed_items())
+
+
+def test_lists_are_part_of_the_fingerprint_of_the_images():
+    items = listed_items()
+    plain = [item._replace(lists=()) for item in items]
+    assert fingerprint(items) != fingerprint(plain)
+    assert fingerprint(items[:1]) != fingerprint([items[0]._replace(lists=("other",))])

@@ -76,6 +76,7 @@ class ImageItem(NamedTuple):
     modality: int  # `wrimnet.modality.VISIBLE` or `INFRARED`
     relpath: str  # POSIX path inside the dataset's folder, the same on every machine
     attached: Mapping[str, Any] = {}
+    lists: tuple[str, ...] = ()  # of a test image: those that a protocol may name, such as "query"
 
 
 def fingerprint(items: Sequence[ImageItem]) -> str:
@@ -83,7 +84,8 @@ def fingerprint(items: Sequence[ImageItem]) -> str:
     digest = hashlib.sha256()
     for item in items:
         size = os.path.getsize(item.path) if os.path.exists(item.path) else -1
-        digest.update(f"{item.relpath} {item[1:4]} {size}\n".encode())
+        lists = f" {sorted(item.lists)}" if item.lists else ""
+        digest.update(f"{item.relpath} {item[1:4]} {size}{lists}\n".encode())
     return digest.hexdigest()[:12]
 
 

@@ -36,7 +36,7 @@ class TrainSet:
         self.paths = [item.path for item in items]
         identities, self.labels = np.unique(self.pids, return_inverse=True)
         self.num_classes = len(identities)
-        self.attached = _attached_columns(items)
+        self.attached = attached_columns(items)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -149,7 +149,11 @@ class TrainLoader:
         return rows.to(self.device, non_blocking=True)
 
 
-def _attached_columns(items: Sequence[ImageItem]) -> dict[str, Any]:
+def attached_columns(items: Sequence[ImageItem]) -> dict[str, Any]:
+    """Returns what the dataset attached to items, by name: a tensor of numbers, or a list.
+
+    Raises ValueError: items with other names than the first.
+    """
     names = items[0].attached.keys()
     for item in items:
         if item.attached.keys() != names:

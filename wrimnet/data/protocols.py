@@ -19,6 +19,8 @@ class Protocol:
         direction: query and gallery modality in the words of the dataset's papers.
         query_modality: modality of the queries.
         gallery_modality: modality of the gallery.
+        query_list: list (``ImageItem.lists``) that the queries are in; "" for all of the modality.
+        gallery_list: list that the gallery is in.
         drawn_side: "gallery" or "query", the side that each trial draws anew; "" for no draw.
         drawn_cameras: cameras that the drawn side comes from; () for all of its modality.
         shots: images drawn per identity and camera; 0 without a draw.
@@ -33,6 +35,8 @@ class Protocol:
     direction: str
     query_modality: int
     gallery_modality: int
+    query_list: str = ""
+    gallery_list: str = ""
     drawn_side: str = ""
     drawn_cameras: tuple[int, ...] = ()
     shots: int = 0

@@ -155,6 +155,12 @@ def parse_items(relpaths: Sequence[str], dataset: str) -> list[ImageItem]:
     ]
 
 
+def take_lists(items: Sequence[ImageItem], dataset: str, root: str) -> list[ImageItem]:
+    """Returns items in the lists of queries and gallery that the dataset below ``root`` names."""
+    lists = {item.relpath: item.lists for item in find_dataset(dataset)(root).test}
+    return [item._replace(lists=lists.get(item.relpath, ())) for item in items]
+
+
 def evaluate_features(
     items: Sequence[ImageItem],
     features: np.ndarray,

@@ -145,6 +145,7 @@ def build_trials(
         raise ValueError(f"num_trials is {num_trials}, expected at least 1")
     queries = _rows(items, protocol, "query")
     gallery = _rows(items, protocol, "gallery")
+    _check_apart(protocol, items, (queries, gallery))
     if not protocol.drawn_side:
         both = (sorted(rows, key=lambda row: items[row].relpath) for rows in (queries, gallery))
         trials = [Trial(*map(np.array, both))]
@@ -197,12 +198,32 @@ def check_draw(protocol: Protocol, draw: str) -> None:
 
 
 def _rows(items: Sequence[ImageItem], protocol: Protocol, side: str) -> list[int]:
-    modality = protocol.query_modality if side == "query" else protocol.gallery_modality
+    modality, of_list = protocol.query_modality, protocol.query_list
+    if side == "gallery":
+        modality, of_list = protocol.gallery_modality, protocol.gallery_list
     rows = [row for row, item in enumerate(items) if item.modality == modality]
     if not rows:
         name = MODALITY_NAMES[modality]
         raise ValueError(f"{protocol.name}: no {name} test image, so the {side} is empty")
-    return rows
+    listed = [row for row in rows if not of_list or of_list in items[row].lists]
+    if not listed:
+        raise ValueError(
+            f"{protocol.name}: none of the {len(rows)} {MODALITY_NAMES[modality]} test images is "
+            f"in the list {of_list!r}, so the {side} is empty. A dataset names the lists of an "
+            "image in ImageItem.lists; for features of a file they are read from --root"
+        )
+    return listed
+
+
+def _check_apart(
+    protocol: Protocol, items: Sequence[ImageItem], sides: Sequence[list[int]]
+) -> None:
+    both = sorted(set(sides[0]) & set(sides[1]))
+    if both:
+        raise ValueError(
+            f"{protocol.name}: {items[both[0]].relpath} and {len(both) - 1} more images are "
+            "queries and in the gallery, where each would find itself; a query must not be in it"
+        )
 
 
 def _by_identity(items: Sequence[ImageItem], rows: list[int]) -> list[int]:

@@ -45,6 +45,7 @@ class ProtocolResult:
             "protocol": protocol.name,
             "table": protocol.table,
             "direction": protocol.direction,
+            **_described_lists(protocol),
             "draw": self.draw,
             "shots": protocol.shots,
             "num_trials": len(self.trials),
@@ -68,6 +69,11 @@ class ProtocolResult:
         """All of it, as results.json has it."""
         words = {"parts": list(self.parts), "whole": self.whole}
         return {**self.describe(), **words, **self.numbers()}
+
+
+def _described_lists(protocol: Protocol) -> dict[str, str]:
+    named = {"query_list": protocol.query_list, "gallery_list": protocol.gallery_list}
+    return {side: name for side, name in named.items() if name}
 
 
 def trial_metrics(trial: RankingMetrics, names: Sequence[str] = PRINTED) -> dict[str, float]:

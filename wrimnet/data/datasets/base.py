@@ -161,8 +161,12 @@ class CrossModalityDataset(ABC):
         logger.info("%s, test images:\n%s", self.name, _table(self.test))
 
     def _hold_out(self) -> None:
-        held_out = self.held_out_pids()
-        self.test = [item for item in self.train if item.pid in held_out]
+        """Tests on images of training, which no list names: they are in all lists of protocols."""
+        held_out, named = self.held_out_pids(), {}
+        for protocol in self.protocols:
+            named |= dict.fromkeys(filter(None, (protocol.query_list, protocol.gallery_list)))
+        held_items = [item for item in self.train if item.pid in held_out]
+        self.test = [item._replace(lists=tuple(named)) for item in held_items]
         self.train = [item for item in self.train if item.pid not in held_out]
 
     def _check_disjoint(self) -> None:

@@ -8,6 +8,9 @@ import torch
 from fastreid.config import CfgNode
 from torch import Tensor
 
+from wrimnet.data.batch_rows import map_tensors
+from wrimnet.data.images import ImageItem
+from wrimnet.data.loader import attached_columns
 from wrimnet.engine.data_parallel import build_shared_model
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import TrainingStep, build_training_step
@@ -29,14 +32,22 @@ def random_batch(cfg: CfgNode) -> dict[str, Any]:
     return batch_of(cfg, images.to(cfg.MODEL.DEVICE))
 
 
-def batch_of(cfg: CfgNode, images: Tensor) -> dict[str, Any]:
-    """Adds to images (B, ...) the labels of P identities, visible images first; on their device."""
+def batch_of(cfg: CfgNode, images: Tensor, item: ImageItem | None = None) -> dict[str, Any]:
+    """Adds to images (B, ...) the labels of P identities, visible images first; on their device.
+
+    What the dataset attached to ``item`` is attached to every image.
+    """
     size, per_id = cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_INSTANCE
     labels = torch.arange(size // (2 * per_id)).repeat_interleave(per_id).repeat(2)
+    attached = attached_columns([item] * size) if item else {}
     return {
         "images": images,
         "targets": labels.to(images.device),
         "labels": labels,
         "modality": torch.tensor([VISIBLE, INFRARED]).repeat_interleave(size // 2),
+        "camids": torch.ones(size, dtype=torch.int64, device=images.device),
+        "attached": map_tensors(attached, lambda column: column.to(images.device)),
+        "img_paths": [item.path if item else ""] * size,
         "iteration": 0,
+        "repeats": 0,
     }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from wrimnet.config import setup_cfg
 from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset, build_dataset_folder
+from wrimnet.data.images import ImageItem
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import CompiledTraining, TrainingStep, build_training_step, setup_pytorch
 from wrimnet.lab.benchmarks.batches import batch_of
@@ -94,7 +95,7 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
     record = DryRunRecord()
     with fake_cuda(record) as watch:
         cfg = setup_cfg(config_file, overlays, [*options, "MODEL.DEVICE", "cuda"])
-        images, identities = training_size(cfg)
+        images, identities, item = training_size(cfg)
         compiles = cfg.SOLVER.COMPILE == "always"
         cfg = build_countable(cfg, identities)
         setup_pytorch(cfg)
@@ -102,7 +103,7 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
         step = build_training_step(cfg, model, build_optimizer(cfg, model))
         widened = watch_maps(model) if cfg.SOLVER.PRECISION == "bf16" else []
         shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)
-        batch = batch_of(cfg, torch.empty(shape, dtype=torch.uint8, device="cuda"))
+        batch = batch_of(cfg, torch.empty(shape, dtype=torch.uint8, device="cuda"), item)
         step(batch)  # so that the optimizer's state is there
         watch.reads.clear()
         record.restart()
@@ -165,14 +166,14 @@ def count_compiled(
     return record.cost
 
 
-def training_size(cfg: CfgNode) -> tuple[int, int]:
-    """Images and identities on disk, else those published for training on all of it."""
+def training_size(cfg: CfgNode) -> tuple[int, int, ImageItem | None]:
+    """Images, identities and one item on disk, else the numbers published for training."""
     published = (only_dataset(cfg.DATASETS.NAMES).expected_counts or {}).get("train", {})
     known = cfg.DATASETS.SPLIT == "trainval" and {"images", "identities"} <= published.keys()
     if known and not build_dataset_folder(cfg).exists():
-        return published["images"], published["identities"]
+        return published["images"], published["identities"], None
     found = build_dataset(cfg)
-    return len(found.train), found.num_train_pids
+    return len(found.train), found.num_train_pids, found.train[0]
 
 
 def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
