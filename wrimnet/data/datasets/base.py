@@ -162,11 +162,10 @@ class CrossModalityDataset(ABC):
 
     def _hold_out(self) -> None:
         """Tests on images of training, which no list names: they are in all lists of protocols."""
-        held_out, named = self.held_out_pids(), {}
-        for protocol in self.protocols:
-            named |= dict.fromkeys(filter(None, (protocol.query_list, protocol.gallery_list)))
+        held_out = self.held_out_pids()
+        named = {of for p in self.protocols for of in (p.query_list, p.gallery_list) if of}
         held_items = [item for item in self.train if item.pid in held_out]
-        self.test = [item._replace(lists=tuple(named)) for item in held_items]
+        self.test = [item._replace(lists=tuple(sorted(named))) for item in held_items]
         self.train = [item for item in self.train if item.pid not in held_out]
 
     def _check_disjoint(self) -> None:
