@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -176,13 +177,13 @@ def test_a_finished_training_is_resumed_to_its_metrics(trained, data):
     assert wrimnet.train(tiny_cfg(data, output, TEST__EVAL_PERIOD="1"), resume=True) == found
 
 
-def test_a_callback_may_end_the_training(data, tmp_path):
+def test_a_callback_may_end_the_training_which_any_thread_may_start(data, tmp_path):
     def prune(epoch, metrics):
         raise LookupError(f"pruned after epoch {epoch}")
 
     cfg = tiny_cfg(data, tmp_path / "out", TEST__EVAL_PERIOD="1")
-    with pytest.raises(LookupError, match="pruned after epoch 1"):
-        wrimnet.train(cfg, on_evaluation=prune)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(LookupError, match="pruned after epoch 1"):
+        pool.submit(wrimnet.train, cfg, on_evaluation=prune).result()
     assert (tmp_path / "out" / "checkpoint_00000002.pth").is_file()
     assert not (tmp_path / "out" / "results.json").exists()
 

@@ -150,6 +150,9 @@ def train(
 ) -> dict[str, Percent]:
     """Trains a network, evaluates it and writes the run into OUTPUT_DIR, as ``train_net.py`` does.
 
+    From another thread than the main one, signals do not stop it; ``on_evaluation`` does. One
+    training at a time: random generators belong to the process.
+
     Args:
         cfg: of :func:`setup_cfg`.
         resume: go on from the newest checkpoint in OUTPUT_DIR.

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -49,6 +50,18 @@ def test_other_signal_later_ends_the_process(number, monkeypatch):
         monkeypatch.setattr("wrimnet.engine.signals.os.kill", lambda _, sent: ended.append(sent))
         signal.raise_signal(other)
     assert ended == [other]
+
+
+def test_another_thread_leaves_signals_as_they_are(number):
+    before = signal.getsignal(number)
+
+    def enter():
+        with StopRequest() as request, request.deferred():
+            return request.requested, signal.getsignal(number)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result() == ("", before)
+    assert signal.getsignal(number) is before
 
 
 def test_handlers_are_restored(number):

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ class StopRequest:
     where whoever started them may send each signal twice, the second one is ignored; torchrun ends
     by force what has not ended 30 s later.
 
+    Python lets only the main thread handle signals: in another thread nothing is changed, and
+    signals go where they went before.
+
     Args:
         num_processes: that stop together.
 
@@ -41,7 +45,10 @@ class StopRequest:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        else:
+            _logger.info("not in the main thread: signals do not stop this training")
         return self
 
     def __exit__(self, *_: object) -> None:
