@@ -67,7 +67,7 @@ $(INSTALLED): requirements.txt requirements-fastreid.txt setup.py
 	@if grep -q 'include-system-site-packages = true' $(VENV)/pyvenv.cfg; \
 	  then echo "Keeping the packages of $(PYTHON), adding what setup.py misses"; \
 	  else $(PIP) install -r requirements.txt; fi
-	$(PIP) install -e .
+	$(PIP) install -e '.[viz]'
 	$(PIP) install --no-deps -r requirements-fastreid.txt
 	@touch $@
 

@@ -48,8 +48,9 @@ def metadata(monkeypatch):
     return captured
 
 
-def test_tested_set_and_install_requires_name_the_same_packages(metadata):
-    assert read_pins("requirements.txt").keys() == ranges(metadata["install_requires"]).keys()
+def test_tested_set_names_what_is_needed_and_what_the_figures_need(metadata):
+    needed = [*metadata["install_requires"], *metadata["extras_require"]["viz"]]
+    assert read_pins("requirements.txt").keys() == ranges(needed).keys()
 
 
 def test_every_pin_lies_in_its_range(metadata):
@@ -153,7 +154,9 @@ def test_changed_requirements_are_installed_again(tmp_path):
 
 
 def test_demo_does_not_install_the_developers_tools(tmp_path):
-    assert "requirements-dev.txt" not in make("--dry-run", "demo", f"VENV={tmp_path}").stdout
+    commands = make("--dry-run", "demo", f"VENV={tmp_path}").stdout
+    assert "requirements-dev.txt" not in commands
+    assert "pip install -e '.[viz]'" in commands  # its report has figures
 
 
 def test_old_interpreter_is_named_and_nothing_is_made(tmp_path):
