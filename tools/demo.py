@@ -72,7 +72,7 @@ def show_results(cfg: CfgNode) -> int:
         for run in evaluator.runs
     }
     rows = {"WRIM-Net": trained, "chance (100 random embeddings)": chance, "untrained": untrained}
-    title = f"{len({item.pid for item in dataset.test})} generated test identities, percent"
+    title = f"{len({item.pid for item in dataset.test})} synthetic test identities, percent"
     print(f"\n{markdown(metric_table(title, '', rows))}")
     picture = save_ranked_lists(evaluator, model, dataset.test, Path(cfg.OUTPUT_DIR))
     print(f"ranked results: {picture}")
@@ -100,7 +100,7 @@ def save_ranked_lists(
     embeddings = join_arrays(evaluator.extract(model), model.embedding_parts)
     rankings = choose_rankings(embeddings, items, run, per_kind=2, seed=0)
     path = folder / "ranked.png"
-    title = f"WRIM-Net on generated data\n{run.protocol.name}, {run.protocol.direction}"
+    title = f"WRIM-Net on synthetic data\n{run.protocol.name}, {run.protocol.direction}"
     save_picture(draw_ranked_lists(title, [listed(each, items) for each in rankings]), path)
     add_to_tensorboard(folder, {path.stem: path})
     return path
