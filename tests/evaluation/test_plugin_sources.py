@@ -55,6 +55,31 @@ def test_package_is_recorded_whole(write_module):
     assert describe_plugins([]) == describe_plugins(["wrimnet.peers"]) == []
 
 
+def test_packages_and_modules_beside_are_followed(write_module):
+    write_module("own_nets/__init__.py", "from . import blocks\nfrom own_terms import FACTOR\n")
+    write_module("own_nets/blocks.py", "import own_tools.shapes, json, wrimnet\n")
+    write_module("own_nets/template.py", "this is no Python")
+    write_module("own_terms.py", "FACTOR = 2\n")
+    write_module("own_tools/shapes.py", "")
+    write_module("other_tools/shapes.py", "")
+    importlib.import_module("own_nets")
+    assert [one["module"] for one in describe_plugins(["own_nets"])] == [
+        "own_nets.__init__",
+        "own_nets.blocks",
+        "own_nets.template",
+        "own_terms",
+        "own_tools.shapes",
+    ]
+
+
+def test_libraries_beside_an_installed_plugin_are_left_out(write_module, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    write_module("site-packages/own_installed.py", "import own_library\n")
+    write_module("site-packages/own_library.py", "")
+    importlib.import_module("own_installed")
+    assert [one["module"] for one in describe_plugins(["own_installed"])] == ["own_installed"]
+
+
 def test_package_without_init_is_recorded_whole(write_module):
     text = write_module("bare_package/parts.py", "")
     importlib.import_module("bare_package.parts")

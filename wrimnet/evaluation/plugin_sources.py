@@ -13,6 +13,8 @@ from wrimnet.atomic_files import file_sha256
 from wrimnet.evaluation.source_commit import source_commit
 
 Source = Mapping[str, Any]  # "module", "file", "sha256", "version"; a run records "commit", too
+_NOT_PLUGINS = {"wrimnet", ""}
+_INSTALLED = {"site-packages", "dist-packages"}
 OF_PLUGINS = "plug-in "  # before the name of a module, among other facts of a run
 
 
@@ -25,47 +27,57 @@ def describe_plugins(names: Sequence[str]) -> list[dict[str, str | None]]:
 def list_sources(names: Sequence[str]) -> list[dict[str, Any]]:
     """Returns module, file, hash and version of every source file of the plug-ins that are loaded.
 
-    These are all files of the package that a name of PLUGINS is in; of a plug-in that is a single
-    module, also the modules beside it that it imports. WRIM-Net's own plug-ins are left out: the
+    These are all files of the package, or the one module, that a name of PLUGINS is in, and the
+    packages and modules beside it that these import. Of an installed plug-in the latter are left
+    out: what lies beside it are libraries. WRIM-Net's own plug-ins are left out as well: the
     description of the code has their version.
     """
-    tops = sorted({name.partition(".")[0] for name in names} - {"wrimnet"})
-    return [
-        {
-            "module": module,
-            "file": str(file),
-            "sha256": file_sha256(file),
-            "version": getattr(sys.modules[top], "__version__", None),
-        }
-        for top in tops
-        for module, file in sorted(_sources(top).items())
-    ]
+    tops = sorted({name.partition(".")[0] for name in names} - _NOT_PLUGINS)
+    found: dict[str, dict[str, Any]] = {}
+    for top in tops:
+        version = getattr(sys.modules[top], "__version__", None)
+        for module, file in _sources(top).items():
+            source = {"module": module, "file": str(file), "sha256": file_sha256(file)}
+            found.setdefault(module, source | {"version": version})
+    return [found[module] for module in sorted(found)]
 
 
 def _sources(top: str) -> dict[str, Path]:
-    """Returns the source files of a loaded package or module, by name."""
+    """Returns the source files of a loaded package or module and of what it imports, by name."""
     module = sys.modules[top]
-    folders = [Path(folder) for folder in getattr(module, "__path__", ())]  # with __init__ or not
-    if not folders and module.__file__:
-        return _imported_beside(Path(module.__file__))
-    found = {p.relative_to(folder.parent): p for folder in folders for p in folder.rglob("*.py")}
-    return {".".join(name.with_suffix("").parts): path for name, path in found.items()}
-
-
-def _imported_beside(file: Path) -> dict[str, Path]:
-    """Returns a module and those of its folder that it imports, directly or not."""
-    found, waiting = {}, [file]
-    while waiting:
-        path = waiting.pop()
-        if path.stem in found or not path.is_file():
-            continue
-        found[path.stem] = path
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                waiting += [path.with_name(f"{one.name}.py") for one in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                waiting.append(path.with_name(f"{node.module}.py"))
+    places = [*getattr(module, "__path__", ())] or [module.__file__ or ""]
+    found: dict[str, Path] = {}
+    for root in {Path(place).parent for place in places if place}:
+        waiting, seen = [top], set(_NOT_PLUGINS)
+        while waiting:
+            if (name := waiting.pop()) in seen:
+                continue
+            seen.add(name)
+            files = _files(root, name)
+            found |= {".".join(f.relative_to(root).with_suffix("").parts): f for f in files}
+            if not _INSTALLED & {*root.parts}:
+                waiting += [imported for file in files for imported in _imported(file)]
     return found
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    """Returns the files of a package or module in a folder, as Python would find it there."""
+    folder, file = root / name, root / f"{name}.py"
+    if file.is_file() and not (folder / "__init__.py").is_file():
+        return [file]
+    return [*folder.rglob("*.py")]
+
+
+def _imported(file: Path) -> set[str]:
+    """Returns the packages and modules that a file imports by absolute names."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # a file that nothing has imported
+        return set()
+    nodes = [*ast.walk(tree)]
+    names = [one.name for node in nodes if isinstance(node, ast.Import) for one in node.names]
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.partition(".")[0] for name in (*names, *(node.module or "" for node in froms))}
 
 
 def recorded_plugins(content: Mapping[str, Any]) -> list[Source]:
