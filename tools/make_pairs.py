@@ -46,7 +46,9 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
         help="of infrared ones, with the same stems and sizes",
     )
     parser.add_argument("--out", type=Path, required=True, help="gets LLCM/")
-    parser.add_argument("--boxes", type=Path, help="YOLO text files: persons instead of places")
+    parser.add_argument(
+        "--boxes", type=Path, help="YOLO text files: persons instead of scene patches"
+    )
     parser.add_argument(
         "--pad",
         action="store_true",

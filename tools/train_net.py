@@ -108,7 +108,7 @@ def run(cfg: CfgNode, args: Any) -> int:
 
             report_training(cfg)
         elif (old := Path(cfg.OUTPUT_DIR, REPORT)).is_file():
-            print(f"{old} is of before; tools/report_html.py {cfg.OUTPUT_DIR} writes it anew")
+            print(f"{old} is out of date; tools/report_html.py {cfg.OUTPUT_DIR} regenerates it")
         print(build_next_line(cfg))
     return code
 

@@ -375,7 +375,7 @@ def test_builder_that_does_not_get_on_is_not_waited_for(items, tmp_path):
     (tmp_path / "cache").mkdir()
     with open(tmp_path / "cache" / f"{key_of(items).file_name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(TimeoutError, match=r"not got on within twice DATALOADER\.TIMEOUT"):
+        with pytest.raises(TimeoutError, match=r"made no progress for twice DATALOADER\.TIMEOUT"):
             opened(items, tmp_path / "cache", timeout=0.4)
 
 

@@ -283,7 +283,7 @@ def test_counts_other_than_published_are_one_warning_unless_drawn(folder, caplog
         assert LLCM(str(folder.parent)).stand_in == "synthetic"
     assert not caplog.records
     (folder / "synthetic.json").write_text("half")
-    with pytest.raises(ValueError, match=r"synthetic\.json is damaged; make the dataset anew"):
+    with pytest.raises(ValueError, match=r"synthetic\.json is damaged; generate the dataset again"):
         LLCM(str(folder.parent))
 
 

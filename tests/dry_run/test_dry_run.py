@@ -115,7 +115,7 @@ def test_command_prints_its_table_without_data(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "Counted on a device that is not there" in done.stdout
+    assert "Counted on a simulated CUDA device" in done.stdout
     assert re.search(r"\| rtx3090 +\|.* fits: [0-9.]+ of 24 GB", done.stdout)
 
 

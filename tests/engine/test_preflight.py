@@ -92,7 +92,7 @@ def test_run_without_a_checkpoint_yet_starts_again(make_cfg, tmp_path, trace, ca
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / trace).write_bytes(b"")
     assert preflight(make_cfg(), resume=True).files == [trace]
-    assert "nothing to resume in" in caplog.text and "this run starts anew" in caplog.text
+    assert "nothing to resume in" in caplog.text and "a new run starts" in caplog.text
 
 
 @pytest.mark.parametrize("trace", LOST)

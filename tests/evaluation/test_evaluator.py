@@ -255,5 +255,5 @@ def test_broken_embeddings_and_images_are_named(dataset):
 def test_an_embedding_without_length_is_named():
     parts = {"global": np.eye(3, dtype=np.float32)}
     parts["global"][1] = 0
-    with pytest.raises(ValueError, match=r"embedding global of row 1 has no length; 1 of 3"):
+    with pytest.raises(ValueError, match=r"embedding global of row 1 has L2 norm 0; 1 of 3"):
         join_arrays(parts, ("global",))

@@ -69,7 +69,7 @@ def _skipped(drill: FaultDrill) -> Outcome:
         os.truncate(path, 0)
     code, text = drill.starter.finish(output, data=data, keys={"DATALOADER.ON_BAD_IMAGE": "skip"})
     problems = [] if code == 0 else [f"exit code {code}: {text[-300:]}"]
-    if "images were skipped, others stood in" not in text:
+    if "images were skipped and replaced by others" not in text:
         problems.append("the skipped images were not reported")
     shutil.rmtree(output)
     return judged("bad images with ON_BAD_IMAGE skip", problems, "counted, named in the log")

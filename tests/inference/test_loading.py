@@ -140,7 +140,7 @@ def test_weights_of_another_network_are_refused_though_their_shapes_fit(finished
     with pytest.raises(FileNotFoundError, match=r"config.yaml is a file; give the folder of a run"):
         wrimnet.load(run / "config.yaml")
     load(*other, "MODEL.WEIGHTS_STRICT", "False")
-    assert "FUSION 'sigmoid', here 'add'; used nonetheless" in caplog.text
+    assert "FUSION 'sigmoid', here 'add'; used anyway" in caplog.text
 
 
 def test_dumped_configuration_is_the_configuration(finished_run):

@@ -133,7 +133,7 @@ def _wait_for(path: Path, is_free: Callable[[], bool], timeout: float) -> None:
         seen, silent = now, silent + 1 if now == seen else 0
         if silent * POLL_SECONDS > 2 * timeout:
             raise TimeoutError(
-                f"another process that builds the image cache {path} has not got on within twice "
+                f"another process that builds the image cache {path} made no progress for twice "
                 f"DATALOADER.TIMEOUT = {timeout:g} s; continue or end it, then start again"
             )
 

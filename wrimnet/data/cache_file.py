@@ -163,7 +163,9 @@ class CacheFile:
         view = place.data.cast("B")
         got = os.preadv(self._file.fileno(), [view], index * self._image_bytes)
         if got != self._image_bytes:
-            raise self._damaged(f"image {index} is cut short; was it changed while in use?")
+            raise self._damaged(
+                f"image {index} is cut short; it may have been changed while in use"
+            )
 
     def verify(self, num_threads: int) -> None:
         """Reads the whole file and compares every image's checksum.

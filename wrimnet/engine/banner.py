@@ -122,7 +122,7 @@ def change_lines(changes: Sequence[Mapping[str, Any]], num_trained: int) -> list
 def print_end(seconds: float, best: Mapping[str, float]) -> None:
     """Shows how long it took, and which evaluation was the best so far."""
     _console.info(
-        f"done     in {timedelta(seconds=round(seconds))}; best mAP so far "
+        f"done     in {timedelta(seconds=round(seconds))}; best mAP "
         f"{100 * best['value']:.2f} after iteration {best['iteration']}: {BEST}, chosen on the "
         "test set"
     )

@@ -143,7 +143,7 @@ class CheckpointStore:
                 _logger().warning("this checkpoint is not used: %s", error)
         raise ValueError(
             f"every checkpoint in {self.folder} is damaged: "
-            f"{', '.join(path.name for path in candidates)}; start anew in another OUTPUT_DIR"
+            f"{', '.join(path.name for path in candidates)}; start again in another OUTPUT_DIR"
         )
 
     def set_newest(self, path: Path) -> None:

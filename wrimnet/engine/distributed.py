@@ -129,7 +129,7 @@ def tell(store: dist.Store, told: str) -> None:
     try:
         store.set(_KEY, told)
     except RuntimeError as error:  # the store's own process may be the one that ended
-        _logger.warning("the other processes could not be told: %s", error)
+        _logger.warning("the other processes could not be notified: %s", error)
 
 
 def first_failure(store: dist.Store, rank: int, told: str) -> str:

@@ -126,7 +126,9 @@ class LogHook(HookBase):
                 writer.close()
             except OSError as error:
                 _logger.error(
-                    "the end of the log in %s is lost: %s", self.trainer.output_dir, error
+                    "the last lines of the log in %s could not be written: %s",
+                    self.trainer.output_dir,
+                    error,
                 )
 
 

@@ -169,7 +169,7 @@ def build_checkpoints(cfg: CfgNode, folder: Path) -> CheckpointStore:
 def check_start(cfg: CfgNode, folder: Path, *, resume: bool) -> None:
     """Refuses a start from MODEL.WEIGHTS or BACKBONE.PRETRAIN_PATH that is no file."""
     if resume:
-        _logger.warning("nothing to resume in %s; this run starts anew", folder)
+        _logger.warning("nothing to resume in %s; a new run starts", folder)
     if cfg.MODEL.WEIGHTS:
         require_file(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS =")
     elif cfg.MODEL.BACKBONE.PRETRAIN and cfg.MODEL.BACKBONE.PRETRAIN_PATH:

@@ -142,7 +142,7 @@ def setup_run(cfg: CfgNode, held: ExitStack) -> None:
     setup_pytorch(cfg)
     _console.info(build_first_line(cfg))
     for doubt in check_plausible(cfg):
-        _logger.warning("%s; is that meant?", doubt)
+        _logger.warning("%s; this is valid but unusual", doubt)
 
 
 def clean_folder(run: CheckedRun) -> None:

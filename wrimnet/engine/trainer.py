@@ -218,10 +218,10 @@ class WRIMTrainer(TrainerBase):
         if skipped:
             reasons = "\n".join(f"  {path}: {reason}" for path, reason in skipped.items())
             _logger.info("images that were skipped:\n%s", reasons)
-            _logger.warning("%d images were skipped, others stood in", len(skipped))
+            _logger.warning("%d images were skipped and replaced by others", len(skipped))
 
     def evaluate(self, *, final: bool = False) -> EvaluationReport:
-        """Evaluates, keeps the best weights, chosen on the test set; ``final`` writes results."""
+        """Evaluates, keeps the best weights, selected on the test set; ``final`` writes results."""
         self.progress.check_finite()
         share_statistics(self.model)
         self.progress.stop_clock()

@@ -155,8 +155,8 @@ def join_arrays(parts: Mapping[str, np.ndarray], names: Sequence[str]) -> np.nda
     lost = ~joined.isfinite().all(dim=1)
     if lost.any():
         raise ValueError(
-            f"the embedding {'+'.join(names)} of row {int(lost.nonzero()[0])} has no length; "
-            f"{int(lost.sum())} of {count} cannot be scaled to unit length"
+            f"the embedding {'+'.join(names)} of row {int(lost.nonzero()[0])} has L2 norm 0; "
+            f"{int(lost.sum())} of {count} cannot be L2-normalized"
         )
     return joined.numpy()
 

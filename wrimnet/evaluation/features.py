@@ -198,7 +198,7 @@ def check_not_zero(parts: Sequence[np.ndarray], items: Sequence[ImageItem]) -> N
     if zero.size and any(part.size for part in parts):
         raise ValueError(
             f"the features of {items[zero[0]].relpath} and {zero.size - 1} more of {len(items)} "
-            "images are zero: they have no direction. Were they all extracted?"
+            "images are zero: they have no direction. Check that all of them were extracted"
         )
 
 

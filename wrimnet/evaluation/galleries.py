@@ -271,6 +271,6 @@ def _numbered_rows(items: Sequence[ImageItem], rows: list[int], numbers: list[in
         folder = PurePosixPath(items[rows[0]].relpath).parent
         raise ValueError(
             f"the official draw takes images {missing or 'none'} of {folder}, which holds "
-            f"{len(rows)}; is the dataset complete and this rand_perm_cam.mat its own?"
+            f"{len(rows)}; check that the dataset is complete and rand_perm_cam.mat its own"
         )
     return [by_number[number] for number in numbers]

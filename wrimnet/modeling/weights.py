@@ -194,8 +194,8 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
         return
     text = f"the weights {cfg.MODEL.WEIGHTS} were trained with {'; '.join(told)}"
     if cfg.MODEL.WEIGHTS_STRICT and any(line.startswith("MODEL.") for line in told):
-        raise ValueError(f"{text}. Set it so; MODEL.WEIGHTS_STRICT False uses them nonetheless")
-    _logger.warning("%s; used nonetheless", text)
+        raise ValueError(f"{text}. Set it so; MODEL.WEIGHTS_STRICT False uses them anyway")
+    _logger.warning("%s; used anyway", text)
 
 
 def setup_recorded_range(cfg: CfgNode) -> CfgNode:

@@ -50,7 +50,7 @@ class GateSpread:
             ValueError: no gates were added.
         """
         if not self.num_images:
-            raise ValueError("no gates were added; what is their mean?")
+            raise ValueError("no gates were added; call add first")
         return self._maps / self.num_images
 
     def channel_means(self) -> np.ndarray:

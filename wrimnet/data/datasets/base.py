@@ -200,7 +200,7 @@ def stand_in(folder: str) -> str:
         noted = json.loads(path.read_bytes()) if path.is_file() else None
         return "" if noted is None else noted.get("what", DRAWN)
     except (ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged; make the dataset anew") from error
+        raise ValueError(f"{path} is damaged; generate the dataset again") from error
 
 
 def held_out_tenth(pids: set[int]) -> set[int]:

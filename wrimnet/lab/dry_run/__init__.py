@@ -1,1 +1,1 @@
-"""A recipe taken through a step and an evaluation on a GPU that is not there, and counted."""
+"""Takes a recipe through a step and an evaluation on a simulated GPU and counts its costs."""

@@ -1,4 +1,4 @@
-"""What torch.compile would make of a step, counted kernel by kernel on a GPU that is not there.
+"""What torch.compile would make of a step, counted kernel by kernel on a simulated GPU.
 
 PyTorch's compiler plans which operators it joins into a kernel and what it recomputes; no kernel is
 written or run. Its planning is internal to PyTorch, so this asks for a version it was tried with.
@@ -50,7 +50,7 @@ _CARD = SimpleNamespace(
 
 @contextmanager
 def planning(mode: FakeTensorMode) -> Iterator[None]:
-    """Lets the compiler plan for a card that is not there, nothing being recorded."""
+    """Lets the compiler plan for a simulated card; records nothing."""
     with _disable_current_modes(), mode, ExitStack() as stack:
         if not torch.cuda.is_initialized():
             state = torch.zeros(1, dtype=torch.uint8)

@@ -25,7 +25,7 @@ def describe_estimate(run: DryRun, cards: Mapping[str, Card]) -> str:
     """Returns Markdown: the step, its memory, its traffic, the cards, what a GPU would wait for."""
     return "\n\n".join(
         [
-            "Counted on a device that is not there; nothing was computed, no time was measured.",
+            "Counted on a simulated CUDA device; nothing was computed, no time was measured.",
             markdown_rows(("counted", "value"), step_rows(run)),
             markdown_rows(("memory at the peak of a step, counted", "GB"), memory_rows(run)),
             markdown_rows(("traffic of a step, counted", "GB"), traffic_rows(run)),

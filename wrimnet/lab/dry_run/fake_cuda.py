@@ -1,4 +1,4 @@
-"""A CUDA device that is not there: what lies on it has a shape, a type and a device, but no values.
+"""A simulated CUDA device: tensors on it have a shape, a type and a device, but no values.
 
 Tensors on the CPU are real; whatever is sent to ``cuda`` becomes one of PyTorch's fake tensors. An
 operation on tensors of two devices fails as it would on a GPU, and so does reading a value of the
@@ -64,10 +64,10 @@ def build_shim() -> Path:
     if asks_for_driver():
         raise ValueError(
             f"PyTorch {torch.__version__} is built for CUDA and asks for a driver, which is not "
-            "here; a device that is not there needs a CPU build, or PyTorch 2.11 and newer"
+            "here; a simulated CUDA device needs a CPU build, or PyTorch 2.11 and newer"
         )
     if not shutil.which(COMPILER):
-        raise ValueError(f"a device that is not there needs a C++ compiler: install {COMPILER}")
+        raise ValueError(f"a simulated CUDA device needs a C++ compiler: install {COMPILER}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wrimnet")
     content = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:8]
     shim = cache / f"fake_cuda_{torch.__version__}_{content}.so"

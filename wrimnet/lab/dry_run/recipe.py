@@ -1,4 +1,4 @@
-"""A recipe's step and evaluation on a GPU that is not there: what they cost and do wrong."""
+"""A recipe's step and evaluation on a simulated GPU: their costs and faults."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -57,7 +57,7 @@ def prepare_data(runs: Sequence[ExperimentRun]) -> None:
         if known not in (None, fingerprint(dataset.test)):
             raise ValueError(
                 f"{run.folder} holds results on other images than the dataset has now; name the "
-                "DATASETS.ROOT of before, or choose another --out"
+                "earlier DATASETS.ROOT, or choose another --out"
             )
         cache = (where, *cfg.INPUT.SIZE_TRAIN, cfg.INPUT.INTERPOLATION, cfg.DATALOADER.CACHE_DIR)
         if not done and cfg.DATALOADER.CACHE != "none" and cache not in cached:

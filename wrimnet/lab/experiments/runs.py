@@ -102,7 +102,7 @@ def _check_start(run: ExperimentRun) -> None:
     if None not in (before, now) and before != now:
         raise ValueError(
             f"{run.folder} holds results of a start from MODEL.WEIGHTS {before!r}, this run starts "
-            f"from {now!r}; name the file of before, or choose another --out"
+            f"from {now!r}; give the earlier file, or choose another --out"
         )
 
 

@@ -51,7 +51,7 @@ def list_pairs(visible: Path, infrared: Path) -> list[Pair]:
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} photographs lack their partner: {shortened(missing)}; add the files "
-            "of the same stem, or move the lonely ones away"
+            "of the same stem, or move those without a partner away"
         )
     return [Pair(stem, path, sides[1][stem]) for stem, path in sides[0].items()]
 

@@ -86,7 +86,7 @@ def _check(request: Request, height: int, width: int, workers: int) -> None:
             f"digits; use at most {MAX_IDENTITIES}"
         )
     if height < 48 or width < 24:
-        raise ValueError(f"images of {height}x{width} show nobody; use at least 48x24")
+        raise ValueError(f"images of {height}x{width} are too small; use at least 48x24")
     if workers < 1:
         raise ValueError(f"workers is {workers}, need at least 1")
 
