@@ -31,7 +31,7 @@ CONFIG_FILE = "configs/Synthetic/wrim.yml"
 
 
 def main() -> int:
-    """Runs the demo; returns 0 if the network learnt what the README promises, else 1."""
+    """Runs the demo; returns 0 if the results are above the expected minimum, else 1."""
     arguments = parse(make_parser(__doc__))
 
     from wrimnet.engine.banner import build_next_line

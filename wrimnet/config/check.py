@@ -131,7 +131,7 @@ def check_multipliers(cfg: CfgNode) -> None:
 
 
 def check_plausible(cfg: CfgNode) -> list[str]:
-    """Lists what is allowed and hardly meant, a sentence each."""
+    """Lists settings that are valid but unusual, a clause each."""
     doubts = []
     train, test = ([*cfg.INPUT[name]] for name in ("SIZE_TRAIN", "SIZE_TEST"))
     if train != test:

@@ -187,7 +187,7 @@ def evaluate_features(
 
 
 def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
-    """Scales features (N, D) to unit length; raises ValueError for one that has none."""
+    """L2-normalizes features (N, D); raises ValueError for one of norm 0."""
     check_not_zero([features], items)
     return unit_rows(features)
 

@@ -45,7 +45,7 @@ _CHECKED_BATCHES = (1, 3)
 
 
 class SingleModalityEmbedder(nn.Module):
-    """Pixels of one modality in, embeddings of unit length out: what a file holds."""
+    """Pixels of one modality in, L2-normalized embeddings out: what a file holds."""
 
     def __init__(self, model: CrossModalityNetwork, parts: Sequence[str], modality: int) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
         "modality": name,
         "opset": str(OPSET),
         "input": f"{INPUT}: float32 (batch, 3, height, width), RGB, 0..255",
-        "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), unit length",
+        "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), L2-normalized",
         TRAINED_ON: json.dumps(embedder.facts.lineage),
         "normalisation": "inside the graph: (pixel - pixel_mean) / pixel_std",
     }

@@ -39,7 +39,7 @@ def cmkic_loss(
     come in any order. Pairs are checked only where labels are on the CPU (see ``losses.pairs``).
 
     Args:
-        embeddings: (N, D) of unit length.
+        embeddings: (N, D), L2-normalized.
         pids: (N,) identities.
         modality: (N,) VISIBLE or INFRARED.
         top_k: K of the paper, at least 1.

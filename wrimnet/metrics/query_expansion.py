@@ -35,7 +35,7 @@ def expand_embeddings(
         memory_gb: largest similarity matrix in memory, 10^9 bytes.
 
     Returns:
-        The new embeddings (N, D), float64 of unit length; equal ones where they were equal.
+        The new embeddings (N, D), float64, L2-normalized; equal ones where they were equal.
 
     Raises:
         ValueError: neighbors, alpha or rounds are out of range.

@@ -79,7 +79,7 @@ class LevelHead(nn.Module):
 
 
 def unit_features(features: list[Tensor]) -> Tensor:
-    """Concatenates features (B, C), each scaled to unit length, to (B, sum of C)."""
+    """Concatenates features (B, C), each L2-normalized, to (B, sum of C)."""
     return torch.cat([F.normalize(feature, dim=1) for feature in features], dim=1)
 
 
@@ -107,7 +107,7 @@ class HeadOutput(NamedTuple):
 
     main: LevelOutput
     auxiliary: LevelOutput | None
-    contrastive: Tensor | None  # z (B, E) or (B, 2E) of unit length
+    contrastive: Tensor | None  # z (B, E) or (B, 2E), L2-normalized
     branches: Mapping[str, LevelOutput] = {}  # of a head of one's own
 
 
@@ -174,7 +174,7 @@ class AICLHead(nn.Module):
 
         Returns:
             "global" f_g, "stripes" f_1..f_N and "auxiliary" Q_g, Q_1..Q_M as far as they exist,
-            each (B, part_dims[group]): its features scaled to unit length and concatenated.
+            each (B, part_dims[group]): its features, L2-normalized and concatenated.
         """
         groups = {"global": output.main.necks[:1], "stripes": output.main.necks[1:]}
         if output.auxiliary is not None:

@@ -26,7 +26,7 @@ def embed_parts(
 
 
 def join_parts(parts: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
-    """Concatenates groups (B, D_group) and scales each row to unit length, (B, D).
+    """Concatenates groups (B, D_group) and L2-normalizes each row, (B, D).
 
     The length is summed, and the division done, in float64: rows that were joined on another device
     or in another batch have the same bits.

@@ -19,7 +19,7 @@ _PERPLEXITY = 20.0
 def map_to_plane(embeddings: np.ndarray, *, seed: int) -> np.ndarray:
     """Computes t-SNE (N, 2) from a PCA start, by the exact method, which approximates nothing.
 
-    ``embeddings`` are (N, D), N >= 4, of unit length, so that Euclidean order is cosine order.
+    ``embeddings`` are (N, D), N >= 4, L2-normalized, so that Euclidean order is cosine order.
 
     Raises:
         ValueError: fewer than four embeddings, or scikit-learn is not installed.

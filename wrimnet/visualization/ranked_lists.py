@@ -79,8 +79,8 @@ def choose_rankings(
     """Ranks the first trial of a protocol and picks queries of each of KINDS.
 
     Best and worst by average precision, ties in the order of the queries; queries without a match
-    are not shown. No identity comes twice while there is another. ``embeddings`` are (N, D), of
-    unit length.
+    are not shown. No identity comes twice while there is another. ``embeddings`` are (N, D),
+    L2-normalized.
     """
     trial, labels = run.trials[0], item_labels(items)
     queries, gallery = (torch.from_numpy(r) for r in (trial.query_rows, trial.gallery_rows))

@@ -1,7 +1,7 @@
 """What the datasets share: splits, identities held out, query and gallery, counts, summaries.
 
 A dataset of one's own is one file: a subclass of :class:`CrossModalityDataset`, registered in
-FastReID's DATASET_REGISTRY, in a module that PLUGINS names. Training, the doctor, the evaluation of
+FastReID's DATASET_REGISTRY, in a module that PLUGINS names. Training, the dataset check, the evaluation of
 foreign features, the ablations and the report find everything they need on the class.
 """
 

@@ -1,7 +1,7 @@
 """Reading the distributed folders and index files, with every deviation named.
 
 Each function takes `on_problem`, called with an exception for every deviation found. A reader
-passes `stop`, which raises it; the dataset doctor passes a list's `append` and goes on.
+passes `stop`, which raises it; the dataset check passes a list's `append` and goes on.
 
 In folders of images, files without an image extension (.DS_Store, Thumbs.db, ...) are ignored;
 nothing else is.

@@ -83,14 +83,20 @@ def traffic_rows(run: DryRun) -> list[tuple[str, str]]:
 
 def cards_table(run: DryRun, cards: Mapping[str, Card]) -> str:
     """Roofs of each card: operators, or kernels, one by one at the slower of its speeds."""
-    header = ["card", "roof, ms/step", "roof, img/s", "training at the roof, hours", "memory"]
+    header = [
+        "card",
+        "roofline, ms/step",
+        "roofline, img/s",
+        "training at the roofline, hours",
+        "memory",
+    ]
     if run.compiled:
-        header.append("compiled: roof, img/s")
+        header.append("compiled: roofline, img/s")
     return markdown_rows(header, [card_row(run, name, card) for name, card in cards.items()])
 
 
 def card_row(run: DryRun, name: str, card: Card) -> tuple[str, ...]:
-    """One card's roof, hours and whether the step fits."""
+    """One card's roofline, hours and whether the step fits."""
     solver = run.cfg.SOLVER
     speed = card.bf16 if solver.PRECISION == "bf16" else card.tf32
     peaks = speed * TERA, card.bandwidth * GIGA

@@ -3,7 +3,7 @@
 ::
 
     index.json              model hash, modality, D, number format and number of shards
-    embeddings_00000.npy    (n, D) rows of unit length
+    embeddings_00000.npy    (n, D) L2-normalized rows
     paths_00000.json        n paths, in the order of the rows
 
 Appending writes a new shard and then replaces ``index.json``: whatever goes wrong before that last
@@ -114,7 +114,7 @@ class EmbeddingIndex:
         """Adds a shard.
 
         Args:
-            embeddings: (n, D), rows of unit length.
+            embeddings: (n, D), L2-normalized rows.
             paths: n, none of them in the index already.
 
         Raises:
