@@ -1,8 +1,8 @@
 """What the datasets share: splits, identities held out, query and gallery, counts, summaries.
 
 A dataset of one's own is one file: a subclass of :class:`CrossModalityDataset`, registered in
-FastReID's DATASET_REGISTRY, in a module that PLUGINS names. Training, the dataset check, the evaluation of
-foreign features, the ablations and the report find everything they need on the class.
+FastReID's DATASET_REGISTRY, in a module that PLUGINS names. Training, the dataset check, the
+evaluation of other code's features, tables and reports find everything they need on the class.
 """
 
 import hashlib
