@@ -59,9 +59,7 @@ def parse_arguments() -> Any:
         "--root", help="folder of the datasets, for protocols of query and gallery lists"
     )
     parser.add_argument("--weights", nargs="+", type=float, help="of the files; default 1 each")
-    parser.add_argument(
-        "--draw", help="how SYSU-MM01's gallery is sampled: agw or official; default agw"
-    )
+    parser.add_argument("--draw", help="SYSU-MM01's galleries: agw (the default) or official")
     parser.add_argument("--perm-file", help="rand_perm_cam.mat, for --draw official")
     parser.add_argument("--shots", type=int, help="images per identity and camera, official draw")
     parser.add_argument("--num-trials", type=int, default=10, help="random galleries, trials")
@@ -74,12 +72,7 @@ def parse_arguments() -> Any:
     )
     parser.add_argument("--aqe", nargs=3, metavar=("K", "ALPHA", "ROUNDS"), help="expansion")
     parser.add_argument("--memory-gb", type=float, default=4.0, help="largest similarity block")
-    parser.add_argument(
-        "--out",
-        required=True,
-        type=result_file,
-        metavar="results.json",
-    )
+    parser.add_argument("--out", required=True, type=result_file, metavar="results.json")
     add_plugin_option(parser)
     return parse(parser)
 
