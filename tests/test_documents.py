@@ -16,7 +16,7 @@ DOCUMENTS = sorted(
 )
 # Made by the commands beside them, or looked for on the user's machine.
 MADE = ("datasets/synthetic", "datasets/pairs", "datasets/LLCM")
-TOPS = "configs|datasets|docs|tests|tools|wrimnet"
+TOPS = "configs|datasets|docs|examples|tests|tools|wrimnet"
 PATH = re.compile(rf"(?<![\w/.-])(?:{TOPS})/[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 KEY = re.compile(r"(?<![\w.])(?:DATALOADER|DATASETS|INPUT|MODEL|SOLVER|TEST)(?:\.[A-Z][A-Z0-9_]*)+")
@@ -90,9 +90,9 @@ def unknown_keys(text, known):
 
 
 def misquoted(text):
-    """Quoted files of tests/extension that say something else now."""
+    """Quoted files that say something else now."""
     found = []
-    for path, quote in re.findall(r"```\w+\n# (tests/\S+)\n(.*?)```", text, re.DOTALL):
+    for path, quote in re.findall(r"```\w+\n# (examples/\S+)\n(.*?)```", text, re.DOTALL):
         source = read(path)
         found += [path for part in quote.split("...\n") if part.strip() not in source]
     return found
@@ -125,7 +125,7 @@ def test_a_document_names_what_is_there(document, known_keys):
         "```\npython tools/demo.py --gone\n```",
         "call `make gone` first",
         "set SOLVER.GONE",
-        "```yaml\n# tests/extension/my_package/wrim.yml\nGONE: 1\n```",
+        "```yaml\n# examples/own_method/configs/method.yml\nGONE: 1\n```",
     ],
 )
 def test_what_is_not_there_is_found(text, known_keys):

@@ -18,8 +18,8 @@ from wrimnet.data.augmentation_list import (
 from wrimnet.data.batch_rows import take_rows
 from wrimnet.data.randomness import generator
 
-sys.path.append(str(ROOT / "tests" / "extension"))
-GAMMA = "PLUGINS=('my_package.my_augmentation',)"
+sys.path.append(str(ROOT / "examples" / "own_method"))
+GAMMA = "PLUGINS=('own_method.gamma',)"
 DRAWS = {
     "uniform": lambda rng, count: rng.uniform(0.5, 2.0, count),
     "pairs": lambda rng, count: rng.normal(size=(count, 2)),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wrimnet.metrics.exclusion import CAMERA_RULES, camera_rule
+from wrimnet.metrics.exclusion import CAMERA_RULES, camera_rule, register_camera_rule
 
 
 def removed(name, query, gallery):
@@ -36,3 +36,16 @@ def test_rules_are_called_by_their_names():
     ]
     with pytest.raises(KeyError, match="unknown camera rule 'market'; choose one of"):
         camera_rule("market")
+
+
+def test_a_rule_of_ones_own_is_found_by_its_name_once(monkeypatch):
+    monkeypatch.setattr("wrimnet.metrics.exclusion.CAMERA_RULES", dict(CAMERA_RULES))
+
+    def nothing_but_identity_zero(query_pids, query_camids, gallery_pids, gallery_camids):
+        return (gallery_pids == 0).expand(len(query_pids), -1)
+
+    register_camera_rule(nothing_but_identity_zero)
+    mask = removed("nothing_but_identity_zero", QUERIES, [(0, 1), (2, 2)])
+    assert mask == [[True, False]] * 2
+    with pytest.raises(ValueError, match="is a camera rule 'nothing_but_identity_zero' already"):
+        register_camera_rule(nothing_but_identity_zero)

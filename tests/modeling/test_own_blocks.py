@@ -18,8 +18,8 @@ from wrimnet.modeling.aicl_head import AICLHead
 from wrimnet.modeling.miims import build_miim_options, build_miims
 from wrimnet.registries import MIIM_REGISTRY
 
-sys.path.append(str(ROOT / "tests" / "extension"))
-from my_package.my_film import FiLMMIIM
+sys.path.append(str(ROOT / "examples" / "own_method"))
+from own_method.film import FiLMMIIM
 
 
 @MIIM_REGISTRY.register()
@@ -144,7 +144,7 @@ def test_head_adds_a_branch_with_its_own_classifier_and_part():
     names = ("global", "maxpool")
     model = make_model(
         MODEL__MAXPOOL__WEIGHT=0.5,
-        PLUGINS="('my_package.my_head',)",
+        PLUGINS="('own_method.maxpool',)",
         MODEL__HEADS__NAME="MaxPoolHead",
         EMBEDDING_PARTS=names,
     )

@@ -37,7 +37,7 @@ class Hook(HookBase):
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over what :meth:`state_dict` returned."""
+        """Takes over what :meth:`state_dict` returned; tensors are on the model's device."""
 
     def evaluated_weights(self) -> Mapping[str, Tensor]:
         """Returns tensors of the model's state dict to evaluate beside its own, {} for none."""

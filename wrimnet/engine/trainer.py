@@ -15,6 +15,7 @@ from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
 
 from wrimnet.config import changed_keys
+from wrimnet.data.batch_rows import map_tensors
 from wrimnet.data.build import build_train_loader
 from wrimnet.engine.checkpointing import (
     Checkpoint,
@@ -369,7 +370,8 @@ class WRIMTrainer(TrainerBase):
             raise ValueError(f"it holds the state of the hook {missing[0]}, which is not there")
         for name, hook in hooks.items():
             if name in states:
-                hook.load_state_dict(states[name])
+                state = map_tensors(states[name], lambda one: one.to(self.model.device))
+                hook.load_state_dict(state)
 
     def _take_rates(self) -> None:
         """Sets the rates that the schedule of another configuration has from here on."""

@@ -1,5 +1,7 @@
 """A branch beside the paper's: max pooling with its own classifier and part of the embedding."""
 
+import wrimnet.compat  # noqa: F401
+
 import torch.nn.functional as F
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 

@@ -1,5 +1,7 @@
 """A network without WRIM-Net: one small stream for both modalities, an identity loss."""
 
+import wrimnet.compat  # noqa: F401
+
 import torch
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from torch import nn

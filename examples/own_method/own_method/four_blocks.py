@@ -1,5 +1,7 @@
 """A backbone of four convolutions, with WRIM-Net's MIIMs after them."""
 
+import wrimnet.compat  # noqa: F401
+
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from torch import nn
 
