@@ -6,11 +6,11 @@ python tools/train_net.py --config-file configs/LLCM/wrim.yml --eval-only MODEL.
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --dry-run --gpu rtx3090 --gpu h100
 torchrun --nproc-per-node 4 tools/train_net.py --config-file configs/LLCM/wrim.yml
 
---dry-run needs neither a GPU nor data: it takes the recipe through a step on a device that is not
-there and says what it costs, whether it fits and how fast a card could be at most.
+--dry-run needs neither a GPU nor data: it takes the recipe through a step on a simulated CUDA
+device and reports its costs, whether it fits, and the roofline of a card.
 
-Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 a mistake or a fault,
-told in a sentence; 70 a fault of the program, with its stack; 75 stopped by SIGTERM or SIGINT and
+Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 invalid
+input, in one line; 70 an error of the program, with its stack; 75 stopped by SIGTERM or SIGINT and
 saved at the end of the iteration: go on with --resume. A second signal ends the run at once.
 """
 

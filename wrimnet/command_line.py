@@ -1,4 +1,4 @@
-"""What the command-line tools share: how options are spelt, and how a mistake is told.
+"""What the command-line tools share: spelling of options, and how errors are reported.
 
 One way everywhere: flags and ``KEY VALUE`` or ``KEY=VALUE`` overrides in any order,
 ``--config-file`` with ``--overlay``, or a run's folder by ``--run`` or by its position.

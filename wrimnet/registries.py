@@ -123,7 +123,7 @@ def find_metrics(names: Sequence[str], key: str = "TEST.METRICS") -> dict[str, M
 def datasets() -> dict[str, Any]:
     """Returns the cross-modality datasets that are registered, by name.
 
-    FastReID's own datasets have one modality; ours are told by the protocols they carry.
+    FastReID's own datasets have one modality; ours are recognized by their protocols.
 
     Raises:
         KeyError: nothing has registered any.

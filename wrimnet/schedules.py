@@ -1,4 +1,4 @@
-"""Learning-rate schedules: from the iteration, counted from 0, to a factor of the base rate."""
+"""Learning-rate schedules: from the iteration, counted from 0, to a factor of the learning rate."""
 
 import math
 from bisect import bisect_right

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from wrimnet.engine.data_parallel import AllReduceBatchNorm
-from wrimnet.engine.distributed import Agreement, told_to_all
+from wrimnet.engine.distributed import Agreement, reported_to_all
 from wrimnet.engine.signals import SIGNALS, StopRequest
 from wrimnet.lab.benchmarks.counting import CostCounter
 
@@ -22,7 +22,7 @@ def log(caplog, monkeypatch):
 
 
 def fail_with(error, store, rank):
-    with pytest.raises(type(error)), told_to_all(store, rank, 4):
+    with pytest.raises(type(error)), reported_to_all(store, rank, 4):
         raise error
 
 
@@ -51,7 +51,7 @@ def test_error_of_its_own_is_not_put_on_others(log):
 
 
 def test_asked_program_end_is_no_failure(log):
-    with pytest.raises(SystemExit), told_to_all(dist.HashStore(), 0, 4):
+    with pytest.raises(SystemExit), reported_to_all(dist.HashStore(), 0, 4):
         raise SystemExit(75)
     assert "failed" not in log.text
 

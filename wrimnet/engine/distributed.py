@@ -106,7 +106,7 @@ _logger = logging.getLogger("fastreid.wrimnet.distributed")
 
 
 @contextmanager
-def told_to_all(store: dist.Store, rank: int, world_size: int) -> Iterator[None]:
+def reported_to_all(store: dist.Store, rank: int, world_size: int) -> Iterator[None]:
     """Logs an error that leaves the block, with the rank and with the error that came first.
 
     Where another process fails, this one sees a broken connection only; the store that all reach
@@ -115,24 +115,24 @@ def told_to_all(store: dist.Store, rank: int, world_size: int) -> Iterator[None]
     try:
         yield
     except Exception as error:
-        told = f"rank {rank} of {world_size} failed: {type(error).__name__}: {error}"
-        reason = first_failure(store, rank, told) if _by_connection(error) else ""
+        failure = f"rank {rank} of {world_size} failed: {type(error).__name__}: {error}"
+        reason = first_failure(store) if _by_connection(error) else ""
         if not reason:
-            tell(store, told)
-        _logger.error("%s%s", told, f"; {reason}" if reason else "")
+            report_failure(store, failure)
+        _logger.error("%s%s", failure, f"; {reason}" if reason else "")
         get_error_handler().record_exception(error)
         raise
 
 
-def tell(store: dist.Store, told: str) -> None:
-    """Leaves the sentence for the other processes."""
+def report_failure(store: dist.Store, failure: str) -> None:
+    """Reports it to the other processes, through the store."""
     try:
-        store.set(_KEY, told)
+        store.set(_KEY, failure)
     except RuntimeError as error:  # the store's own process may be the one that ended
         _logger.warning("the other processes could not be notified: %s", error)
 
 
-def first_failure(store: dist.Store, rank: int, told: str) -> str:
+def first_failure(store: dist.Store) -> str:
     """Returns what another process said before it ended."""
     try:
         store.wait([_KEY], _PATIENCE)
@@ -159,7 +159,7 @@ class Place(NamedTuple):
 
 
 def read_place(environ: Mapping[str, str] = os.environ) -> Place:
-    """Reads what torchrun tells a process of its place."""
+    """Reads rank and world size of this process as torchrun sets them."""
     return Place(
         rank=int(environ.get("RANK", 0)),
         world_size=int(environ.get("WORLD_SIZE", 1)),
@@ -173,7 +173,7 @@ def read_place(environ: Mapping[str, str] = os.environ) -> Place:
 def setup_process_group(cfg: CfgNode) -> Iterator[CfgNode]:
     """Joins this process to the others of its job; changes nothing where it is the only one.
 
-    An error inside is told to the log with the rank it happened on, and to the other processes.
+    An error inside is logged with its rank, and reported to the other processes.
     Yields the configuration with the device of this process: one GPU each, or the CPU.
 
     Raises:
@@ -186,7 +186,7 @@ def setup_process_group(cfg: CfgNode) -> Iterator[CfgNode]:
     cfg = setup_device_of_process(cfg, place.local_rank)
     backend = "nccl" if cfg.MODEL.DEVICE != "cpu" else "gloo"
     store = join(place, backend, timedelta(seconds=cfg.SOLVER.DISTRIBUTED.TIMEOUT_SECONDS))
-    with told_to_all(store, place.rank, place.world_size):
+    with reported_to_all(store, place.rank, place.world_size):
         yield cfg
         comm.synchronize()  # nobody leaves while another still needs it
     leave()

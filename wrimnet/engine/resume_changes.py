@@ -39,12 +39,12 @@ def build_changes(
 
 
 def check_changeable(changed: Mapping[str, list[Any]], folder: Path) -> None:
-    """Raises ValueError for keys that shape iterations of before."""
+    """Raises ValueError for keys that shaped earlier iterations."""
     fixed = {name: pair for name, pair in changed.items() if name not in CHANGEABLE}
     if fixed:
-        told = "; ".join(f"{name} is {old!r}, now {new!r}" for name, (old, new) in fixed.items())
+        changes = "; ".join(f"{name} is {old!r}, now {new!r}" for name, (old, new) in fixed.items())
         raise ValueError(
-            f"OUTPUT_DIR = {str(folder)!r} holds a run of another configuration: {told}. --resume "
-            f"changes only {', '.join(CHANGEABLE)}; for another run choose another OUTPUT_DIR, "
+            f"OUTPUT_DIR = {str(folder)!r} holds a run of another configuration: {changes}. "
+            f"--resume changes only {', '.join(CHANGEABLE)}; for another run choose another OUTPUT_DIR, "
             f"from these weights with MODEL.WEIGHTS {folder / FINAL}"
         )

@@ -12,7 +12,7 @@ class Spread(NamedTuple):
 
         channels   Var_c( E_np g )             as a fixed weight of each channel would have it
         images     E_c  Var_n( E_p g | c )     a weight of each channel, chosen for each image
-        positions  E_nc Var_p( g | n, c )      a map: the only part that tells places apart
+        positions  E_nc Var_p( g | n, c )      the only part that differs between positions
     """
 
     mean: float

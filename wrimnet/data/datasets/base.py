@@ -116,7 +116,7 @@ class CrossModalityDataset(ABC):
     @staticmethod
     @abstractmethod
     def read_train(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
-        """Reads the images published for training; ``on_problem`` is told of every deviation."""
+        """Reads the images published for training; each deviation is given to ``on_problem``."""
 
     @staticmethod
     @abstractmethod

@@ -45,7 +45,7 @@ def require_folder(folder: str, on_problem: OnProblem) -> bool:
 
 
 def subfolders(folder: str, pattern: str, on_problem: OnProblem) -> list[str]:
-    """Lists the folders inside a folder, sorted; tells of names that do not match."""
+    """Lists the folders inside a folder, sorted; reports names that do not match."""
     if not require_folder(folder, on_problem):
         return []
     with os.scandir(folder) as entries:

@@ -12,7 +12,7 @@ REST = "activations and the rest"
 
 
 class LiveMemory:
-    """Follows the storages of a device's tensors that it is told of, each once, to their end.
+    """Follows the storages of a device's tensors that are reported to it, each once, to their end.
 
     Args:
         device: type of the device.

@@ -76,7 +76,7 @@ def describe_options(options: Options, sources: Sources) -> dict[str, Any]:
 
 
 def _described(options: Options) -> dict[str, Any]:
-    """Return the options; the younger ones only if they are set, as in sets of before."""
+    """Return the options; the younger ones only if they are set, as in earlier sets."""
     values = dataclasses.asdict(options)
     defaults = dataclasses.asdict(Options())
     left_out = {name for name in YOUNGER if values[name] == defaults[name]}
