@@ -29,8 +29,8 @@ def setup_pytorch(cfg: CfgNode) -> None:
     """Makes MODEL.DEVICE the current GPU; sets determinism and the number formats of float32.
 
     Convolutions that stay in float32 may use TF32. Matrix products may not: with L2-normalized
-    embeddings, TF32 could shift the exponents of CMKIC, z_i.z_a / tau, by 2^-10 / 0.07 = 0.014, and the
-    products outside of bf16 are too small to matter for speed.
+    embeddings, TF32 could shift the exponents of CMKIC, z_i.z_a / tau, by 2^-10 / 0.07 = 0.014, and
+    the products outside of bf16 are too small to matter for speed.
     """
     device = torch.device(cfg.MODEL.DEVICE)
     if device.index is not None:
