@@ -1,4 +1,4 @@
-"""Tunes two loss weights with Optuna on held-out identities; the test set is not used.
+r"""Tunes two loss weights with Optuna on held-out identities; the test set is not used.
 
     python examples/optuna_search.py configs/LLCM/wrim.yml --trials 30 --out logs/search \
         DATASETS.ROOT /data/reid SOLVER.MAX_EPOCH 40 TEST.EVAL_PERIOD 5

@@ -1,4 +1,4 @@
-"""A writer for Weights & Biases: the values of every log line go to a run there.
+r"""A writer for Weights & Biases: the values of every log line go to a run there.
 
     pip install wandb
     python tools/train_net.py --config-file configs/LLCM/wrim.yml \

@@ -217,6 +217,16 @@ def test_without_slurm_or_submitit_a_sentence_says_what_to_do(tmp_path, monkeypa
         make_cluster(tmp_path)
 
 
+def test_slurm_that_does_not_answer_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
+    def fail():
+        raise OSError("squeue failed: slurmctld is away; call again")
+
+    monkeypatch.setattr(slurm_jobs, "queued_jobs", fail)
+    with pytest.raises(OSError, match="slurmctld is away"):
+        make_cluster(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_queue_is_read_from_squeue(monkeypatch):
     answers = [
         subprocess.CompletedProcess([], 0, "12_0 RUNNING\n12_1 PENDING\n13 COMPLETING\n", "")

@@ -51,6 +51,7 @@ class Cluster:
 
         Raises:
             ValueError: there is no submitit or no Slurm, or an option is unknown.
+            OSError: Slurm does not answer.
         """
         submitit = _import_submitit()
         options = dict(map(_option, words))
@@ -71,6 +72,7 @@ class Cluster:
         self.uses_gpus = any(name.startswith(("gpus_per", "gres")) for name in options)
         self.num_gpus = int(options.get("gpus_per_node", 1))
         self.threads = max(1, int(options.get("cpus_per_task", 1)) // max(1, self.num_gpus))
+        queued_jobs()  # before anything is written
 
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Submits a job for each and notes it in the run's folder."""
