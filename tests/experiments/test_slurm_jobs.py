@@ -221,6 +221,8 @@ def test_slurm_that_does_not_answer_is_an_error_before_anything_is_written(tmp_p
     def fail():
         raise OSError("squeue failed: slurmctld is away; call again")
 
+    monkeypatch.setattr(slurm_jobs, "CLUSTER", "slurm")
+    monkeypatch.setattr(shutil, "which", lambda name: f"bin/{name}")
     monkeypatch.setattr(slurm_jobs, "queued_jobs", fail)
     with pytest.raises(OSError, match="slurmctld is away"):
         make_cluster(tmp_path)
