@@ -1,7 +1,5 @@
 """Exponential moving average of the weights, evaluated beside the model's own."""
 
-import wrimnet.compat  # noqa: F401
-
 from wrimnet.config import Key
 from wrimnet.engine.hooks import Hook
 from wrimnet.registries import HOOK_REGISTRY
