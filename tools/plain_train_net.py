@@ -73,13 +73,11 @@ def start(
     from wrimnet.config.tree import changed_cfg
     from wrimnet.data.augmentation_list import build_augmentation
     from wrimnet.data.build import build_train_loader
-    from wrimnet.engine.checkpointing import seed_everything
     from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
     from wrimnet.engine.step import setup_pytorch
     from wrimnet.modeling.weights import build_model
 
     cfg = changed_cfg(cfg, {"MODEL.HEADS.NUM_CLASSES": dataset.num_train_pids})
-    seed_everything(cfg.SEED)
     setup_pytorch(cfg)
     loader = build_train_loader(cfg, dataset)
     model = build_model(cfg).train()

@@ -76,8 +76,6 @@ def index_images(arguments: argparse.Namespace) -> int:
     found = list_images(arguments.images)
     paths = found.paths
     cfg = setup_model_cfg(arguments)
-    if Path(arguments.index, INDEX_FILE).exists():
-        EmbeddingIndex.open(arguments.index).check_modality(modality)
     embedder = build_embedder(cfg)
     facts = IndexFacts(
         model=embedder.facts.name,
@@ -88,12 +86,10 @@ def index_images(arguments: argparse.Namespace) -> int:
     )
     Path(arguments.index).mkdir(parents=True, exist_ok=True)
     with sole_writer(Path(arguments.index), "append when it has ended"):
-        exists = Path(arguments.index, INDEX_FILE).exists()
-        index = (
-            EmbeddingIndex.open(arguments.index)
-            if exists
-            else EmbeddingIndex(arguments.index, facts)
-        )
+        index = EmbeddingIndex(arguments.index, facts)
+        if Path(arguments.index, INDEX_FILE).exists():
+            index = EmbeddingIndex.open(arguments.index)
+        index.check_modality(modality)
         index.check_model(embedder.facts.model_hash)
         known = set(index.paths())
         new = [path for path in dict.fromkeys(paths) if path not in known]

@@ -146,14 +146,3 @@ def test_automatic_device_is_resolved_and_a_cpu_runs_in_full_precision():
     assert setup_cfg("", (), ["MODEL.DEVICE", "auto"]).MODEL.DEVICE in available_devices()
     cfg = setup_cfg("", (), ["MODEL.DEVICE", "cpu", "SOLVER.PRECISION", "bf16"])
     assert cfg.SOLVER.PRECISION == "fp32"
-
-
-@pytest.mark.parametrize(("old", "new"), [("False", "never"), ("True", "always")])
-def test_older_files_and_words_say_whether_to_compile(tmp_path, old, new):
-    """SOLVER.COMPILE was True or False; runs of that time are still read, with their hash."""
-    file = tmp_path / "old.yml"
-    file.write_text(f"SOLVER:\n  COMPILE: {old.lower()}\n")
-    read, said = setup_cfg(str(file)), setup_cfg("", options=["SOLVER.COMPILE", old])
-    assert read.SOLVER.COMPILE == said.SOLVER.COMPILE == new
-    uncompiled = config_hash(read) == config_hash(setup_cfg(""))
-    assert uncompiled is (old == "False")

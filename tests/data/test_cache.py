@@ -371,18 +371,10 @@ def test_waits_for_a_process_that_builds(items, tmp_path, caplog):
     assert "waiting for another process that builds" in caplog.text
 
 
-def test_builder_that_does_not_get_on_is_not_waited_for(items, tmp_path):
-    (tmp_path / "cache").mkdir()
-    with open(tmp_path / "cache" / f"{key_of(items).file_name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(TimeoutError, match=r"made no progress for twice DATALOADER\.TIMEOUT"):
-            opened(items, tmp_path / "cache", timeout=0.4)
-
-
 def test_builder_that_was_stopped_and_continued_has_not_stalled(items, monkeypatch):
     """The clock goes on while a process is stopped; its own looks do not."""
     clock = iter(range(0, 10**6, 1000))
-    monkeypatch.setattr(cache.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     monkeypatch.setattr(cache, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(cache, "_decode_one", _decode_slowly)
     with ThreadPoolExecutor(1) as pool:

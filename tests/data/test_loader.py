@@ -292,11 +292,6 @@ def test_closed_while_waiting(make, items):
             next(batches)
 
 
-def test_unknown_rule_for_bad_images(items):
-    with pytest.raises(ValueError, match="ON_BAD_IMAGE is 'ignore'; expected 'error' or 'skip'"):
-        ImageReader(items, on_bad_image="ignore", **READING)
-
-
 def test_empty_train_set():
     with pytest.raises(ValueError, match="the training set has no image"):
         TrainSet([])

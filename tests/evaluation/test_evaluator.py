@@ -241,8 +241,6 @@ def test_broken_embeddings_and_images_are_named(dataset):
 
     with pytest.raises(ValueError, match=r"the stripes embedding of .*/test_0/.* holds NaN"):
         evaluate(dataset, Broken())
-    with pytest.raises(ValueError, match="expected one of"):
-        evaluate(dataset, SOLVER__PRECISION="fp16")
     with open(dataset.test[3].path, "wb") as file:
         file.write(b"")
     with pytest.raises(UnreadableImageError, match=dataset.test[3].path):

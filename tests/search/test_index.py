@@ -81,9 +81,10 @@ def test_stop_before_the_last_step_leaves_the_index_whole(index, monkeypatch):
 @pytest.mark.parametrize("name", ["embeddings_00000.npy", "paths_00000.json"])
 def test_short_and_missing_files_are_found(index, name):
     path = index.folder / name
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(ValueError, match=r"is damaged \(.*\); index the images again"):
-        EmbeddingIndex.open(index.folder)
+    for content in (path.read_bytes()[:-30], b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"is damaged \(.*\); index the images again"):
+            EmbeddingIndex.open(index.folder)
     path.unlink()
     with pytest.raises(ValueError, match=r"is damaged"):
         EmbeddingIndex.open(index.folder)

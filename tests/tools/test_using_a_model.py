@@ -246,7 +246,7 @@ def test_another_model_and_a_damaged_index_are_refused(index, run, workspace, tm
     (damaged / "embeddings_00000.npy").write_bytes(b"")
     code, _, err = run(line.replace(str(folder), str(damaged)))
     assert code == 2
-    assert "the index is damaged" in err
+    assert f"the index {damaged} is damaged" in err
 
 
 def test_a_tool_without_a_model_says_what_it_needs(run, tmp_path):

@@ -18,13 +18,9 @@ SHARE, FEW, COUNT, COUNT_OR_NONE = "[0, 1]", "[1, 1000]", "[1, 1e9]", "[0, 1e9]"
 # it computes. IF_SET: younger than the first hashes, which stay what they were.
 ALWAYS, NEVER, IF_SET = "always", "never", "if set"
 AUTO = ("auto",)
-# How older files write values, and words for sequences; how the first hashes have values.
-OLD_WORDS = {
-    "SOLVER.COMPILE False": "never",
-    "SOLVER.COMPILE True": "always",
-    "INPUT.INFRARED_RANGE auto": AUTO,
-}
-FIRST_VALUES = {
+WORDS = {"INPUT.INFRARED_RANGE auto": AUTO}  # for sequences
+# How the hash of a configuration has some values.
+HASHED_VALUES = {
     **{f"SOLVER.COMPILE {w}": w == "always" for w in ("auto", "never", "always")},
     "DATALOADER.SAMPLER_TRAIN cross_modality": "TrainingSampler",
 }

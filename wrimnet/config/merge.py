@@ -12,7 +12,7 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
-from wrimnet.config.keys import KEYS, OLD_WORDS, Key
+from wrimnet.config.keys import KEYS, WORDS, Key
 from wrimnet.config.tree import get_key, leaf_names, set_key
 from wrimnet.config.yaml_file import read_yaml
 
@@ -128,7 +128,7 @@ def join_plugins(layers: Sequence[Layer]) -> tuple[str, ...]:
 
 def _value(cfg: CfgNode, name: str, value: Any, source: str, several: Mapping[str, Any]) -> Any:
     """``several`` holds the default of each key that takes one value or a sequence of them."""
-    value = _decoded(OLD_WORDS.get(f"{name} {value}", value))
+    value = _decoded(WORDS.get(f"{name} {value}", value))
     if name not in several:
         return _coerced(name, value, _DEFAULTS.get(name, get_key(cfg, name)), source)
     plain = value.value if isinstance(value, _Literal) else value

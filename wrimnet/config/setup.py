@@ -12,7 +12,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.config.check import check_config
-from wrimnet.config.keys import ALWAYS, AUTO, FIRST_VALUES, IF_SET, KEYS, NEVER, Key
+from wrimnet.config.keys import ALWAYS, AUTO, HASHED_VALUES, IF_SET, KEYS, NEVER, Key
 from wrimnet.config.merge import (
     Layer,
     join_plugins,
@@ -111,7 +111,7 @@ def hashed_values(cfg: CfgNode) -> dict[str, Any]:
     rows = {key.name: key for key in all_keys(cfg)}
     values = {name: get_key(cfg, name) for name in sorted(leaf_names(cfg))}
     return {
-        name: FIRST_VALUES.get(f"{name} {value}", value)
+        name: HASHED_VALUES.get(f"{name} {value}", value)
         for name, value in values.items()
         if name not in rows
         or rows[name].hashed == ALWAYS

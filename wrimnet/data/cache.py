@@ -1,18 +1,17 @@
 """The image cache: found and verified, or built by several processes of one builder."""
 
 import errno
+import fcntl
 import logging
 import multiprocessing
 import os
 import shutil
 import threading
-import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -50,14 +49,14 @@ def open_cache(
 
     All processes of a machine may call this at once: the first builds, the others wait for it.
     Every image's checksum is compared on opening, about a second per gigabyte and core.
-    Raises OSError, UnreadableImageError, or TimeoutError: an image or a builder does not get on.
+    Raises OSError, UnreadableImageError, or TimeoutError: reading an image does not end.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for itself
         raise RuntimeError(_GUARD)
     path = folder / key.file_name
     cache = _open_verified(path, num_processes)  # complete from its first moment, so without a lock
     if cache is None:
-        with _locked(path, timeout):
+        with _locked(path):
             cache = _open_verified(path, num_processes)
             cache = cache or _build(path, key, items, num_processes, timeout)
     _report_damaged(cache)
@@ -108,7 +107,7 @@ def _open_verified(path: Path, num_threads: int) -> CacheFile | None:
 
 
 @contextmanager
-def _locked(path: Path, timeout: float) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """Holds the lock of a cache file; it is released when the process ends, however it ends."""
     file = path.with_name(f"{path.name}.lock")
     check_regular(file)
@@ -120,27 +119,8 @@ def _locked(path: Path, timeout: float) -> Iterator[None]:
     with lock:
         if not try_lock(lock):
             logger.info("waiting for another process that builds %s", path)
-            _wait_for(path, partial(try_lock, lock), timeout)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _wait_for(path: Path, is_free: Callable[[], bool], timeout: float) -> None:
-    """Waits for the lock as long as the file that another process builds gets on."""
-    seen, silent = None, 0
-    while not is_free():
-        time.sleep(POLL_SECONDS)
-        now = _progress(path)
-        seen, silent = now, silent + 1 if now == seen else 0
-        if silent * POLL_SECONDS > 2 * timeout:
-            raise TimeoutError(
-                f"another process that builds the image cache {path} made no progress for twice "
-                f"DATALOADER.TIMEOUT = {timeout:g} s; continue or end it, then start again"
-            )
-
-
-def _progress(path: Path) -> tuple[int, ...]:
-    """When the files of a cache that is being built were last written."""
-    return tuple(file.stat().st_mtime_ns for file in path.parent.glob(f"{path.name}.partial"))
 
 
 def _unwritable(folder: Path, problem: OSError) -> OSError:

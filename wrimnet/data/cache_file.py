@@ -150,7 +150,7 @@ class CacheFile:
             raise
         self.key: dict = description["key"]
         self.skipped: dict[str, str] = description["skipped"]
-        self.warned: dict[str, str] = description.get("warned", {})  # none before format 2
+        self.warned: dict[str, str] = description["warned"]
         self.shape = (self.key["count"], self.key["height"], self.key["width"], 3)
         self._checksums: list[int] = description["checksums"]
         self._image_bytes = int(np.prod(self.shape[1:]))

@@ -70,10 +70,6 @@ class ImageReader:
         infrared_range: Sequence[float] = (),
         watch: ReadingWatch | None = None,
     ) -> None:
-        if on_bad_image not in ("error", "skip"):
-            raise ValueError(
-                f"DATALOADER.ON_BAD_IMAGE is {on_bad_image!r}; expected 'error' or 'skip'"
-            )
         self.items, self.height, self.width = items, height, width
         self.interpolation, self.on_bad_image = interpolation, on_bad_image
         self.infrared_range = infrared_range

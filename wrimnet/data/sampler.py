@@ -94,8 +94,8 @@ class CrossModalitySampler:
         draw: the sampler, see the text of this module.
 
     Raises:
-        ValueError: P or K is not positive, P does not divide by the number of processes, or the
-            sampler refuses the labels or returns something else than the rows of a batch.
+        ValueError: the sampler refuses the labels or returns something else than the rows of a
+            batch.
     """
 
     def __init__(
@@ -113,20 +113,7 @@ class CrossModalitySampler:
         self.num_pids, self.num_instances, self.seed = num_pids, num_instances, seed
         self.rank, self.world_size, self.draw = rank, world_size, draw
         self.labels, self.modality = np.array(pids, np.int64), np.array(modalities, np.int64)
-        self._check()
         self.batch(0)  # what cannot be drawn is told before training
-
-    def _check(self) -> None:
-        if self.num_pids < 1 or self.num_instances < 1:
-            raise ValueError(
-                f"P = {self.num_pids} identities and K = {self.num_instances} images per identity "
-                "and modality must both be at least 1; SOLVER.IMS_PER_BATCH is 2PK"
-            )
-        if self.num_pids % self.world_size:
-            raise ValueError(
-                f"P = {self.num_pids} identities cannot be shared evenly by {self.world_size} "
-                "processes; choose SOLVER.IMS_PER_BATCH so that P is a multiple of that number"
-            )
 
     def batch(self, iteration: int) -> np.ndarray:
         """Returns this process's rows of an iteration, (2 * P / world_size * K,), visible first."""

@@ -13,13 +13,6 @@ from wrimnet.modeling.weights import read_checkpoint
 from wrimnet.run_folder import LAST, LOST, checkpoint_path, checkpoints
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy and PyTorch on all devices."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
 def random_state() -> dict[str, Any]:
     """Returns all generator states as tensors and plain values."""
     version, python_state, gauss = random.getstate()

@@ -23,7 +23,7 @@ from wrimnet.engine.banner import (
     print_evaluation_start,
     print_training_start,
 )
-from wrimnet.engine.checkpointing import seed_everything, write_atomically
+from wrimnet.engine.checkpointing import write_atomically
 from wrimnet.engine.data_parallel import build_shared_model
 from wrimnet.engine.distributed import was_restarted
 from wrimnet.engine.preflight import CheckedRun, check_evaluation, preflight
@@ -81,7 +81,6 @@ def train_and_test(
         report = trainer.train()
         if report is None:
             _console.info("nothing left to train")
-            trainer.restore_best()
             results = find_results(trainer.output_dir)
             if results and all((trainer.output_dir / name).is_file() for name in LAST_FILES):
                 check_own_results(results, trainer.described(), trainer.output_dir / FINAL)
@@ -138,7 +137,6 @@ def setup_run(cfg: CfgNode, held: ExitStack) -> None:
         write_atomically(folder / CONFIG, lambda file: file.write(cfg.dump().encode()))
         _logger.info("called as %s", shlex.join(sys.argv))
         _logger.info("environment %s", describe_environment(cfg.MODEL.DEVICE))
-    seed_everything(cfg.SEED)
     setup_pytorch(cfg)
     _console.info(build_first_line(cfg))
     for doubt in check_plausible(cfg):

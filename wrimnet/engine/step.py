@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 import wrimnet.compat  # noqa: F401
 
+import numpy as np
 import torch
 from fastreid.config import CfgNode
 from fastreid.utils import comm
@@ -26,12 +28,15 @@ _logger = logging.getLogger("fastreid.wrimnet.console")
 
 
 def setup_pytorch(cfg: CfgNode) -> None:
-    """Makes MODEL.DEVICE the current GPU; sets determinism and the number formats of float32.
+    """Seeds all generators; sets MODEL.DEVICE, determinism and the number formats of float32.
 
     Convolutions that stay in float32 may use TF32. Matrix products may not: with L2-normalized
     embeddings, TF32 could shift the exponents of CMKIC, z_i.z_a / tau, by 2^-10 / 0.07 = 0.014, and
     the products outside of bf16 are too small to matter for speed.
     """
+    random.seed(cfg.SEED)
+    np.random.seed(cfg.SEED % 2**32)
+    torch.manual_seed(cfg.SEED)
     device = torch.device(cfg.MODEL.DEVICE)
     if device.index is not None:
         torch.cuda.set_device(device)  # where memory is pinned for, and statistics are read from

@@ -51,11 +51,10 @@ from wrimnet.modeling.weights import (
     NETWORK,
     build_model,
     build_without_pretrained,
-    read_checkpoint,
     start_from_weights,
 )
 from wrimnet.registries import HOOK_REGISTRY, WRITER_REGISTRY, build_named
-from wrimnet.run_folder import BEST, FINAL, METRICS, checkpoint_path, named_weights
+from wrimnet.run_folder import BEST, FINAL, METRICS, named_weights
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -285,28 +284,12 @@ class WRIMTrainer(TrainerBase):
         facts = {name: self.evaluator.description[name] for name in names}
         return {**facts, "config": self.trained_under["config_hash"]}
 
-    def restore_best(self) -> None:
-        """Makes model_best.pth again from the checkpoint of its iteration, if it is lost."""
-        path = checkpoint_path(self.output_dir, self.best["iteration"])
-        if (self.output_dir / BEST).is_file():
-            return
-        if not path.is_file():
-            _logger.warning("%s is lost, and so is %s that it could be made of", BEST, path.name)
-            return
-        state = read_checkpoint(path)
-        kept = {name: state[name] for name in ("model", "iteration", "compiled", *self.origin)}
-        self.save_best(kept)
-
-    def save_best(self, state: dict[str, Any]) -> None:
-        """Saves the weights of the best evaluation so far."""
-        state = {**state, "chosen_on": "test set", "best": self.best}
-        self.checkpoints.save_weights(BEST, state)
-
     def _keep_best(self, report: EvaluationReport) -> None:
         value = next(iter(report.metrics.values()))["mAP"]
         if value > self.best["value"]:
             self.best = {"value": value, "iteration": self.iter + 1}
-            self.save_best(self.weights_state())
+            state = {**self.weights_state(), "chosen_on": "test set", "best": self.best}
+            self.checkpoints.save_weights(BEST, state)
 
     def weights_state(self) -> dict[str, Any]:
         """Returns the weights and what they were trained on."""
@@ -390,6 +373,5 @@ def build_progress(cfg: CfgNode) -> Progress:
 
 def build_start_model(cfg: CfgNode, *, has_weights: bool) -> CrossModalityNetwork:
     """Builds the model for its share of each batch, without ImageNet weights where others come."""
-    if has_weights or cfg.MODEL.WEIGHTS:
-        return build_shared_model(cfg, build_model(build_without_pretrained(cfg)))
-    return build_shared_model(cfg, build_model(cfg))
+    own_start = has_weights or cfg.MODEL.WEIGHTS
+    return build_shared_model(cfg, build_model(build_without_pretrained(cfg) if own_start else cfg))

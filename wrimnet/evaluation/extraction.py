@@ -23,7 +23,6 @@ from wrimnet.data.sources import host_buffer
 from wrimnet.modality import INFRARED
 from wrimnet.modeling.embedding import embed_parts, join_parts
 
-PRECISIONS = ("fp32", "bf16")
 BATCHES_AHEAD = 2
 _JOINED_ROWS = 4096  # joined together, in float64
 Parts = dict[str, np.ndarray]
@@ -41,12 +40,8 @@ class Extraction:
     timeout: float = 30.0  # seconds until a read that does not end is an error
     flip: bool = False  # average each part with that of the mirrored image
     device: str = "cpu"  # where the model is
-    precision: str = "fp32"  # of the forward pass
+    precision: str = "fp32"  # or "bf16", of the forward pass
     infrared_range: tuple[float, ...] = ()  # (low, high) of infrared pixels of more than 8 bits
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is {self.precision!r}, expected one of {PRECISIONS}")
 
     def read(self, image: Any, modality: int) -> np.ndarray:
         """Reads a path, a PIL image or an array and resizes it, (H, W, 3) uint8."""

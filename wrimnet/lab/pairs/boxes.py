@@ -3,8 +3,6 @@
 A track id, an integer from 0, may follow as sixth column.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

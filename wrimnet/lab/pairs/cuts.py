@@ -1,7 +1,5 @@
 """One image: a camera's cut of a region, as its sensor records it."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What a set says of itself: sources, options, counts, and which region is which identity."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -21,7 +19,6 @@ from wrimnet.modality import MODALITY_NAMES
 GENERATOR_VERSION = 1  # raise it whenever an image changes
 MANIFEST = "pairs.json"
 COUNTS = "counts.json"
-YOUNGER = ("pad", "min_contrast", "infrared_range")  # options that older sets do not name
 WHAT = {
     "places": "places of photographs, not identities of LLCM",
     "boxes": "boxes of persons in photographs, not identities of LLCM",
@@ -69,18 +66,11 @@ def describe_options(options: Options, sources: Sources) -> dict[str, Any]:
         "generator": "tools/make_pairs.py",
         "generator_version": GENERATOR_VERSION,
         "layout": "llcm",
-        **_described(options),
+        **dataclasses.asdict(options),
+        "infrared_range": list(options.infrared_range),
         "pairs": len(sources),
         "sources_sha256": hashlib.sha256(listed).hexdigest(),
     }
-
-
-def _described(options: Options) -> dict[str, Any]:
-    """Return the options; the younger ones only if they are set, as in earlier sets."""
-    values = dataclasses.asdict(options)
-    defaults = dataclasses.asdict(Options())
-    left_out = {name for name in YOUNGER if values[name] == defaults[name]}
-    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def make_manifest(

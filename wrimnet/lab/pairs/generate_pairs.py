@@ -1,7 +1,5 @@
 """Writes the set: all of it, or nothing that looks like it."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping, Sequence

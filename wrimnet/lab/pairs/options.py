@@ -1,7 +1,5 @@
 """What decides the bytes of a set, and the bounds of each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from wrimnet.lab.synthetic.rendering import MAX_IMAGES_PER_ID

@@ -1,7 +1,5 @@
 """Pairs of aligned photographs: which files belong together, and their pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Places of a photograph: windows with texture in both modalities, far apart from one another."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import cv2

@@ -1,7 +1,5 @@
 """The scenes of a folder of photographs, found once: comparing all with all takes long."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """What a camera's sensor and the hour make of an image: brightness, contrast, colour, grain."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Two such photographs in training and test would make the test an exam of known p
 one split would give one place two identities.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

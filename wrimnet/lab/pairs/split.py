@@ -1,7 +1,5 @@
 """Training and test scenes, and the numbers of the identities in them."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

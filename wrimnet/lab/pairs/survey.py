@@ -1,7 +1,5 @@
 """What a folder of pairs holds: scenes, and the regions in them that become identities."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

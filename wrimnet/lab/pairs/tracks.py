@@ -1,7 +1,5 @@
 """Track ids of persons in label files: the boxes of a track are one identity."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

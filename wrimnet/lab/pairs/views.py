@@ -1,7 +1,5 @@
 """Where a camera's cut of a region lies, and the box that no cut of it ever leaves."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

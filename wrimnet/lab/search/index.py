@@ -74,7 +74,7 @@ class EmbeddingIndex:
             rows, paths = sum(map(len, index.arrays())), len(index.paths())
             if rows != paths:
                 raise ValueError(f"{rows} embeddings of {paths} images")
-        except (ValueError, KeyError, TypeError, RecursionError, OSError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, OSError, EOFError) as error:
             reason = f"{type(error).__name__}: {error}"[:200]
             raise ValueError(
                 f"the index {folder} is damaged ({reason}); index the images again into a new "

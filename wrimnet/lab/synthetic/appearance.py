@@ -1,7 +1,5 @@
 """Who a person is: body, clothes and belongings, with a colour and a reflectance for each."""
 
-from __future__ import annotations
-
 import colorsys
 from dataclasses import dataclass
 from enum import IntEnum

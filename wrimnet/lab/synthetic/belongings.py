@@ -1,7 +1,5 @@
 """Bags as parts."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where a camera hangs and what its sensor does to an image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -3,8 +3,6 @@
 Image coordinates are pixels, x to the right and y downwards.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Trunk, limbs and clothes of a person as parts, to be painted from far to near."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from wrimnet.lab.synthetic.appearance import Appearance, Garment, Paint

@@ -1,7 +1,5 @@
 """Writes a generated dataset: all of it, or nothing that looks like it."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

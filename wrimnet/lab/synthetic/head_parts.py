@@ -1,7 +1,5 @@
 """Head, hair and headwear as parts."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The layouts by the name the command line uses: folder of the dataset and its plan."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from wrimnet.lab.synthetic.llcm_layout import plan_llcm

@@ -1,7 +1,5 @@
 """The tree of LLCM."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from wrimnet.data.randomness import generator as seeded_generator

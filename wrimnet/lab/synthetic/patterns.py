@@ -5,8 +5,6 @@ along it in body heights; ``period`` is the repeat in body heights. Each pattern
 the second material of the garment shows. The same function serves both modalities.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

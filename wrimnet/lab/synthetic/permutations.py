@@ -1,7 +1,5 @@
 """The gallery draws of SYSU-MM01's official evaluation, in the structure of its MATLAB file."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 

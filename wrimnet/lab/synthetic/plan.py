@@ -1,7 +1,5 @@
 """What a generated tree shall hold, and the list of images and files that it comes down to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

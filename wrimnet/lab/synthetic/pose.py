@@ -3,8 +3,6 @@
 Body coordinates are in body heights: lateral (to the person's left), up from the ground, forward.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

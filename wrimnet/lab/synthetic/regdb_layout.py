@@ -1,7 +1,5 @@
 """The tree of RegDB."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """One image of one person: appearance, pose, camera, scene and what stands in the way."""
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Backgrounds: one wide place per scene, in both modalities, that images cut their piece from."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Outlines that the parts of a figure are made of, in pixels."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

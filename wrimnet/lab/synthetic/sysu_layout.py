@@ -1,7 +1,5 @@
 """The tree of SYSU-MM01."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

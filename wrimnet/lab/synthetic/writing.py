@@ -1,7 +1,5 @@
 """Writes a tree of images: all of it or nothing that looks like it, in several processes."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import multiprocessing
