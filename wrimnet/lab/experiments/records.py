@@ -123,13 +123,16 @@ def check_repeats(records: Iterable[Record], *, but: Iterable[str]) -> None:
         _check_alike(*pair, *({name: values[name] for name in names} for values in (ours, theirs)))
 
 
+_DECLARED = ", or give rows of the table a MODEL.WEIGHTS of their own to compare starts"
+
+
 def _check_alike(one: Record, other: Record, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     for name in {**ours, **theirs}:
         if ours.get(name) != theirs.get(name):
             raise ValueError(
                 f"{one.folder} and {other.folder} cannot share a table: {name} is "
                 f"{ours.get(name)!r} in one, {theirs.get(name)!r} in the other; report them "
-                "separately"
+                f"separately{_DECLARED if name == 'start' else ''}"
             )
 
 

@@ -75,6 +75,11 @@ class TableFile(NamedTuple):
     published: tuple[Published, ...]
     chance: bool  # whether the report says what embeddings without information score
 
+    @property
+    def compares_starts(self) -> bool:
+        """Whether rows say by keys of their own what they start from."""
+        return any(row.start for row in self.rows)
+
 
 def read_table(
     path: str | Path, *, dataset: str = "", config: str = "", project: Path = Path()

@@ -164,8 +164,7 @@ def make_report(plan: TablePlan) -> TableReport:
     records = [record for row in rows for record in row.records.values()]
     described = {record.about.get("described_as", "") for record in records}
     but = (*described, *OF_A_DIVISION) if any(described) else ()
-    compares_starts = any(row.start for row in plan.table.rows)
-    check_comparable(records, but=(*but, "start") if compares_starts else but)
+    check_comparable(records, but=(*but, *["start"] * plan.table.compares_starts))
     for row in rows:
         check_comparable(row.finished.values(), but=but)
         keys = {record.about.get("split_key", "") for record in row.records.values()}
@@ -222,7 +221,7 @@ def _notes(report: TableReport) -> tuple[str, ...]:
     table, what = report.table, "split" if report.table.splits else "seed"
     missing = [(row.label, sorted({*row.records} - {*row.finished})) for row in report.rows]
     notes = [f"{label}: {what} {', '.join(map(str, n))} missing" for label, n in missing if n]
-    if any(row.start for row in table.rows):
+    if table.compares_starts:
         starts = [(row.label, next(iter(row.finished.values()), None)) for row in report.rows]
         said = [f"{label} from {run.start}" for label, run in starts if run]
         notes.append(f"Rows start from different weights: {', '.join(said)}.")
