@@ -18,13 +18,13 @@ from fastreid.config import CfgNode
 
 from wrimnet.command_line import make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
-from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.run_folder import FINAL, read_metrics
 from wrimnet.tables import markdown, metric_table
 
 if TYPE_CHECKING:
     from wrimnet.data.images import ImageItem
     from wrimnet.evaluation.evaluator import Evaluator
+    from wrimnet.modeling.network import CrossModalityNetwork
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIG_FILE = "configs/Synthetic/wrim.yml"
