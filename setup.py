@@ -18,6 +18,7 @@ EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.2", "safetensors>=0.
 TIMM = ["timm>=1.0"]
 SLURM = ["submitit>=1.5"]
 TUNE = ["optuna>=4.0"]
+UNSUPERVISED = ["scikit-learn>=1.4"]
 HEIF = ["pillow-heif>=0.18"]
 EXTRAS = {
     "viz": VIZ,
@@ -26,6 +27,7 @@ EXTRAS = {
     "slurm": SLURM,
     "tune": TUNE,
     "heif": HEIF,
+    "unsupervised": UNSUPERVISED,
     "dev": [
         "pytest>=8.0",
         "pytest-xdist>=3.5",
@@ -38,6 +40,7 @@ EXTRAS = {
         *SLURM,
         *TUNE,
         *HEIF,
+        *UNSUPERVISED,
     ],
 }
 

@@ -35,6 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="per modality in the test set, default 4 (RegDB: as in training)",
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--camera-shift",
+        type=float,
+        default=0.0,
+        help="another world: cameras' gain, gamma and colour cast to the power 1 + this, noise and "
+        "blur times 1 + this; default 0",
+    )
     parser.add_argument("--height", type=int, default=128)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument(
@@ -89,6 +96,7 @@ def main() -> int:
         width=arguments.width,
         workers=arguments.workers,
         force=arguments.force,
+        camera_shift=arguments.camera_shift,
     )
     print(folder)
     return 0

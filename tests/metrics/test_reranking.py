@@ -3,7 +3,7 @@ import pytest
 import torch
 from reference.reranking_dense import rerank_dense
 
-from wrimnet.metrics.reranking import nearest_neighbors, rerank, rerank_blocks
+from wrimnet.metrics.reranking import jaccard_blocks, nearest_neighbors, rerank, rerank_blocks
 
 
 def squared_distances(num_images, num_ids=12, spread=1.2, seed=0):
@@ -86,6 +86,26 @@ def test_blocks_change_nothing():
     assert [rows.start for rows, _ in blocks] == list(range(0, 50, 7))
     joined = torch.cat([block for _, block in blocks])
     torch.testing.assert_close(joined, rerank(dist, 50, **options), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("block_rows", [7, 100])
+def test_jaccard_distances_within_a_set_are_those_of_queries_to_a_gallery(block_rows):
+    dist = torch.from_numpy(squared_distances(50))
+    blocks = list(
+        jaccard_blocks(lambda rows: dist[rows], num_images=50, k1=9, k2=4, block_rows=block_rows)
+    )
+    assert [rows.start for rows, _ in blocks] == list(range(0, 50, block_rows))
+    found = torch.cat([block for _, block in blocks])
+    expected = rerank_dense(dist.numpy(), 20, 9, 4, 0.0)
+    np.testing.assert_allclose(found[:20, 20:].numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(found.numpy(), found.T.numpy(), atol=1e-12)
+    np.testing.assert_allclose(found.diagonal().numpy(), 0, atol=1e-12)
+
+
+def test_jaccard_refuses_neighbourhoods_beyond_the_set():
+    dist = torch.zeros(5, 5)
+    with pytest.raises(ValueError, match=r"K1 of re-ranking is 5, expected 1 to 4"):
+        list(jaccard_blocks(lambda rows: dist[rows], num_images=5, k1=5, k2=1, block_rows=5))
 
 
 def test_full_original_weight_keeps_the_order():

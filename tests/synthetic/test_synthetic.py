@@ -15,6 +15,7 @@ from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.images import read_rgb
 from wrimnet.lab.synthetic import generate_synthetic as generate_module
 from wrimnet.lab.synthetic.appearance import Paint, draw_appearance, palette
+from wrimnet.lab.synthetic.cameras import draw_camera, shifted
 from wrimnet.lab.synthetic.canvas import Canvas
 from wrimnet.lab.synthetic.figure import draw_person
 from wrimnet.lab.synthetic.generate_synthetic import GENERATOR_VERSION, generate_synthetic
@@ -107,6 +108,18 @@ def test_infrared_has_no_colour_and_visible_has():
         visible = studio.render(Shot(pid, 1, VISIBLE, 0, 1))
         assert (infrared == infrared[..., :1]).all()
         assert (visible != visible[..., :1]).any()
+
+
+def test_shifted_cameras_are_further_from_neutral_and_noisier():
+    camera = draw_camera(np.random.default_rng(0), VISIBLE)
+    assert shifted(camera, 0.0) == camera
+    other = shifted(camera, 1.0)
+    assert (other.gain, other.gamma) == (camera.gain**2, camera.gamma**2)
+    assert other.cast == tuple(value**2 for value in camera.cast)
+    assert (other.noise, other.blur) == (2 * camera.noise, 2 * camera.blur)
+    assert (other.heading, other.zoom) == (camera.heading, camera.zoom)
+    shot = Shot(1, 1, VISIBLE, 0, 1)
+    assert (make_studio(camera_shift=1.0).render(shot) != make_studio().render(shot)).any()
 
 
 def test_camera_and_scene_of_an_image_do_not_depend_on_the_identity():
@@ -328,6 +341,19 @@ def test_existing_tree_is_kept_refused_or_replaced(tmp_path, capsys):
     )
     assert json.loads((folder / "synthetic.json").read_text())["width"] == 40
     assert [path.name for path in tmp_path.iterdir()] == ["SYSU-MM01"]
+
+
+def test_a_tree_of_shifted_cameras_is_another_tree(tmp_path):
+    request = Request(seed=0, train_ids=2, test_ids=1, images_per_id=1, test_images_per_id=4)
+    options = {"layout": "llcm", "out": tmp_path, "request": request, "height": 48, "width": 24}
+    folder = generate_synthetic(**options, camera_shift=1.0)
+    assert json.loads((folder / "synthetic.json").read_text())["camera_shift"] == 1.0
+    assert generate_synthetic(**options, camera_shift=1.0) == folder
+    for shift in (0.0, 2.0):
+        with pytest.raises(FileExistsError, match="is not this generated dataset"):
+            generate_synthetic(**options, camera_shift=shift)
+    with pytest.raises(ValueError, match="camera_shift is -1, need 0 to 10"):
+        generate_synthetic(**options, camera_shift=-1)
 
 
 def test_foreign_folder_is_refused(tmp_path):

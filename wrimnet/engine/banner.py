@@ -120,11 +120,14 @@ def change_lines(changes: Sequence[Mapping[str, Any]], num_trained: int) -> list
 
 
 def print_end(seconds: float, best: Mapping[str, float]) -> None:
-    """Shows how long it took, and which evaluation was the best so far."""
+    """Shows how long it took, and which evaluation was the best so far, if there was one."""
+    done = f"done     in {timedelta(seconds=round(seconds))}"
+    if best["iteration"] < 0:
+        _console.info(done)
+        return
     _console.info(
-        f"done     in {timedelta(seconds=round(seconds))}; best mAP "
-        f"{100 * best['value']:.2f} after iteration {best['iteration']}: {BEST}, chosen on the "
-        "test set"
+        f"{done}; best mAP {100 * best['value']:.2f} after iteration {best['iteration']}: "
+        f"{BEST}, chosen on the test set"
     )
 
 

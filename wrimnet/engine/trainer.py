@@ -285,6 +285,8 @@ class WRIMTrainer(TrainerBase):
         return {**facts, "config": self.trained_under["config_hash"]}
 
     def _keep_best(self, report: EvaluationReport) -> None:
+        if not report.metrics:
+            return
         value = next(iter(report.metrics.values()))["mAP"]
         if value > self.best["value"]:
             self.best = {"value": value, "iteration": self.iter + 1}

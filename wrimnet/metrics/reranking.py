@@ -95,7 +95,7 @@ def _expanded(members: Tensor, smaller: Tensor, rows: slice) -> tuple[Tensor, Te
 
 
 def _row_blocks(num_rows: int) -> list[slice]:
-    return [slice(start, start + _NEIGHBOR_ROWS) for start in range(0, num_rows, _NEIGHBOR_ROWS)]
+    return _blocks(num_rows, _NEIGHBOR_ROWS)
 
 
 _ROWS = 128  # of the sparse stages: their working set stays in the cache
@@ -133,20 +133,59 @@ def rerank_blocks(
     num_all = num_queries + num_gallery
     near = num_all if gallery_neighbors else num_queries  # images that may be neighbours
     check_reranking(k1, k2, original_weight, near)
-    blocks = [slice(s, min(s + block_rows, num_all)) for s in range(0, num_all, block_rows)]
+    expanded, largest = _encode_all(
+        distances, num_images=num_all, near=near, k1=k1, k2=k2, block_rows=block_rows
+    )
+    inverted = _inverted_index(expanded, num_queries)
+    for rows in _blocks(num_queries, block_rows):
+        original = distances(rows)[:, num_queries:].cpu() / largest[rows, None]
+        jaccard = _jaccard(expanded, inverted, rows, num_gallery)
+        yield rows, jaccard * (1 - original_weight) + original * original_weight
+
+
+def jaccard_blocks(
+    distances: DistanceRows, *, num_images: int, k1: int, k2: int, block_rows: int
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yields the Jaccard distances (Eq. 10) of consecutive images to all N of the same set.
+
+    Args:
+        distances: gives rows of the (N, N) squared Euclidean distances; called twice per row.
+        num_images: N.
+        k1: size of the reciprocal neighbourhood.
+        k2: images averaged in the local expansion.
+        block_rows: rows asked for at once, and yielded.
+
+    Yields:
+        The images and their (B, N) distances, on the CPU.
+
+    Raises:
+        ValueError: k1 or k2 is out of range.
+    """
+    check_reranking(k1, k2, 0.0, num_images)
+    expanded, _ = _encode_all(
+        distances, num_images=num_images, near=num_images, k1=k1, k2=k2, block_rows=block_rows
+    )
+    inverted = _inverted_index(expanded, 0)
+    for rows in _blocks(num_images, block_rows):
+        yield rows, _jaccard(expanded, inverted, rows, num_images)
+
+
+def _encode_all(
+    distances: DistanceRows, *, num_images: int, near: int, k1: int, k2: int, block_rows: int
+) -> tuple["_Rows", Tensor]:
+    """Returns V of all images and the largest distance of each, (N,), 1 in place of 0."""
+    blocks = _blocks(num_images, block_rows)
     found = [_nearest_and_farthest(distances(rows), near, k1 + 1) for rows in blocks]
     neighbors = torch.cat([indices for indices, _ in found])  # (N, k1 + 1)
     largest = torch.cat([row_max for _, row_max in found])  # (N,)
     largest = torch.where(largest > 0, largest, 1.0)
     images, members = expanded_sets(neighbors, round(k1 / 2) + 1)
     encoding = _encode(distances, blocks, images, members, largest)
-    expanded = _local_expansion(encoding, neighbors[:, :k2])
-    inverted = _inverted_index(expanded, num_queries)
-    for start in range(0, num_queries, block_rows):
-        rows = slice(start, min(start + block_rows, num_queries))
-        original = distances(rows)[:, num_queries:].cpu() / largest[rows, None]
-        jaccard = _jaccard(expanded, inverted, rows, num_gallery)
-        yield rows, jaccard * (1 - original_weight) + original * original_weight
+    return _local_expansion(encoding, neighbors[:, :k2]), largest
+
+
+def _blocks(num_rows: int, block_rows: int) -> list[slice]:
+    return [slice(s, min(s + block_rows, num_rows)) for s in range(0, num_rows, block_rows)]
 
 
 def _nearest_and_farthest(dist: Tensor, near: int, count: int) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ class CrossModalityDataset(ABC):
         permutation_file: of an official gallery draw, below the folder; "" for none.
         folder: the dataset's folder on disk.
         train: training images, visible first.
-        test: test images of both modalities, visible first.
+        test: test images of both modalities, visible first; none where nothing can be evaluated.
 
     Raises:
         ValueError: unknown split or number, combineall, malformed index file, unexpected folder, or

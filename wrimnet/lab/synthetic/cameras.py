@@ -1,6 +1,6 @@
 """Where a camera hangs and what its sensor does to an image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -53,6 +53,23 @@ def draw_camera(generator: np.random.Generator, modality: int) -> Camera:
         blur=float(generator.uniform(0.2, 0.6) if visible else generator.uniform(0.25, 0.6)),
         noise=float(generator.uniform(1.0, 4.0) if visible else generator.uniform(2.0, 5.0)),
         vignette=float(generator.uniform(0.0, 0.25) if visible else generator.uniform(0.15, 0.5)),
+    )
+
+
+def shifted(camera: Camera, shift: float) -> Camera:
+    """Return the camera with responses further from 1, more noise and more blur; 0 for no change.
+
+    Gain, gamma and cast are raised to the power 1 + shift, noise and blur multiplied by 1 + shift.
+    """
+    power = 1 + shift
+    red, green, blue = camera.cast
+    return replace(
+        camera,
+        gain=camera.gain**power,
+        gamma=camera.gamma**power,
+        cast=(red**power, green**power, blue**power),
+        blur=camera.blur * power,
+        noise=camera.noise * power,
     )
 
 

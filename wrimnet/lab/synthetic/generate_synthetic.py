@@ -30,6 +30,7 @@ def generate_synthetic(
     width: int = 64,
     workers: int = 1,
     force: bool = False,
+    camera_shift: float = 0.0,
 ) -> Path:
     """Write a dataset and return its folder.
 
@@ -44,17 +45,24 @@ def generate_synthetic(
         width: columns of an image.
         workers: processes; they do not change a byte.
         force: replace a folder that is there.
+        camera_shift: how far the cameras' responses are from the usual ones, from 0.
 
     Raises:
         FileExistsError: the folder holds something else and ``force`` is not given.
         ValueError: a count or a size is too small or too large.
     """
     _check(request, height, width, workers)
+    if not 0 <= camera_shift <= 10:
+        raise ValueError(f"camera_shift is {camera_shift}, need 0 to 10")
     folder_name, make_plan = LAYOUTS[layout]
     folder = Path(out) / folder_name
     arguments = {"layout": layout, **dataclasses.asdict(request), "height": height, "width": width}
     if folder.exists() and not force:
-        expected = {"generator_version": GENERATOR_VERSION, **arguments}
+        expected = {
+            "generator_version": GENERATOR_VERSION,
+            **arguments,
+            "camera_shift": camera_shift or None,  # descriptions without one are of 0
+        }
         require_same(folder, DESCRIPTION_FILE, expected, "this generated dataset")
         print(f"{folder} already holds this dataset", file=sys.stderr)
         return folder
@@ -62,7 +70,9 @@ def generate_synthetic(
     with whole_tree(folder) as partial:
         for name in plan.folders:
             (partial / name).mkdir(parents=True)
-        _write_images(plan, partial, request.seed, (height, width), workers)
+        _write_images(plan, partial, request.seed, (height, width), workers, camera_shift)
+        if camera_shift:
+            arguments["camera_shift"] = camera_shift
         description = {"generator_version": GENERATOR_VERSION, **arguments, "counts": _count(plan)}
         write_files(partial, {**plan.files, DESCRIPTION_FILE: _to_json(description)})
     return folder
@@ -96,8 +106,15 @@ def _count(plan: Plan) -> dict[str, int]:
     return {"identities": len({image.shot.pid for image in plan.images}), **counts}
 
 
-def _write_images(plan: Plan, folder: Path, seed: int, size: tuple[int, int], workers: int) -> None:
-    settings = (seed, *size, plan.outdoor_scenes)
+def _write_images(
+    plan: Plan,
+    folder: Path,
+    seed: int,
+    size: tuple[int, int],
+    workers: int,
+    camera_shift: float,
+) -> None:
+    settings = (seed, *size, plan.outdoor_scenes, camera_shift)
     jobs = [
         (folder, settings, plan.images[start : start + IMAGES_PER_JOB])
         for start in range(0, len(plan.images), IMAGES_PER_JOB)
@@ -114,8 +131,16 @@ def _write_images(plan: Plan, folder: Path, seed: int, size: tuple[int, int], wo
 
 
 @functools.lru_cache(maxsize=1)
-def _studio(seed: int, height: int, width: int, outdoor_scenes: frozenset[int]) -> Studio:
-    return Studio(seed=seed, height=height, width=width, outdoor_scenes=outdoor_scenes)
+def _studio(
+    seed: int, height: int, width: int, outdoor_scenes: frozenset[int], camera_shift: float
+) -> Studio:
+    return Studio(
+        seed=seed,
+        height=height,
+        width=width,
+        outdoor_scenes=outdoor_scenes,
+        camera_shift=camera_shift,
+    )
 
 
 def _render_job(job: tuple[Path, tuple, list[PlannedImage]]) -> int:

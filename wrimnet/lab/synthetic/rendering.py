@@ -15,7 +15,7 @@ from wrimnet.lab.synthetic.appearance import (
     draw_appearance,
     palette,
 )
-from wrimnet.lab.synthetic.cameras import Camera, draw_camera, record
+from wrimnet.lab.synthetic.cameras import Camera, draw_camera, record, shifted
 from wrimnet.lab.synthetic.canvas import Canvas, Part
 from wrimnet.lab.synthetic.figure import draw_person
 from wrimnet.lab.synthetic.pose import View, draw_pose
@@ -58,12 +58,20 @@ class Studio:
         height: rows of an image.
         width: columns of an image.
         outdoor_scenes: numbers of the scenes that lie outdoors.
+        camera_shift: of every camera, see :func:`wrimnet.lab.synthetic.cameras.shifted`.
     """
 
     def __init__(
-        self, *, seed: int, height: int, width: int, outdoor_scenes: frozenset[int]
+        self,
+        *,
+        seed: int,
+        height: int,
+        width: int,
+        outdoor_scenes: frozenset[int],
+        camera_shift: float = 0.0,
     ) -> None:
         self.seed = seed
+        self.camera_shift = camera_shift
         self.height, self.width = height, width
         self.outdoor_scenes = outdoor_scenes
         self.appearance = functools.lru_cache(maxsize=64)(self._draw_appearance)
@@ -96,7 +104,8 @@ class Studio:
 
     def _draw_camera(self, camid: int, modality: int) -> Camera:
         stream = f"camera {MODALITY_NAMES[modality]}"
-        return draw_camera(seeded_generator(self.seed, stream, camid), modality)
+        camera = draw_camera(seeded_generator(self.seed, stream, camid), modality)
+        return shifted(camera, self.camera_shift)
 
     def _draw_scene(self, number: int) -> Scene:
         draw = seeded_generator(self.seed, "scene", number)
