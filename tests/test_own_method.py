@@ -203,6 +203,7 @@ def test_features_of_another_code_are_scored_on_the_lists(workspace):
     assert scored["description"]["gallery_list"] == "gallery"
 
 
+@pytest.mark.long
 def test_ablations(workspace):
     table = workspace / "my_table.yml"
     no_auxiliary = {"MODEL.WRIM.AUXILIARY.ENABLED": False}

@@ -30,7 +30,8 @@ FAMILIES = {  # name, channels, index of the third among timm's maps, what docs/
 }
 TIMM = {
     "MODEL__BACKBONE__NAME": "build_timm_backbone",
-    "MODEL__BACKBONE__DEPTH": "18x",  # as if inherited; timm does not read it
+    "MODEL__BACKBONE__DEPTH": "18x",  # as if inherited, like the next; timm does not read them
+    "MODEL__BACKBONE__MAX_POOL": "torchvision",
     "MAIN__STRIPES": 1,
 }
 

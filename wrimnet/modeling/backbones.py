@@ -299,9 +299,9 @@ def build_torchvision_backbone(cfg: CfgNode) -> StagedBackbone:
 def check_staged_backbone(cfg: CfgNode) -> None:
     """Raises ValueError if a key was set that networks of other libraries do not read.
 
-    DEPTH is none of them: a base configuration of a ResNet has one.
+    DEPTH and MAX_POOL are none of them: the base configuration of a ResNet sets them.
     """
-    check_unread(cfg, "MAX_POOL", "WITH_IBN", "WITH_SE")
+    check_unread(cfg, "WITH_IBN", "WITH_SE")
     check_miim(cfg)
 
 
