@@ -386,7 +386,7 @@ def test_interrupted_generation_leaves_nothing_that_looks_complete(tmp_path, mon
         ("llcm", {"test_images_per_id": 1}, "test_images_per_id is 1, need at least 2"),
         ("sysu", {"test_images_per_id": 1}, "test_images_per_id is 1, need at least 2"),
         ("regdb", {"images_per_id": 5}, "got 5 training and 4 test images"),
-        ("llcm", {"height": 20}, "images of 20x32 show nobody"),
+        ("llcm", {"height": 20}, "images of 20x32 are too small"),
         ("llcm", {"workers": 0}, "workers is 0, need at least 1"),
     ],
 )

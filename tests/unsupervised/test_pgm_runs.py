@@ -12,6 +12,7 @@ from trees import make_llcm_tree
 from wrimnet.config import setup_cfg
 from wrimnet.engine import preflight
 from wrimnet.engine.run import train
+from wrimnet.modeling.weights import build_model, start_from_weights
 
 pytest.importorskip("sklearn", reason="scikit-learn is an optional extra")
 from examples.unsupervised.pgm_hook import check_clusters
@@ -189,6 +190,21 @@ def test_images_of_nobody_are_trained_on_and_nothing_is_evaluated(data, tmp_path
 def test_parts_that_do_not_belong_together_are_refused(data, tmp_path, change, sentence):
     with pytest.raises(ValueError, match=sentence):
         pgm_cfg(data, tmp_path, **change)
+
+
+def test_weights_of_a_supervised_model_start_it(data, tmp_path):
+    network = {
+        name: KEYS[name] for name in KEYS if name.startswith(("MODEL.BACKBONE", "MODEL.TWO"))
+    }
+    options = {**network, "MODEL.DEVICE": "cpu", "MODEL.HEADS.NUM_CLASSES": "5"}
+    words = [word for pair in options.items() for word in pair]
+    supervised = build_model(setup_cfg(str(ROOT / "configs/Synthetic/agw.yml"), (), words))
+    own = build_model(pgm_cfg(data, tmp_path))
+    torch.save({"model": supervised.state_dict()}, tmp_path / "weights.pth")
+    start_from_weights(own, str(tmp_path / "weights.pth"), strict=True)
+    theirs = {n: t for n, t in supervised.state_dict().items() if "classifiers" not in n}
+    assert own.state_dict().keys() == theirs.keys()
+    assert all(torch.equal(own.state_dict()[name], tensor) for name, tensor in theirs.items())
 
 
 @pytest.mark.parametrize("name", ["SYSU", "RegDB", "LLCM", "Synthetic"])
