@@ -440,10 +440,15 @@ def test_first_resumed_iteration_has_the_new_rate(data, trained, tmp_path):
     assert (kept["iteration"], kept["best"]) == (5, trainer.best)
 
 
-def test_finished_run_gets_lost_results_again(data, trained, tmp_path):
+def test_finished_run_gets_lost_files_again(data, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "out")
-    (tmp_path / "out" / "results.csv").unlink()
-    assert train(tiny_cfg(data, tmp_path / "out"), resume=True) == 0
+    cfg = tiny_cfg(data, tmp_path / "out")
+    for name in ("results.csv", "model_best.pth"):
+        (tmp_path / "out" / name).unlink()
+    assert train(cfg, resume=True) == 0
+    best = torch.load(tmp_path / "out" / "model_best.pth", weights_only=True)
+    expected = torch.load(trained / "model_best.pth", weights_only=True)
+    assert best.keys() == expected.keys() and best["best"] == expected["best"]
     assert (tmp_path / "out/results.csv").read_text() == (trained / "results.csv").read_text()
 
 

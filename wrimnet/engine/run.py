@@ -81,6 +81,7 @@ def train_and_test(
         report = trainer.train()
         if report is None:
             _console.info("nothing left to train")
+            trainer.restore_best()
             results = find_results(trainer.output_dir)
             if results and all((trainer.output_dir / name).is_file() for name in LAST_FILES):
                 check_own_results(results, trainer.described(), trainer.output_dir / FINAL)

@@ -51,10 +51,11 @@ from wrimnet.modeling.weights import (
     NETWORK,
     build_model,
     build_without_pretrained,
+    read_checkpoint,
     start_from_weights,
 )
 from wrimnet.registries import HOOK_REGISTRY, WRITER_REGISTRY, build_named
-from wrimnet.run_folder import BEST, FINAL, METRICS, named_weights
+from wrimnet.run_folder import BEST, FINAL, METRICS, checkpoint_path, named_weights
 
 _logger = logging.getLogger("fastreid.wrimnet.trainer")
 _console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
@@ -284,14 +285,29 @@ class WRIMTrainer(TrainerBase):
         facts = {name: self.evaluator.description[name] for name in names}
         return {**facts, "config": self.trained_under["config_hash"]}
 
+    def restore_best(self) -> None:
+        """Makes model_best.pth again from the checkpoint of its iteration, if it is lost."""
+        path = checkpoint_path(self.output_dir, self.best["iteration"])
+        if (self.output_dir / BEST).is_file() or self.best["iteration"] < 0:
+            return
+        if not path.is_file():
+            _logger.warning("%s is lost, and so is %s that it could be made of", BEST, path.name)
+            return
+        state = read_checkpoint(path)
+        self.save_best({n: state[n] for n in ("model", "iteration", "compiled", *self.origin)})
+
+    def save_best(self, state: dict[str, Any]) -> None:
+        """Saves the weights of the best evaluation so far."""
+        state = {**state, "chosen_on": "test set", "best": self.best}
+        self.checkpoints.save_weights(BEST, state)
+
     def _keep_best(self, report: EvaluationReport) -> None:
         if not report.metrics:
             return
         value = next(iter(report.metrics.values()))["mAP"]
         if value > self.best["value"]:
             self.best = {"value": value, "iteration": self.iter + 1}
-            state = {**self.weights_state(), "chosen_on": "test set", "best": self.best}
-            self.checkpoints.save_weights(BEST, state)
+            self.save_best(self.weights_state())
 
     def weights_state(self) -> dict[str, Any]:
         """Returns the weights and what they were trained on."""
