@@ -12,7 +12,7 @@ from wrimnet.modality import INFRARED, VISIBLE
 
 
 def features_of(inputs: LossInputs, modality: int) -> tuple[Tensor, Tensor]:
-    """Returns the BN-neck features of a modality, of unit length, and their clusters."""
+    """Returns the BN-neck features of a modality, L2-normalized, and their clusters."""
     rows = inputs.modality == modality
     return F.normalize(inputs.output.main.necks[0][rows], dim=1), inputs.targets[rows]
 

@@ -48,7 +48,7 @@ def cluster_images(
     """Returns the cluster of each image, (N,): 0, 1, ..., or OUTLIER.
 
     Args:
-        embeddings: (N, D), rows of unit length.
+        embeddings: (N, D), L2-normalized rows.
         k1: size of the reciprocal neighbourhood.
         k2: images averaged in the local expansion.
         eps: largest Jaccard distance of neighbours.
@@ -62,7 +62,7 @@ def cluster_images(
 
 
 def cluster_means(embeddings: Tensor, labels: np.ndarray) -> Tensor:
-    """Returns the mean embedding of each cluster, scaled to unit length, (C, D); no outliers."""
+    """Returns the mean embedding of each cluster, L2-normalized, (C, D); no outliers."""
     rows = torch.from_numpy(labels).to(embeddings.device)
     kept = rows != OUTLIER
     sums = embeddings.new_zeros(int(labels.max()) + 1, embeddings.shape[1])

@@ -12,7 +12,7 @@ def match_clusters(visible: Tensor, infrared: Tensor) -> tuple[np.ndarray, np.nd
     of the other modality that are left are assigned in further rounds, each among all clusters.
 
     Args:
-        visible: (V, D), means of clusters, of unit length.
+        visible: (V, D), means of clusters, L2-normalized.
         infrared: (R, D).
 
     Returns:

@@ -21,9 +21,9 @@ def cluster_contrast(
         L = mean_i -log( exp(f_i . m_y / t) / sum_c exp(f_i . m_c / t) )
 
     Args:
-        features: f (B, D), of unit length.
+        features: f (B, D), L2-normalized.
         labels: y (B,), rows of the memory.
-        memory: m (C, D), rows of unit length; gets no gradient.
+        memory: m (C, D), L2-normalized rows; gets no gradient.
         temperature: t.
 
     Returns:

@@ -6,7 +6,7 @@ Layout:
       visible/    images of any name
       infrared/   images of any name
 
-There are no test images: a model that is adapted to them cannot be measured on them.
+There are no labels, so there is no protocol: a model adapted to them is not evaluated on them.
 """
 
 import os
@@ -18,8 +18,7 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.datasets.layout import OnProblem, image_names, require_folder
 from wrimnet.data.images import ImageItem
-from wrimnet.data.protocols import Protocol
-from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
+from wrimnet.modality import MODALITY_NAMES
 
 NOBODY = 0  # the identity of every image
 
@@ -29,16 +28,7 @@ class UnlabelledFolder(CrossModalityDataset):
     """Images without identities; see the module's text."""
 
     name = title = folder_name = "UnlabelledFolder"
-    protocols = (
-        Protocol(
-            name="unlabelled_ir2vis",
-            dataset="UnlabelledFolder",
-            direction="infrared to visible",
-            query_modality=INFRARED,
-            gallery_modality=VISIBLE,
-        ),
-    )
-    default_protocols = ("unlabelled_ir2vis",)
+    protocols = default_protocols = ()
 
     @staticmethod
     def parse_relpath(relpath: str) -> tuple[int, int, int]:

@@ -171,7 +171,7 @@ def test_images_of_nobody_are_trained_on_and_nothing_is_evaluated(data, tmp_path
     assert train(cfg) == 0
     lines, log = read_lines(tmp_path / "out"), (tmp_path / "out" / "log.txt").read_text()
     assert lines[0]["clusters_visible"] >= 2 and "purity_visible" not in lines[0]
-    assert "UnlabelledFolder has no test images: nothing is evaluated" in log
+    assert "UnlabelledFolder has no protocols: nothing is evaluated" in log
     assert "best mAP" not in log
     assert (tmp_path / "out" / "model_final.pth").is_file()
     assert not (tmp_path / "out" / "model_best.pth").exists()

@@ -70,10 +70,10 @@ class Evaluator:
     def run(self, model: Any, weights: str | None = None) -> EvaluationReport:
         """Evaluates a network; with several processes the main one scores for all.
 
-        ``weights`` is the file that they came from, None for weights in memory only. Without a
-        test image the report has no result.
+        ``weights`` is the file that they came from, None for weights in memory only. A
+        dataset without protocols gives a report without results.
         """
-        if not self.items:
+        if not self.runs:
             return EvaluationReport(self.description, [])
         if not comm.is_main_process():
             self.extract(model)
@@ -175,8 +175,6 @@ def build_evaluator(cfg: CfgNode, dataset: Any) -> Evaluator:
 
 def _build_runs(cfg: CfgNode, dataset: Any) -> list[ProtocolRun]:
     protocols = dataset_protocols(type(dataset), tuple(cfg.TEST.PROTOCOLS))
-    if not dataset.test:
-        return []
     if cfg.TEST.UNIQUE_IDS:
         protocols = [replace(protocol, unique_ids=True) for protocol in protocols]
     draw, permutations = cfg.TEST.GALLERY_DRAW, None

@@ -128,7 +128,7 @@ class EvaluationReport:
     def summary(self) -> str:
         """The whole embedding's numbers in percent, aligned."""
         if not self.results:
-            return f"{self.description['dataset']} has no test images: nothing is evaluated"
+            return f"{self.description['dataset']} has no protocols: nothing is evaluated"
         names = printed_metrics(self.description)
         header = ("", "direction", "queries", "unmatched", *names)
         rows = [_summary_row(result, names) for result in self._whole()]

@@ -49,7 +49,7 @@ class CrossModalityDataset(ABC):
         title: what people call it.
         aliases: other names that are accepted where a user types one.
         folder_name: of its folder below the root.
-        protocols: all of them.
+        protocols: all of them; () for a dataset without labels, which is not evaluated.
         default_protocols: names of those that are run where none are named.
         numbers: of its divisions into training and test, each with a model of its own.
         number_key: configuration key that chooses among `numbers`; "" for a single one.
@@ -58,7 +58,7 @@ class CrossModalityDataset(ABC):
         permutation_file: of an official gallery draw, below the folder; "" for none.
         folder: the dataset's folder on disk.
         train: training images, visible first.
-        test: test images of both modalities, visible first; none where nothing can be evaluated.
+        test: test images of both modalities, visible first.
 
     Raises:
         ValueError: unknown split or number, combineall, malformed index file, unexpected folder, or
