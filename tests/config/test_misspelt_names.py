@@ -99,6 +99,7 @@ def call(name, *words):
 FEATURES = ("evaluate_features", "--features", "F.npz", "--out", "scored.json")
 INDEX = ("search", "index", "run", "--images", "a.png", "--modality", "visible", "--index", "index")
 HOOK = ("HOOKS", "['Mispelt']", *SMALL)
+PROTOCOL = ("TEST.PROTOCOLS", "['mispelt']", "DATASETS.ROOT", "nowhere", *SMALL)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,7 @@ HOOK = ("HOOKS", "['Mispelt']", *SMALL)
         ),
         (("train_net", "--config-file", CONFIG, *HOOK), OWN),
         (("train_net", "--config-file", CONFIG, "--dry-run", *HOOK), OWN),
+        (("train_net", "--config-file", CONFIG, *PROTOCOL), f"protocol 'mispelt'.*{YOURS}"),
         (("plain_train_net", "--config-file", CONFIG, *HOOK), OWN),
         (("demo", *HOOK), OWN),
         (("benchmark", "data", "--config-file", CONFIG, *HOOK), OWN),

@@ -17,6 +17,7 @@ from wrimnet.data.cache import open_cache
 from wrimnet.data.cache_file import CacheFile, cache_key
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.loader import TrainLoader, TrainSet
+from wrimnet.data.protocols import dataset_protocols
 from wrimnet.data.reading import ImageReader, ReadingWatch
 from wrimnet.data.sampler import CrossModalitySampler
 from wrimnet.data.sources import DecodingSource, DeviceSource, DiskSource, ImageSource, MemorySource
@@ -26,6 +27,7 @@ from wrimnet.registries import SAMPLER_REGISTRY, find_registered, only_dataset
 def build_dataset(cfg: CfgNode) -> CrossModalityDataset:
     """Reads the dataset of DATASETS.NAMES from :func:`build_root`; errors of its class."""
     dataset = only_dataset(cfg.DATASETS.NAMES)
+    dataset_protocols(dataset, tuple(cfg.TEST.PROTOCOLS))  # a wrong name, before data are read
     number = int(get_key(cfg, dataset.number_key)) if dataset.number_key else 1
     return dataset(root=build_root(cfg), split=cfg.DATASETS.SPLIT, number=number)
 
