@@ -28,6 +28,7 @@ from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.extraction import Extraction
 from wrimnet.modeling import weights
+from wrimnet.run_folder import checkpoints
 from wrimnet.visualization import page
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -183,7 +184,7 @@ def remove_old_first(planted):
     save = CheckpointStore.save
 
     def hasty(store, iteration, state):
-        for old in store._newest_first():
+        for old in checkpoints(store.folder):
             old.unlink()
         return save(store, iteration, state)
 
@@ -247,23 +248,23 @@ def allow_any_number(planted):
 
 MUTANTS = [
     ("Resume", resumed_state, forget_generators),
-    ("Checkpoint", resumed_state, forget_best),
-    ("On disk", checksums, compare_no_checksums),
-    ("On disk", order_of_writing, name_last_first),
-    ("On disk", order_of_writing, remove_old_first),
-    ("Right network", another_network, compare_no_networks),
-    ("Right data", other_images, look_at_no_sizes),
-    ("One owner", one_owner, take_no_lock),
+    ("Checkpoints", resumed_state, forget_best),
+    ("Files", checksums, compare_no_checksums),
+    ("Files", order_of_writing, name_last_first),
+    ("Files", order_of_writing, remove_old_first),
+    ("Network", another_network, compare_no_networks),
+    ("Data", other_images, look_at_no_sizes),
+    ("One process per run", one_owner, take_no_lock),
     ("Signals", exit_code, end_with_another_code),
     ("Signals", exit_code, ignore_signals),
-    ("Before training", first_reading, read_no_test_image),
-    ("Bad images", cut_image, accept_cut_images),
-    ("Bad images", warned_image, overhear_the_decoder),
-    ("Cache", damaged_cache, verify_no_cache),
+    ("Images", first_reading, read_no_test_image),
+    ("Images", cut_image, accept_cut_images),
+    ("Images", warned_image, overhear_the_decoder),
+    ("Image cache", damaged_cache, verify_no_cache),
     ("Losses", resumed_state, save_lost_weights),
-    ("Input", code_in_weights, unpickle_anything),
-    ("Input", program_in_image, open_any_format),
-    ("Input", markup_in_report, escape_nothing),
+    ("Untrusted input", code_in_weights, unpickle_anything),
+    ("Untrusted input", program_in_image, open_any_format),
+    ("Untrusted input", markup_in_report, escape_nothing),
     ("Configuration", range_of_a_key, allow_any_number),
 ]
 GUARDS = list(dict.fromkeys(guard for _, guard, _ in MUTANTS))
@@ -293,6 +294,8 @@ def test_guard_fails_on_the_mutant(guard, plant, place):
 
 def test_every_guarantee_has_a_mutant():
     text = (TESTS.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
-    stated = re.findall(r"^\| (\w[\w ]+) \| [A-Z]", text.split("## The drill")[0], re.MULTILINE)
+    stated = re.findall(
+        r"^\| (\w[\w ]+) \| [A-Z]", text.split("## Origin of a result")[0], re.MULTILINE
+    )
     assert len(stated) > 9
     assert set(stated) == {guarantee for guarantee, _, _ in MUTANTS}
