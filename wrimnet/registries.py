@@ -131,7 +131,7 @@ def datasets() -> dict[str, Any]:
     from fastreid.data.datasets import DATASET_REGISTRY  # imports PyTorch, which --help needs not
 
     every = DATASET_REGISTRY._obj_map.items()
-    found = {name: dataset for name, dataset in every if getattr(dataset, "protocols", None)}
+    found = {name: dataset for name, dataset in every if hasattr(dataset, "protocols")}
     if not found:
         raise KeyError("no dataset is registered yet; import wrimnet.plugin first")
     return found

@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from fastreid.utils.events import EventWriter, get_event_storage
 from tiny_runs import losses_of, tiny_cfg
 
 from wrimnet.command_line import find_weights
-from wrimnet.engine.hooks import Hook
+from wrimnet.engine.hooks import Hook, state_of
 from wrimnet.engine.run import train
 from wrimnet.registries import HOOK_REGISTRY, WRITER_REGISTRY
 
@@ -116,3 +117,13 @@ def test_unknown_name_lists_what_there_is(tmp_path, key):
     own = {"HOOKS": "Average", "WRITERS": "ListWriter"}[key]
     with pytest.raises(ValueError, match=f"{key} = 'Nothing': expected one of .*{own}.*PLUGINS"):
         tiny_cfg(tmp_path, tmp_path, **{key: "['Nothing']"})
+
+
+class Strange(Hook):
+    def state_dict(self):
+        return {"queue": [1, {"last": np.float64(2.0)}]}
+
+
+def test_state_that_a_checkpoint_cannot_hold_is_named():
+    with pytest.raises(ValueError, match=r"hook strange\['queue'\]\[1\]\['last'\] is a float64"):
+        state_of(Strange())

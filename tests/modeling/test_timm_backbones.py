@@ -124,6 +124,11 @@ def test_weights_of_another_input_size_are_resized_as_timm_does(tmp_path):
         ("ViT", {"MAIN__STRIPES": 5}, r"MAIN.STRIPES = 5 stripes do not fit into the 4 rows"),
         ("ViT", {"INPUT__SIZE_TEST": "[80, 32]"}, r"SIZE_TEST = \[80, 32\]: VisionTransformer"),
         (
+            "ViT",
+            {"INPUT__SIZE_TRAIN": "[64, 24]"},
+            r"SIZE_TRAIN = \(64, 24\): expected multiples of the patch size \(16, 16\)",
+        ),
+        (
             "Swin",
             {"MODEL__BACKBONE__LAST_STRIDE": 1},
             "Block 4 of SwinTransformer .* LAST_STRIDE to 2",

@@ -183,3 +183,13 @@ def test_exchanging_identities_leaves_every_loss():
     order = torch.tensor([2, 3, 0, 1, 6, 7, 4, 5])
     moved = {name: value[order] for name, value in batch.items()}
     torch.testing.assert_close(model(batch), model(moved), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [(0.5, "own returned a float; expected"), (torch.ones(2), r"own returned a Tensor \(2,\);")],
+)
+def test_term_that_is_no_scalar_tensor_is_named(returned, message):
+    term = WeightedTerm(LossTerm("own", lambda inputs: returned, ()), 1.0, {})
+    with pytest.raises(ValueError, match=message):
+        term(None)

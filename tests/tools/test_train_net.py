@@ -76,8 +76,8 @@ def test_console_is_short_and_says_what_to_do_next(run, data, tmp_path):
     first, *warning, lines = split_head(trained)
     assert max(map(len, trained.splitlines())) <= 160 + len(str(out))
     assert [line.split()[0] for line in lines] == [
-        *("data", "model", "recipe", "solver", "output", "epoch", "epoch", "epoch", "evaluating"),
-        *("direction", "llcm_ir2vis", "llcm_vis2ir", "percent,", "epoch", "done", "next"),
+        *("data", "model", "recipe", "solver", "output", "epoch", "epoch", "epoch", "epoch"),
+        *("evaluating", "direction", "llcm_ir2vis", "llcm_vis2ir", "percent,", "done", "next"),
     ]
     assert warning[0].startswith("warning: ") and trained.count("warning: ") == 1
     assert len({line.index("lr ") for line in lines if line.startswith("epoch")}) == 1

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -45,6 +46,30 @@ class Hook(HookBase):
 
     def after_evaluation(self, report: EvaluationReport) -> None:
         """Called after each evaluation, by all processes."""
+
+
+def state_of(hook: Hook) -> dict[str, Any]:
+    """Returns what a checkpoint holds of a hook.
+
+    Raises ValueError: a value that cannot be read back safely.
+    """
+    state = hook.state_dict()
+    _check_plain(state, hook.label)
+    return state
+
+
+def _check_plain(value: Any, where: str) -> None:
+    if type(value) in (dict, OrderedDict):
+        for name, inner in value.items():
+            _check_plain(inner, f"{where}[{name!r}]")
+    elif type(value) in (list, tuple):
+        for index, inner in enumerate(value):
+            _check_plain(inner, f"{where}[{index}]")
+    elif not isinstance(value, Tensor) and type(value) not in (int, float, str, bool, type(None)):
+        raise ValueError(
+            f"the state of the hook {where} is a {type(value).__name__}, which a checkpoint cannot "
+            "hold; expected tensors, numbers, texts, lists and dicts of Python"
+        )
 
 
 class EvaluationCallback(Hook):

@@ -206,6 +206,7 @@ class Progress:
         self._batches: list[TrainedBatch] = []
         self._gradients, self._collapse = GradientWatch(), collapse
         self._repeats = 0
+        self._logged: dict[str, float] = {}
         self._seconds, self._data_seconds = 0.0, 0.0
         self._started = time.perf_counter()
 
@@ -231,6 +232,10 @@ class Progress:
         self._repeats += batch["repeats"]
         self._data_seconds += data_seconds
 
+    def log(self, name: str, value: float) -> None:
+        """Sets a value of the log lines from the next one on, until it is set again."""
+        self._logged[name] = float(value)
+
     def summarise(self) -> dict[str, float]:
         """Returns the means over the period and starts a new one; waits for the device once.
 
@@ -252,6 +257,7 @@ class Progress:
             "data_time": self._data_seconds / count,
             "images_per_second": self._images_per_step * count / self._seconds,
             "repeated_images": self._repeats_of_all() / count,
+            **self._logged,
         }
         self._start_period()
         return summary
@@ -284,6 +290,7 @@ class Progress:
             "gradients": self._gradients.state_dict(),
             "collapse": self._collapse.state_dict(),
             "repeats": self._repeats,
+            "logged": self._logged,
             "seconds": self._seconds + time.perf_counter() - self._started,
             "data_seconds": self._data_seconds,
         }
@@ -294,5 +301,5 @@ class Progress:
         self._batches = [TrainedBatch(*batch) for batch in state["batches"]]
         self._gradients.load_state_dict(state["gradients"])
         self._collapse.load_state_dict(state["collapse"])
-        self._repeats = state["repeats"]
+        self._repeats, self._logged = state["repeats"], dict(state["logged"])
         self._seconds, self._data_seconds = state["seconds"], state["data_seconds"]

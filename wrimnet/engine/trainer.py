@@ -38,6 +38,7 @@ from wrimnet.engine.hooks import (
     ProgressHook,
     SaveBeforeEvaluationHook,
     other_weights,
+    state_of,
 )
 from wrimnet.engine.preflight import CheckedRun
 from wrimnet.engine.progress import NonFiniteError, Progress, with_replay
@@ -214,6 +215,10 @@ class WRIMTrainer(TrainerBase):
         """Puts the means since the last log line in the event storage."""
         self.storage.put_scalars(smoothing_hint=False, **self.progress.summarise())
 
+    def log(self, name: str, value: float) -> None:
+        """Logs a value of a hook's under a name; lines have the newest one, also after a resume."""
+        self.progress.log(name, value)
+
     def _report_skipped(self) -> None:
         skipped = self.data_loader.skipped
         if skipped:
@@ -335,7 +340,7 @@ class WRIMTrainer(TrainerBase):
             "iters_per_epoch": self.iters_per_epoch,
             "random": random_state(),
             "evaluated": evaluated,
-            "hooks": {hook.label: hook.state_dict() for hook in self._stateful_hooks()},
+            "hooks": {hook.label: state_of(hook) for hook in self._stateful_hooks()},
         }
         path = self.checkpoints.save(self.iter + 1, state)
         _logger.info("saved %s", path)

@@ -122,9 +122,10 @@ def compared_columns(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
 
 def _progress(lines: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Iterations that are logged, and the last line's loss."""
-    if not lines:
+    trained = [line for line in lines if "total_loss" in line]  # a hook may log lines of its own
+    if not trained:
         return MISSING, MISSING
-    return str(lines[-1]["iteration"]), f"{lines[-1]['total_loss']:.3f}"
+    return str(trained[-1]["iteration"]), f"{trained[-1]['total_loss']:.3f}"
 
 
 def differences_of(runs: Sequence[ComparedRun]) -> Table:

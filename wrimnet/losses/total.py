@@ -128,8 +128,15 @@ class WeightedTerm(NamedTuple):
     settings: dict[str, Any]
 
     def __call__(self, inputs: LossInputs) -> Tensor:
-        """Computes the term, without its weight."""
-        return self.term.compute(inputs, **self.settings)
+        """Computes the term, without its weight; ValueError if it is no scalar tensor."""
+        value = self.term.compute(inputs, **self.settings)
+        if not isinstance(value, Tensor) or value.ndim:
+            shape = f" {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+            raise ValueError(
+                f"the loss term {self.term.name} returned a {type(value).__name__}{shape}; "
+                "expected a scalar tensor"
+            )
+        return value
 
 
 def weighted_terms(read: Callable[[str], Any]) -> dict[str, WeightedTerm]:
