@@ -56,7 +56,7 @@ def seen_identities(lineage: Lineage, dataset: CrossModalityDataset) -> list[int
 
 def _identities(dataset: CrossModalityDataset, items: Sequence[ImageItem]) -> set[int]:
     """Numbers of persons, which are the same in training and test; pids need not be."""
-    return {dataset.parse_relpath(item.relpath)[0] for item in items}
+    return {dataset.person_of(item) for item in items}
 
 
 def check_unseen(

@@ -104,14 +104,25 @@ class CrossModalityDataset(ABC):
         self._check_disjoint()
 
     @staticmethod
-    @abstractmethod
     def parse_relpath(relpath: str) -> tuple[int, int, int]:
         """Returns (person, camid, modality) of an image from its path inside the dataset's folder.
 
-        A person's number is the same in training and in test.
+        A person's number is the same in training and in test. A dataset whose paths do not hold
+        the labels leaves it out.
 
         Raises ValueError: the path is no image path of the dataset.
         """
+        raise ValueError(
+            f"{relpath!r}: paths of this dataset hold no labels; score its features by "
+            "wrimnet.score with the images of load_dataset"
+        )
+
+    @classmethod
+    def person_of(cls, item: ImageItem) -> int:
+        """Returns the number of the person of an image, the same in training and in test."""
+        if cls.parse_relpath is CrossModalityDataset.parse_relpath:
+            return item.pid
+        return cls.parse_relpath(item.relpath)[0]
 
     @staticmethod
     @abstractmethod
@@ -170,8 +181,7 @@ class CrossModalityDataset(ABC):
 
     def _check_disjoint(self) -> None:
         train, test = (
-            {self.parse_relpath(item.relpath)[0] for item in items}
-            for items in (self.train, self.test)
+            {self.person_of(item) for item in items} for items in (self.train, self.test)
         )
         if train & test:
             raise ValueError(

@@ -111,8 +111,7 @@ def _check_division(
             for difference in count_differences(counts, expected, division.label)
         ]
     train, test = (
-        {dataset.parse_relpath(item.relpath)[0] for item in items}
-        for items in (division.train, division.test)
+        {dataset.person_of(item) for item in items} for items in (division.train, division.test)
     )
     _find(train & test, "overlap", "identities in both training and test", division, examination)
     visible, infrared = (
@@ -155,7 +154,5 @@ def _open_images(
         if picture.problem
     ]
     examination.notes += describe_cameras(pictures.values())
-    texts = misplaced_pictures(
-        divisions, pictures, lambda item: dataset.parse_relpath(item.relpath)[0]
-    )
+    texts = misplaced_pictures(divisions, pictures, dataset.person_of)
     examination.findings += [Finding("pictures", text) for text in texts]
