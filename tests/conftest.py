@@ -66,3 +66,12 @@ def subject(finished_run):
     run = finished_run.run
     options = ["MODEL.WEIGHTS", str(run / "model_final.pth")]
     return build_subject(setup_cfg(str(run / "config.yaml"), options=options))
+
+
+@pytest.fixture
+def warnings(caplog):
+    """What the project's loggers say; FastReID's set-up keeps it from the root logger."""
+    logger = logging.getLogger("fastreid.wrimnet")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)

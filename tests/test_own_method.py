@@ -1,4 +1,4 @@
-"""A user's project outside of wrimnet/, through public doors alone: examples/own_method.
+"""A user's project outside of wrimnet/, through registered parts alone: examples/own_method.
 
 Eight extensions, a backbone and another network, loaded by PLUGINS, in every tool. Each step is the
 command that a user types, in a process and a folder of its own.

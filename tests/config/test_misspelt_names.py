@@ -103,7 +103,7 @@ PROTOCOL = ("TEST.PROTOCOLS", "['mispelt']", "DATASETS.ROOT", "nowhere", *SMALL)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("check_dataset", "--dataset", "MyVI"), f"LLCM, RegDB, SYSU-MM01.*{YOURS}"),
         ((*FEATURES, "--protocol", "my_v2i"), f"llcm_ir2vis.*{YOURS}"),
@@ -130,7 +130,7 @@ PROTOCOL = ("TEST.PROTOCOLS", "['mispelt']", "DATASETS.ROOT", "nowhere", *SMALL)
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_programs(words, told, tmp_path, monkeypatch):
+def test_programs(words, message, tmp_path, monkeypatch):
     Image.new("L", (1, 1)).save(tmp_path / "a.png")
     torch.save({"net": {}}, tmp_path / "F")
     (tmp_path / "run").mkdir()
@@ -139,4 +139,4 @@ def test_programs(words, told, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [])
     with pytest.raises((ValueError, KeyError, FileNotFoundError)) as caught:
         call(*words)
-    assert re.search(told, str(caught.value)), caught.value
+    assert re.search(message, str(caught.value)), caught.value

@@ -1,20 +1,10 @@
 """The warning when features shrink to a point."""
 
-import logging
-
 import pytest
 import torch
 
 from wrimnet.engine.collapse import CollapseWatch
 from wrimnet.engine.progress import Progress
-
-
-@pytest.fixture
-def warnings(caplog):
-    logger = logging.getLogger("fastreid.wrimnet.collapse")
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def rows(norms, losses):

@@ -1,7 +1,5 @@
 """The norm of all gradients, and the warning when it leaps."""
 
-import logging
-
 import pytest
 import torch
 from torch import nn
@@ -23,14 +21,6 @@ def test_norm_leaves_the_gradients_alone():
     (weight * torch.tensor([1.0, 2.0, 2.0])).sum().backward()
     assert gradient_norm([weight]).item() == 3.0
     assert weight.grad.tolist() == [1.0, 2.0, 2.0]
-
-
-@pytest.fixture
-def warnings(caplog):
-    logger = logging.getLogger("fastreid.wrimnet.gradients")
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_leap_above_ten_medians_is_logged_with_its_iteration(warnings):

@@ -168,8 +168,10 @@ def test_changed_plugin_trains_the_run_again_and_keeps_what_there_was(tmp_path):
     first, second = (make_run(tmp_path, "a", **plugin(sha256)) for sha256 in ("1", "2"))
     assert work([first], command) == [] and is_done(first) and not is_done(second)
     assert describe_changes([first]) == []
-    (told,) = describe_changes([second, make_run(tmp_path, "b", **plugin("2"))])
-    assert told.startswith("the source of plug-ins, /my/my_loss.py, has changed: a is trained ag")
+    (message,) = describe_changes([second, make_run(tmp_path, "b", **plugin("2"))])
+    assert message.startswith(
+        "the source of plug-ins, /my/my_loss.py, has changed: a is trained ag"
+    )
     before = {path.name: path.read_bytes() for path in first.folder.glob("*.*")}
     assert work([second], command) == [] and is_done(second) and not is_done(first)
     assert [call["words"] for call in calls(second)] == [list(second.arguments)]  # no --resume

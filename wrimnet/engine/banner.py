@@ -127,7 +127,7 @@ def print_end(seconds: float, best: Mapping[str, float]) -> None:
         return
     _console.info(
         f"{done}; best mAP {100 * best['value']:.2f} after iteration {best['iteration']}: "
-        f"{BEST}, chosen on the test set"
+        f"{BEST}, selected on the test set"
     )
 
 
