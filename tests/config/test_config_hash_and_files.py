@@ -97,13 +97,23 @@ def test_hash_changes_with_every_key_that_shapes_the_result_and_no_other(key):
 
 
 def test_keys_younger_than_the_first_hashes_leave_them_as_they_were():
-    without = get_cfg()
+    without, with_first = get_cfg(), get_cfg()
     for key in KEYS:
         if key.hashed == IF_SET:
             group, _, name = key.name.rpartition(".")
             del (get_key(without, group) if group else without)[name]
+    with_first.MODEL.WRIM.MIIM.NORM = "none"  # its default then
     assert len(leaf_names(without)) < len(leaf_names(get_cfg()))
-    assert config_hash(without) == config_hash(get_cfg()) == "8302beab9782"
+    assert config_hash(without) == config_hash(with_first) == "8302beab9782"
+
+
+def test_the_norm_at_the_entrance_has_a_hash_of_its_own():
+    hashes = {
+        norm: config_hash(setup_cfg("", (), ["MODEL.DEVICE", "cpu", "MODEL.WRIM.MIIM.NORM", norm]))
+        for norm in ("none", "entrance", "gate", "both")
+    }
+    assert len(set(hashes.values())) == 4
+    assert hashes["entrance"] == config_hash(setup_cfg("", (), ["MODEL.DEVICE", "cpu"]))
 
 
 def test_plugin_whose_keys_have_their_defaults_leaves_the_hash(tmp_path, monkeypatch):

@@ -130,7 +130,7 @@ def test_weights_of_another_network_are_refused_though_their_shapes_fit(finished
     ):
         load(*other)
     with pytest.raises(
-        ValueError, match=r"trained with MODEL\.WRIM\.MIIM\.NORM 'none', here 'gate'"
+        ValueError, match=r"trained with MODEL\.WRIM\.MIIM\.NORM 'entrance', here 'gate'"
     ):
         load("MODEL.WRIM.MIIM.NORM", "gate")
     load("MODEL.WRIM.TRIPLET.SOFT_MARGIN", "True", "MODEL.WRIM.EMBEDDING_PARTS", "('global',)")

@@ -41,18 +41,26 @@ def is_channels_last(tensor):
 
 
 @pytest.mark.parametrize("fusion", ["sigmoid", "multiply", "add"])
+@pytest.mark.parametrize("norm", ["entrance", "none"])
 @pytest.mark.parametrize(
     ("stride", "height", "width"),
     [(1, 4, 5), (2, 8, 6), (2, 9, 7), (4, 10, 5)],
     ids=["stride 1", "even", "rest of 1", "rest of 2 and 1"],
 )
-def test_equals_the_literal_definition(fusion, stride, height, width):
-    block = make_block(fusion, stride=stride)
-    features = make_features(2, 8, height, width)
+def test_equals_the_literal_definition(fusion, norm, stride, height, width):
+    block = make_block(fusion, stride=stride, norm=norm)
+    features = 3 * make_features(2, 8, height, width) + 1
     settings = {"stride": stride, "region_size": 3, "num_heads": 2, "fusion": fusion}
     with torch.no_grad():
-        expected = torch.stack([miim_literal(block, image, **settings) for image in features])
-        torch.testing.assert_close(block(features), expected)
+        torch.testing.assert_close(block(features), miim_literal(block, features, **settings))
+        block.eval()  # the statistics have seen one batch: they are not the ones of this batch
+        torch.testing.assert_close(block(features), miim_literal(block, features, **settings))
+
+
+def test_norm_at_the_entrance_is_the_default():
+    options = SMALL | {"fusion": SigmoidGate()}
+    assert isinstance(MIIM(**options).entrance, torch.nn.BatchNorm2d)
+    assert isinstance(MIIM(**options, norm="none").entrance, torch.nn.Identity)
 
 
 def test_compression_equals_the_literal_definition():
@@ -85,7 +93,7 @@ def normalized(grid):
 
 @pytest.mark.parametrize("norm", ["entrance", "gate", "both"])
 def test_norms_without_weights_stand_at_the_entrance_and_on_the_logits(norm):
-    plain, block = make_block("add"), make_block(norm=norm)
+    plain, block = make_block("add", norm="none"), make_block(norm=norm)
     assert dict(plain.named_parameters()).keys() == dict(block.named_parameters()).keys()
     features = make_features(4, 8, 8, 6)
     entering = normalized(features) if norm != "gate" else features
@@ -266,8 +274,9 @@ def test_order_of_the_regions_does_not_matter():
     torch.testing.assert_close(interaction(tokens, regions), shuffled)
 
 
-def test_images_do_not_see_each_other():
-    block, features = make_block(), make_features(4, 8, 8, 6)
+@pytest.mark.parametrize("norm", ["entrance", "none"])
+def test_images_do_not_see_each_other_in_evaluation(norm):
+    block, features = make_block(norm=norm).eval(), make_features(4, 8, 8, 6)
     order = [2, 0, 3, 1]
     torch.testing.assert_close(block(features[order]), block(features)[order])
     torch.testing.assert_close(block(features[:1]), block(features)[:1])

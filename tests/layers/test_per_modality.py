@@ -20,11 +20,19 @@ def make_pair():
 @pytest.mark.parametrize("num_visible", [0, 1, 2, 4, 5])
 def test_equals_each_copy_on_its_images(num_visible):
     pair, features = make_pair()
+    pair.eval()  # in training, the images of one modality share their statistics
     out = pair(features, num_visible)
     assert out.shape == features.shape
     for i, image in enumerate(features):
         copy = pair.visible if i < num_visible else pair.infrared
         torch.testing.assert_close(out[i], copy(image[None])[0])
+
+
+def test_statistics_in_training_are_those_of_one_modality():
+    pair, features = make_pair()
+    out = pair(features, 2)
+    torch.testing.assert_close(out[:2], pair.visible(features[:2]))
+    torch.testing.assert_close(out[2:], pair.infrared(features[2:]))
 
 
 def test_the_copies_differ_from_the_start_and_share_nothing():

@@ -1,4 +1,4 @@
-"""MIIM position by position, on one image (C, H, W) and the weights of a given block."""
+"""MIIM position by position, on images (B, C, H, W) and the weights of a given block."""
 
 import math
 
@@ -6,6 +6,21 @@ import torch
 from torch import Tensor
 
 from wrimnet.layers import MIIM
+
+
+def enter_literal(block: MIIM, images: Tensor) -> Tensor:
+    """What enters SCC: each channel minus its mean, by its standard deviation."""
+    norm, entering = block.entrance, torch.empty_like(images)
+    if isinstance(norm, torch.nn.Identity):
+        return images
+    for channel in range(images.shape[1]):
+        values = [value for image in images for value in image[channel].flatten()]
+        mean = sum(values) / len(values)
+        variance = sum((value - mean) ** 2 for value in values) / len(values)
+        if not block.training:
+            mean, variance = norm.running_mean[channel], norm.running_var[channel]
+        entering[:, channel] = (images[:, channel] - mean) / torch.sqrt(variance + norm.eps)
+    return entering
 
 
 def compress_literal(block: MIIM, image: Tensor, stride: int, region_size: int):
@@ -60,8 +75,14 @@ def interact_literal(block: MIIM, tokens, regions, num_heads: int):
     return interacted
 
 
-def miim_literal(block: MIIM, image: Tensor, *, stride, region_size, num_heads, fusion) -> Tensor:
-    tokens, regions, (height, width) = compress_literal(block, image, stride, region_size)
+def miim_literal(block: MIIM, images: Tensor, **settings) -> Tensor:
+    entering = enter_literal(block, images)
+    pairs = zip(images, entering, strict=True)
+    return torch.stack([_one_image(block, image, inside, **settings) for image, inside in pairs])
+
+
+def _one_image(block, image, entering, *, stride, region_size, num_heads, fusion) -> Tensor:
+    tokens, regions, (height, width) = compress_literal(block, entering, stride, region_size)
     interacted = interact_literal(block, tokens, regions, num_heads)
     expand = block.restoration.expand
     out = torch.empty_like(image)

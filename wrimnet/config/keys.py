@@ -24,6 +24,8 @@ HASHED_VALUES = {
     **{f"SOLVER.COMPILE {w}": w == "always" for w in ("auto", "never", "always")},
     "DATALOADER.SAMPLER_TRAIN cross_modality": "TrainingSampler",
 }
+# Keys that are hashed IF_SET and whose default has changed: the value that the hash leaves out.
+FIRST_DEFAULTS = {"MODEL.WRIM.MIIM.NORM": "none"}
 
 
 class Key(NamedTuple):
@@ -93,7 +95,7 @@ KEYS = (
         Key("RESIDUAL", False, "GRI adds its tokens to its output"),
         Key(
             "NORM",
-            "none",
+            "entrance",
             "batch normalization without affine parameters: at the entrance, at the gate",
             ("none", "entrance", "gate", "both"),
             IF_SET,

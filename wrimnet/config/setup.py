@@ -12,7 +12,16 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.config.check import check_config
-from wrimnet.config.keys import ALWAYS, AUTO, HASHED_VALUES, IF_SET, KEYS, NEVER, Key
+from wrimnet.config.keys import (
+    ALWAYS,
+    AUTO,
+    FIRST_DEFAULTS,
+    HASHED_VALUES,
+    IF_SET,
+    KEYS,
+    NEVER,
+    Key,
+)
 from wrimnet.config.merge import (
     Layer,
     join_plugins,
@@ -115,7 +124,7 @@ def hashed_values(cfg: CfgNode) -> dict[str, Any]:
         for name, value in values.items()
         if name not in rows
         or rows[name].hashed == ALWAYS
-        or (rows[name].hashed == IF_SET and value != rows[name].default)
+        or (rows[name].hashed == IF_SET and value != FIRST_DEFAULTS.get(name, rows[name].default))
     }
 
 

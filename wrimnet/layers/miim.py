@@ -52,7 +52,7 @@ class MIIM(nn.Module):
         region_size: int,
         fusion: nn.Module,
         residual: bool = False,
-        norm: str = "none",
+        norm: str = "entrance",
     ) -> None:
         super().__init__()
         if norm not in NORMS:
