@@ -1,5 +1,6 @@
 """Runs of an experiment without any training: their files, and a stand-in for train_net.py."""
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -55,8 +56,11 @@ def write_fake_train(folder: Path, **plan) -> tuple[str, ...]:
     return (sys.executable, str(folder / "train_net.py"))
 
 
-def results(config="abc", rank1=0.3, mean_average_precision=0.4, **changes):
-    """Content of results.json; ``changes`` go to the description or, by name, to each protocol."""
+def results(config="abc", rank1=0.3, mean_average_precision=0.4, ema_rank1=None, **changes):
+    """Content of results.json; ``changes`` go to the description or, by name, to each protocol.
+
+    With ``ema_rank1`` a hook's weights were evaluated, too.
+    """
     entries = [
         {
             "protocol": protocol,
@@ -72,6 +76,9 @@ def results(config="abc", rank1=0.3, mean_average_precision=0.4, **changes):
         }
         for protocol in changes.pop("protocols", PROTOCOLS)
     ]
+    ema = copy.deepcopy(entries) if ema_rank1 is not None else []
+    for entry in ema:
+        entry["mean"]["cmc"] = [ema_rank1, 0.6]
     for name in [name for name in changes if name in entries[0]]:
         value = changes.pop(name)
         for entry in entries:
@@ -84,7 +91,8 @@ def results(config="abc", rank1=0.3, mean_average_precision=0.4, **changes):
         "code": {"commit": "c0ffee", "torch": "2.13.0"},
         **changes,
     }
-    return {"description": description, "results": entries}
+    content = {"description": description, "results": entries}
+    return {**content, "hooks": {"ema": ema}} if ema else content
 
 
 COST = {

@@ -23,7 +23,7 @@ from wrimnet.data.protocols import dataset_protocols, find_protocol
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.features import evaluate_features, load_features, parse_items
 from wrimnet.evaluation.origin import check_unseen, read_lineage
-from wrimnet.evaluation.results import printed_metrics
+from wrimnet.evaluation.results import printed_metrics, results_by_weights
 from wrimnet.inference.embedder import Embedder
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
 from wrimnet.lab.synthetic.layouts import LAYOUTS
@@ -247,23 +247,25 @@ def read_results(run: str | PathLike) -> list[dict[str, Any]]:
 
     Returns:
         A record per protocol and selection of embedding parts, the whole embedding first: "run",
-        "dataset", "protocol", "direction", "embedding", "whole", "num_trials", "queries"; each
-        metric in percent, mean over the trials; and "METRIC std", their standard deviation.
+        "weights" ("model", or a hook's such as "ema"), "dataset", "protocol", "direction",
+        "embedding", "whole", "num_trials", "queries"; each metric in percent, mean over the trials;
+        and "METRIC std", their standard deviation.
 
     Raises:
         FileNotFoundError: there are no results.
     """
     content = read_result_file(fspath(run))
-    return [_result_record(run, content["description"], entry) for entry in content["results"]]
+    return [
+        {"run": str(Path(run)), "weights": weights} | _result_record(content["description"], entry)
+        for weights, entries in results_by_weights(content).items()
+        for entry in entries
+    ]
 
 
-def _result_record(
-    run: str | PathLike, description: Mapping[str, Any], entry: Mapping[str, Any]
-) -> dict[str, Any]:
+def _result_record(description: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     names = printed_metrics(description)
     mean, std = (_in_percent(named_values(entry[of], names)) for of in ("mean", "std"))
     return {
-        "run": str(Path(run)),
         "dataset": description["dataset"],
         **{name: entry[name] for name in ("protocol", "direction")},
         "embedding": "+".join(entry["parts"]),

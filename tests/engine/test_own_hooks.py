@@ -1,5 +1,6 @@
 """Hooks and writers of one's own: saved, resumed, evaluated beside the model, chosen by name."""
 
+import csv
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from fastreid.utils.events import EventWriter, get_event_storage
 from tiny_runs import losses_of, tiny_cfg
 
+import wrimnet
 from wrimnet.command_line import find_weights
 from wrimnet.engine.hooks import Hook, state_of
 from wrimnet.engine.run import train
@@ -78,6 +80,13 @@ def test_weights_of_a_hook_are_evaluated_and_kept_beside_the_model(trained):
         entry["protocol"] for entry in content["results"]
     ]
     assert content["hooks"]["average"] != content["results"]
+    with open(trained / "results.csv", newline="") as file:
+        means = [row for row in csv.DictReader(file) if row["trial"] == "mean"]
+    rows = wrimnet.read_results(trained)
+    assert [row["weights"] for row in rows] == [row["weights"] for row in means]
+    saved = [entry["mean"]["mAP"] for entry in content["hooks"]["average"]]
+    assert [float(row["mAP"]) for row in means if row["weights"] == "average"] == saved
+    assert [row["mAP"] / 100 for row in rows if row["weights"] == "average"] == pytest.approx(saved)
     assert [loss for _, loss in LINES] == [line["total_loss"] for line in losses_of(trained)]
 
 

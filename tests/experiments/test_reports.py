@@ -67,6 +67,16 @@ def test_mean_deviation_difference_and_sign_by_hand(tmp_path):
     assert gap["llcm_vis2ir mAP"] == "+0.00 ± 0.00, not significant"
 
 
+def test_weights_of_a_hook_are_a_row_below_the_models_own(tmp_path):
+    for seed, rank1 in enumerate((0.30, 0.32)):
+        write_run(tmp_path / "runs", "full", seed=seed, rank1=rank1, ema_rank1=rank1 + 0.02)
+    found = report(tmp_path / "runs", seeds=(0, 1), rows={FULL: ROWS[FULL]}, published=[])
+    assert [row[0] for row in result_table(found).rows] == [FULL, f"{FULL} ema"]
+    assert cells(result_table(found), f"{FULL} ema")["llcm_ir2vis Rank-1"] == "33.00 ± 1.41"
+    gap = cells(difference_table(found), f"{FULL} ema")
+    assert gap["llcm_ir2vis Rank-1"].startswith("+2.00 ± 0.00")
+
+
 def test_missing_rows_are_dashes_and_missing_seeds_are_named(tmp_path):
     write_two_rows(tmp_path / "runs", none=(0.2,))
     write_run(tmp_path / "runs", "block1", finished=False)

@@ -16,6 +16,8 @@ def write_run(folder, *, finished=True, rank1=0.3, about=None, **keys):
         content = results(**(about or {}))
         for entry in content["results"]:
             entry["mean"] |= {"cmc": [rank1] * 20, "mINP": 0.2}
+        for entry in content.get("hooks", {}).get("ema", ()):
+            entry["mean"]["cmc"] *= 10
         (folder / "results.json").write_text(json.dumps(content))
     line = {"iteration": 10, "total_loss": 4.5, "llcm_ir2vis/mAP": 0.4}
     (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
@@ -43,6 +45,14 @@ def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
         "a,10,4.500,30.00,40.00,20.00,30.00,40.00,20.00", "b,10,4.500,—,—,—,—,—,—",
     ]  # fmt: skip
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_weights_of_a_hook_are_compared_as_another_run(tmp_path, monkeypatch, capsys):
+    write_run(tmp_path / "a", about={"ema_rank1": 0.35}, rank1=0.3)
+    compare(monkeypatch, tmp_path / "a")
+    rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
+    assert any(row.startswith("|aema|—|—|35.00|40.00|20.00|") for row in rows)
+    assert any(row.startswith("|aema|+5.00|+0.00|+0.00|") for row in rows)
 
 
 def test_another_source_of_a_plugin_is_named(tmp_path, monkeypatch, capsys):

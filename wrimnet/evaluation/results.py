@@ -163,11 +163,21 @@ class EvaluationReport:
         write_json(folder / RESULTS, content)
 
 
+OWN_WEIGHTS = "model"  # beside the labels of hooks
+
+
+def results_by_weights(content: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Returns the results of results.json by weights: the model's own, then those of each hook."""
+    return {OWN_WEIGHTS: content["results"], **content.get("hooks", {})}
+
+
 def _csv_rows(content: Mapping[str, Any]) -> list[list[Any]]:
     named, names = ("protocol", "table", "draw", "parts", "whole"), _names(content)
-    rows: list[list[Any]] = [[*named, "trial", "queries", "queries_skipped", *names]]
-    for result in content["results"]:
-        name = [*(result[key] for key in named[:3]), "+".join(result["parts"]), result["whole"]]
+    rows: list[list[Any]] = [["weights", *named, "trial", "queries", "queries_skipped", *names]]
+    entries = [(w, result) for w, of in results_by_weights(content).items() for result in of]
+    for weights, result in entries:
+        facts = [result[key] for key in named[:3]]
+        name = [weights, *facts, "+".join(result["parts"]), result["whole"]]
         counts = zip(result["queries"], result["queries_skipped"], result["trials"], strict=True)
         for number, (queries, skipped, trial) in enumerate(counts):
             rows.append([*name, number, queries, skipped, *named_values(trial, names).values()])
@@ -180,11 +190,13 @@ def _names(content: Mapping[str, Any]) -> tuple[str, ...]:
     return printed_metrics(content["description"])
 
 
-def mean_metrics(content: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def mean_metrics(
+    content: Mapping[str, Any], weights: str = OWN_WEIGHTS
+) -> dict[str, dict[str, float]]:
     """Returns the ``metrics`` of the report whose results.json has this content."""
     return {
         entry["protocol"]: named_values(entry["mean"], _names(content))
-        for entry in content["results"]
+        for entry in results_by_weights(content)[weights]
         if entry["whole"]
     }
 
@@ -198,14 +210,16 @@ class ResultTable(NamedTuple):
     lines: list[str]
 
 
-def result_tables(content: Mapping[str, Any]) -> list[ResultTable]:
+def result_tables(content: Mapping[str, Any], weights: str = OWN_WEIGHTS) -> list[ResultTable]:
     """Writes the content of results.json as tables in percent, one per kind of protocol."""
-    names = _names(content)
+    names, entries = _names(content), results_by_weights(content)[weights]
     header = ("protocol", "direction", "embedding", "queries", "unmatched", *names)
     tables = []
-    for name in dict.fromkeys(result["table"] for result in content["results"]):
-        results = [result for result in content["results"] if result["table"] == name]
-        heading = "" if name == "main" else f"A protocol of its own, not comparable ({name})"
+    for name in dict.fromkeys(result["table"] for result in entries):
+        results = [result for result in entries if result["table"] == name]
+        of_hook = f"Weights of the hook {weights}" if weights != OWN_WEIGHTS else ""
+        other = f"A protocol of its own, not comparable ({name})" if name != "main" else ""
+        heading = ". ".join(filter(None, (of_hook, other)))
         lines = dict.fromkeys(_protocol_line(result) for result in results)
         rows = [_result_row(result, names) for result in results]
         tables.append(ResultTable(heading, header, rows, [*lines]))

@@ -59,7 +59,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
 
 
 def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
-    """Reads runs from their folders."""
+    """Reads runs from their folders; weights of a hook, such as an EMA, follow as another run."""
     runs = []
     for name, folder in zip(short_names(folders), folders, strict=True):
         cfg = setup_cfg(str(folder / CONFIG), (), ["MODEL.DEVICE", "auto"])
@@ -68,8 +68,22 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
         facts = compared_facts(content["description"]) if content else {}
         named = {f"{OF_RESULTS}{name}": fact for name, fact in facts.items()}
         settings = {**hashed_values(cfg), **plugin_hashes(content), **named}
-        runs.append(ComparedRun(name, settings, read_metrics(folder), metrics))
+        own = ComparedRun(name, settings, read_metrics(folder), metrics)
+        runs += [own, *_of_hooks(own, content or {})]
     return runs
+
+
+def _of_hooks(run: ComparedRun, content: Mapping[str, Any]) -> list[ComparedRun]:
+    """The other weights that the run has evaluated; the curves of its log are not theirs."""
+    return [
+        ComparedRun(
+            f"{run.name} {label}",
+            {**run.settings, f"{OF_RESULTS}weights": label},
+            (),
+            mean_metrics(content, label),
+        )
+        for label in content.get("hooks", {})
+    ]
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

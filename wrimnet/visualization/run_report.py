@@ -18,7 +18,12 @@ from wrimnet.config.tree import get_key
 from wrimnet.evaluation.chance_level import chance_level
 from wrimnet.evaluation.plugin_sources import plugin_hashes
 from wrimnet.evaluation.provenance import check_scored, describe_environment
-from wrimnet.evaluation.results import ResultTable, describe_stand_in, result_tables
+from wrimnet.evaluation.results import (
+    ResultTable,
+    describe_stand_in,
+    result_tables,
+    results_by_weights,
+)
 from wrimnet.published import PAPER
 from wrimnet.run_folder import (
     CONFIG,
@@ -155,7 +160,7 @@ def build_report(
         f"commit {code['commit']}{own}.",
         notes=findings.notes,
         headlines=headlines(content, findings.chance, paper),
-        results=result_tables(content),
+        results=[t for name in results_by_weights(content) for t in result_tables(content, name)],
         learning=learning_charts(lines, iterations_per_epoch=per_epoch, chance=findings.chance),
         optimization=optimization_charts(lines),
         ranked=findings.ranked,

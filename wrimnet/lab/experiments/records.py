@@ -49,6 +49,14 @@ class Record(NamedTuple):
                 f"metrics of the table: {self.folder} has no {metric}; it has {known}"
             ) from None
 
+    def of_hooks(self) -> dict[str, "Record"]:
+        """The same run with the results of other weights, such as an EMA's, by name."""
+        results = self.results or {}
+        return {
+            label: self._replace(results={**results, "results": entries, "hooks": {}})
+            for label, entries in results.get("hooks", {}).items()
+        }
+
     @property
     def start(self) -> str:
         """What the training started from: random, ImageNet or other weights."""

@@ -158,8 +158,11 @@ def make_report(plan: TablePlan) -> TableReport:
         ValueError: runs that must not share a table, or costs of different devices.
     """
     rows = tuple(
-        RowRuns(label, row.label, row.point, {n: read_record_of(run) for n, run in runs.items()})
+        one
         for label, row, runs in plan.rows
+        for one in with_hooks(
+            RowRuns(label, row.label, row.point, {n: read_record_of(r) for n, r in runs.items()})
+        )
     )
     records = [record for row in rows for record in row.records.values()]
     described = {record.about.get("described_as", "") for record in records}
@@ -176,6 +179,16 @@ def make_report(plan: TablePlan) -> TableReport:
     dataset = records[0].about["dataset"]
     published = tuple(one for one in plan.table.published if one.dataset in ("", dataset))
     return TableReport(plan.table, rows, columns, published)
+
+
+def with_hooks(row: RowRuns) -> list[RowRuns]:
+    """Returns a row, then one for each weights that hooks had evaluated, such as an EMA's."""
+    found: dict[str, dict[int, Record]] = {}
+    for number, record in row.records.items():
+        for label, other in record.of_hooks().items():
+            found.setdefault(label, {})[number] = other
+    others = [RowRuns(f"{row.label} {w}", f"{row.name} {w}", {}, of) for w, of in found.items()]
+    return [row, *others]
 
 
 def _check_costs(costs: Iterable[Mapping[str, Any]]) -> None:
