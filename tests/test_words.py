@@ -27,8 +27,8 @@ NOT = {  # what is not written -> what is
     r"\b(told|tells)\b": "reports, warns",
 }
 MOST_WORDS_OF_README = 700
-MOST_WORDS_OF_PAGES = 7_550  # of all documents but the three below and README
-LONGER = ("CONTRIBUTING.md", "docs/results.md", "docs/unsupervised.md")
+MOST_WORDS_OF_PAGES = 8_100  # of all documents but the two below and README
+LONGER = ("CONTRIBUTING.md", "docs/results.md")
 
 
 def prose_of(document):
