@@ -76,6 +76,12 @@ def test_evaluation_gives_the_results_of_the_training(finished_run, root, embedd
     found = wrimnet.evaluate(embedder, dataset, ["llcm_vis2ir"])
     assert found == wrimnet.evaluate(cfg, dataset)
     assert found != {"llcm_vis2ir": expected["llcm_vis2ir"]}
+    two = ["Rank-1", "mAP"]
+    named = {"llcm_vis2ir": {name: found["llcm_vis2ir"][name] for name in two}}
+    assert wrimnet.evaluate(embedder, dataset, ["llcm_vis2ir"], metrics=two) == named
+    assert wrimnet.evaluate(cfg, dataset, metrics=two) == named
+    of_two = wrimnet.load(run, options={"TEST.METRICS": two})
+    assert wrimnet.evaluate(of_two, dataset, ["llcm_vis2ir"]) == named
     with pytest.raises(ValueError, match="dataset is None: give its name"):
         wrimnet.evaluate(embedder)
     with pytest.raises(ValueError, match="belongs to RegDB, the dataset is LLCM"):

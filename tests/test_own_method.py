@@ -17,6 +17,8 @@ from source_tree import ROOT
 from tiny_runs import evaluation_folder
 from warm_python import run_python
 
+import wrimnet
+
 PROJECT = ROOT / "examples" / "own_method"
 METHOD, ONE_STREAM = "configs/method.yml", "configs/one_stream.yml"
 TEST_PIDS = (6, 7, 8)
@@ -99,6 +101,39 @@ def test_average_of_the_weights_is_evaluated_and_chosen_by_its_name(workspace, t
     words = ("--run", str(trained), "--weights", "ema", "--out", "exported_ema")
     tool(workspace, "export", "safetensors", *words)
     assert (workspace / "exported_ema" / "wrimnet.safetensors").is_file()
+
+
+def test_average_is_in_log_table_comparison_and_records(workspace, trained):
+    (average,) = [e for e in results_of(trained)["hooks"]["ema"] if e["whole"]]
+    value = average["mean"]["mAP"]
+    assert log_of(trained)[-1]["campus_ir2vis (ema)/mAP"] == value
+    with open(trained / "results.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["weights"] == "ema"]
+    assert value in [float(row["mAP"]) for row in rows if row["whole"] == "True"]
+    compared = tool(workspace, "compare_runs", str(trained), str(trained))
+    assert f"{100 * value:.2f}" in compared and " ema" in compared
+    records = [r for r in wrimnet.read_results(trained) if r["whole"]]
+    assert [r["weights"] for r in records] == ["model", "ema"]
+    assert records[1]["mAP"] == pytest.approx(100 * value)
+
+
+def test_evaluation_after_a_change_of_the_source_records_both(workspace, trained):
+    source = workspace / "own_method" / "centre.py"
+    text = source.read_text()
+    words = (f"MODEL.WEIGHTS={trained}/model_final.pth", "OUTPUT_DIR=logs/changed_source")
+    try:
+        source.write_text(text + "\n# changed\n")
+        said = tool(workspace, "train_net", "--config-file", METHOD, "--eval-only",
+                    "MODEL.DEVICE=cpu", *words)  # fmt: skip
+    finally:
+        source.write_text(text)
+    assert f"trained with another source of {source}" in said
+    description = results_of(evaluation_folder(workspace / "logs/changed_source"))["description"]
+    now, before = (
+        {one["module"]: one["sha256"] for one in description[name]}
+        for name in ("plugins", "plugins_of_weights")
+    )
+    assert {module for module in now if now[module] != before[module]} == {"own_method.centre"}
 
 
 def test_metric_of_ones_own_is_in_every_file_and_table(workspace, trained):
@@ -259,3 +294,21 @@ def test_the_project_uses_public_names_only():
         text = path.read_text()
         assert " import _" not in text
         assert not re.search(r"\w\._(?!_|replace\()", text)
+
+
+def test_sampler_optimizer_schedule_and_writer_are_those_of_the_plugins(workspace):
+    said = tool(
+        workspace, "train_net", "--config-file", METHOD, "--no-report", "MODEL.DEVICE=cpu",
+        "PLUGINS=['own_method.any_people', 'own_method.solver', 'own_method.loss_printer']",
+        "DATALOADER.SAMPLER_TRAIN=any_people", "SOLVER.OPT=quick_adam",
+        "SOLVER.SCHED=half_cosine", "WRITERS=['LossPrinter']", "OUTPUT_DIR=logs/parts",
+        "TEST.EVAL_PERIOD=0",
+    )  # fmt: skip
+    solver = "quick_adam (Adam), learning rate 0.00035, schedule half_cosine, sampler any_people"
+    assert solver in " ".join(said.split())
+    lines = log_of(workspace / "logs/parts")
+    printed = re.findall(r"logs/parts (\d+) (\d+\.\d+)\n", said)
+    written = [(int(number), float(loss)) for number, loss in printed]
+    assert written == [(line["iteration"], line["total_loss"]) for line in lines]
+    rates = [line["lr"] for line in lines]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < rates[0]

@@ -179,6 +179,7 @@ def evaluate(
     model: Embedder | CfgNode,
     dataset: CrossModalityDataset | str | None = None,
     protocols: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> dict[str, Percent]:
     """Tests a trained model; writes nothing.
 
@@ -187,6 +188,7 @@ def evaluate(
             TEST and INPUT count.
         dataset: of :func:`load_dataset`, or its name; None for the configuration's.
         protocols: names; none: TEST.PROTOCOLS, or the dataset's defaults.
+        metrics: names; none: TEST.METRICS of the configuration that the model was loaded with.
 
     Returns:
         By protocol, the metrics by name in percent, means over the trials.
@@ -194,19 +196,24 @@ def evaluate(
     if isinstance(dataset, str):
         dataset = load_dataset(dataset)
     if isinstance(model, CfgNode):
-        return _setup_evaluation(model, dataset, protocols)
+        return _setup_evaluation(model, dataset, protocols, metrics)
     if dataset is None:
         raise ValueError("dataset is None: give its name, or what load_dataset(name, root) returns")
     check_unseen(model.facts.lineage, dataset, "the weights", allowed=False)
     rows = model.embed_items(dataset.test)
     asked = dataset_protocols(type(dataset), tuple(protocols))
-    return {protocol.name: score(rows, protocol.name, dataset.test) for protocol in asked}
+    names = tuple(metrics) or model.metrics
+    return {one.name: score(rows, one.name, dataset.test, metrics=names) for one in asked}
 
 
 def _setup_evaluation(
-    cfg: CfgNode, dataset: CrossModalityDataset | None, protocols: Sequence[str]
+    cfg: CfgNode,
+    dataset: CrossModalityDataset | None,
+    protocols: Sequence[str],
+    metrics: Sequence[str],
 ) -> dict[str, Percent]:
-    cfg = changed_cfg(cfg, {"TEST.PROTOCOLS": tuple(protocols) or cfg.TEST.PROTOCOLS})
+    asked = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
+    cfg = changed_cfg(cfg, {key: names for key, names in asked.items() if names})
     dataset = dataset or build_dataset(cfg)
     lineage = read_lineage(cfg.MODEL.WEIGHTS)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tiny_runs import losses_of, tiny_cfg
 
 import wrimnet
 from wrimnet.command_line import find_weights
-from wrimnet.engine.hooks import Hook, state_of
+from wrimnet.engine.hooks import Hook, WeightsCheckHook, state_of
 from wrimnet.engine.run import train
 from wrimnet.registries import HOOK_REGISTRY, WRITER_REGISTRY
 
@@ -126,6 +127,29 @@ def test_unknown_name_lists_what_there_is(tmp_path, key):
     own = {"HOOKS": "Average", "WRITERS": "ListWriter"}[key]
     with pytest.raises(ValueError, match=f"{key} = 'Nothing': expected one of .*{own}.*PLUGINS"):
         tiny_cfg(tmp_path, tmp_path, **{key: "['Nothing']"})
+
+
+class Misnamed(Hook):
+    def __init__(self, weights):
+        self.weights = weights
+
+    def evaluated_weights(self):
+        return self.weights
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"weigth": torch.zeros(2, 3)}, r"'weigth' of shape \(2, 3\), the model no such tensor"),
+        ({"bias": torch.zeros(3)}, r"'bias' of shape \(3,\), the model of shape \(2,\)"),
+    ],
+)
+def test_weights_that_the_model_does_not_have_are_reported_after_the_first_step(weights, message):
+    check = WeightsCheckHook([Misnamed(weights)])
+    check.trainer = SimpleNamespace(model=torch.nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=f"hook misnamed: evaluated_weights has {message}"):
+        check.after_step()
+    check.after_step()  # once
 
 
 class Strange(Hook):

@@ -8,6 +8,7 @@ from torch import nn
 
 from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
+from wrimnet.losses.total import Attached
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.aicl_head import AICLHead
 from wrimnet.modeling.wrim_net import WRIMNet
@@ -296,6 +297,27 @@ def test_embedding_of_parts_that_do_not_exist_is_refused():
 def test_impossible_block_is_refused(overrides, message):
     with pytest.raises(ValueError, match=message):
         make_model(**overrides)
+
+
+class Halving(torch.nn.Module):
+    def forward(self, features, restored):
+        return features[:, ::2]
+
+
+@pytest.mark.parametrize("stage", [2, 4])
+def test_fusion_of_another_shape_is_named_with_its_module(stage):
+    model = make_model()
+    block = model.backbone.miims[str(stage)]
+    for one in (block.visible, block.infrared) if stage == 2 else (block,):
+        one.fusion = Halving()
+    message = rf"after Block {stage}, MIIM of wrimnet.* with the fusion Halving of .*test_wrim_netw"
+    with pytest.raises(ValueError, match=message):
+        train_once(model)
+
+
+def test_what_is_not_attached_is_named():
+    with pytest.raises(KeyError, match=r"'color' is not attached .* attaches \['text'\]"):
+        Attached({"text": ["a"]})["color"]
 
 
 def test_training_without_identities_is_refused():

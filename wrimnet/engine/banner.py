@@ -78,9 +78,11 @@ def build_recipe_line(cfg: CfgNode, trainer: WRIMTrainer, recipe: str) -> str:
 
 def build_solver_line(cfg: CfgNode, trainer: WRIMTrainer) -> str:
     """Says which optimizer, schedule and sampler train."""
+    kind = type(trainer.optimizer).__name__
+    optimizer = kind if kind == cfg.SOLVER.OPT else f"{cfg.SOLVER.OPT} ({kind})"
     return (
-        f"solver   {type(trainer.optimizer).__name__}, learning rate {cfg.SOLVER.BASE_LR:g}, "
-        f"{cfg.SOLVER.SCHED}, {type(trainer.data_loader.sampler).__name__}"
+        f"solver   {optimizer}, learning rate {cfg.SOLVER.BASE_LR:g}, schedule {cfg.SOLVER.SCHED}, "
+        f"sampler {cfg.DATALOADER.SAMPLER_TRAIN}"
     )
 
 

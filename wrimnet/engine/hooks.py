@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -219,6 +219,31 @@ def evaluation_is_due(trainer: TrainerBase, period: int) -> bool:
     if epochs is None:
         return False
     return epochs == trainer.max_epoch or bool(period and epochs % period == 0)
+
+
+class WeightsCheckHook(HookBase):
+    """Checks what the hooks will evaluate, once, after the first step that this process trains."""
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = list(hooks)
+
+    def after_step(self) -> None:
+        """Raises ValueError for a tensor that the model does not have."""
+        while self._hooks:
+            hook = self._hooks.pop()
+            check_weights_of(hook, self.trainer.model)
+
+
+def check_weights_of(hook: Hook, model: nn.Module) -> None:
+    """Raises ValueError if evaluated_weights has a name or a shape that is not the model's."""
+    own = model.state_dict()
+    for name, tensor in hook.evaluated_weights().items():
+        if name not in own or own[name].shape != tensor.shape:
+            expected = f"of shape {tuple(own[name].shape)}" if name in own else "no such tensor"
+            raise ValueError(
+                f"the hook {hook.label}: evaluated_weights has {name!r} of shape "
+                f"{tuple(tensor.shape)}, the model {expected}; use names of model.state_dict()"
+            )
 
 
 @contextmanager

@@ -36,11 +36,12 @@ from wrimnet.evaluation.origin import (
     Lineage,
     check_unseen,
     describe_lineage,
+    describe_trained_plugins,
     describe_training,
     find_lineage,
     read_lineage,
 )
-from wrimnet.evaluation.plugin_sources import changed_plugins, describe_plugins
+from wrimnet.evaluation.plugin_sources import Source, changed_plugins, describe_plugins
 from wrimnet.evaluation.provenance import file_sha256
 from wrimnet.evaluation.results import check_entry
 from wrimnet.modeling.backbones import build_imagenet_start
@@ -217,19 +218,23 @@ def build_origin(
     cfg: CfgNode, dataset: CrossModalityDataset, checkpoint: Checkpoint | None = None
 ) -> dict[str, Any]:
     """Returns what a model of ``cfg`` is trained on and by, for its files of weights."""
+    plugins = describe_plugins(cfg.PLUGINS)
     return {
         "config_hash": config_hash(cfg),
         "settings": plain(hashed_values(cfg)),
         "changes": [],
-        TRAINED_ON: build_lineage(cfg, dataset, checkpoint),
+        TRAINED_ON: build_lineage(cfg, dataset, checkpoint, plugins),
         NETWORK: build_network_settings(cfg),
         "images": {"training": fingerprint(dataset.train), "test": fingerprint(dataset.test)},
-        "plugins": describe_plugins(cfg.PLUGINS),
+        "plugins": plugins,
     }
 
 
 def build_lineage(
-    cfg: CfgNode, dataset: CrossModalityDataset, checkpoint: Checkpoint | None
+    cfg: CfgNode,
+    dataset: CrossModalityDataset,
+    checkpoint: Checkpoint | None,
+    plugins: Sequence[Source],
 ) -> Lineage:
     """Returns what a model is trained on, and what the weights that it starts from were."""
     if checkpoint is not None:
@@ -240,7 +245,7 @@ def build_lineage(
     elif cfg.MODEL.BACKBONE.PRETRAIN:
         start = build_imagenet_start(cfg)
     earlier = read_lineage(weights) if weights else []
-    return [describe_training(dataset, cfg.DATASETS.SPLIT, start), *earlier]
+    return [describe_training(dataset, cfg.DATASETS.SPLIT, start, plugins), *earlier]
 
 
 def check_epochs(length: TrainingLength, state: Mapping[str, Any], folder: Path) -> None:
@@ -314,6 +319,8 @@ def check_evaluation(cfg: CfgNode) -> CheckedEvaluation:
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
     cfg = build_evaluation_cfg(cfg, fingerprint(dataset.test))
     evaluator = build_checked_evaluator(cfg, dataset, lineage)
+    plugins = evaluator.description.get("plugins", [])
+    evaluator.description |= describe_trained_plugins(lineage, plugins)
     of_training = ("changes", "compiled")
     evaluator.description |= {name: content[name] for name in of_training if content.get(name)}
     return CheckedEvaluation(

@@ -37,6 +37,7 @@ from wrimnet.engine.hooks import (
     LogHook,
     ProgressHook,
     SaveBeforeEvaluationHook,
+    WeightsCheckHook,
     other_weights,
     state_of,
 )
@@ -121,11 +122,10 @@ class WRIMTrainer(TrainerBase):
     def setup_hooks(self, cfg: CfgNode, hooks: Sequence[HookBase]) -> None:
         """Registers the hooks in the order in which they run: ``hooks``, HOOKS, the trainer's."""
         solver = cfg.SOLVER
-        self.own_hooks: list[HookBase] = [
-            *hooks,
-            *build_named(HOOK_REGISTRY, cfg.HOOKS, "HOOKS", cfg),
-        ]
+        named = build_named(HOOK_REGISTRY, cfg.HOOKS, "HOOKS", cfg)
+        self.own_hooks: list[HookBase] = [*hooks, *named]
         self.trainer_hooks: list[HookBase] = [
+            WeightsCheckHook(self._stateful_hooks()),
             SaveBeforeEvaluationHook(cfg.TEST.EVAL_PERIOD),
             ProgressHook(self.build_printer, solver.LOG_PERIOD),
             EvaluationHook(cfg.TEST.EVAL_PERIOD),
@@ -240,9 +240,7 @@ class WRIMTrainer(TrainerBase):
         if self.last_report is None:
             _console.info(report.measured())
         self.last_report = report
-        for protocol, metrics in report.metrics.items():
-            scalars = {f"{protocol}/{metric}": value for metric, value in metrics.items()}
-            self.storage.put_scalars(smoothing_hint=False, **scalars)
+        self.storage.put_scalars(smoothing_hint=False, **report.logged())
         _logger.info("evaluation after epoch %d\n%s", self.epoch + 1, report.markdown())
         report.of_hooks = self._evaluate_hooks(final=final)
         if final and comm.is_main_process():
@@ -275,6 +273,7 @@ class WRIMTrainer(TrainerBase):
                     if final:
                         path = str(self.checkpoints.save_weights(named_weights(label), state))
                     reports[label] = self._run_evaluator(path)
+                self.storage.put_scalars(smoothing_hint=False, **reports[label].logged(label))
                 _console.info(f"{label} weights\n{reports[label].summary()}")
         return reports
 

@@ -2,8 +2,9 @@
 
 The record is a list: the training itself, then the one that its start came from, and so on. Each
 entry has "dataset", "stand_in", "split", the division's number, "identities" (numbers of persons),
-"images" (a fingerprint) and "start" ("random", "ImageNet ..." or "weights ..." with a hash). A file
-of weights without a record stands in it as {"unknown": "weights ..."}.
+"images" (a fingerprint), "start" ("random", "ImageNet ..." or "weights ..." with a hash) and, where
+there are any, "plugins" (their source files). A file of weights without a record stands in it as
+{"unknown": "weights ..."}.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import Any
 
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem, fingerprint
+from wrimnet.evaluation.plugin_sources import Source, changed_plugins
 from wrimnet.evaluation.provenance import check_scored, file_sha256
 from wrimnet.modeling.weights import TRAINED_ON, read_checkpoint
 
@@ -22,8 +24,11 @@ SHOWN = 5  # identities named in a message
 _logger = logging.getLogger("fastreid.wrimnet.origin")
 
 
-def describe_training(dataset: CrossModalityDataset, split: str, start: str) -> dict[str, Any]:
+def describe_training(
+    dataset: CrossModalityDataset, split: str, start: str, plugins: Sequence[Source] = ()
+) -> dict[str, Any]:
     """Returns the entry of a training on the training images of ``dataset``."""
+    sources = [{name: one[name] for name in ("module", "file", "sha256")} for one in plugins]
     return {
         "dataset": dataset.name,
         "stand_in": dataset.stand_in,
@@ -32,6 +37,7 @@ def describe_training(dataset: CrossModalityDataset, split: str, start: str) -> 
         "identities": sorted(_identities(dataset, dataset.train)),
         "images": fingerprint(dataset.train),
         "start": start,
+        **({"plugins": sources} if sources else {}),
     }
 
 
@@ -90,6 +96,21 @@ def describe_lineage(lineage: Lineage, dataset: CrossModalityDataset) -> dict[st
         "start": lineage[0].get("start"),
         **({"seen_identities": seen} if seen else {}),
     }
+
+
+def describe_trained_plugins(lineage: Lineage, now: Sequence[Source]) -> dict[str, Any]:
+    """Returns the sources that the weights were trained with, and warns, if one is another now."""
+    trained = lineage[0].get("plugins", [])
+    names = {one["module"] for one in trained} & {one["module"] for one in now}
+    before, after = ([one for one in side if one["module"] in names] for side in (trained, now))
+    changed = changed_plugins(before, after)
+    if not changed:
+        return {}
+    _logger.warning(
+        "the weights were trained with another source of %s; the results record both sources",
+        ", ".join(changed),
+    )
+    return {"plugins_of_weights": trained}
 
 
 def check_own_results(

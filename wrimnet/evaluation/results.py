@@ -114,6 +114,15 @@ class EvaluationReport:
         """Mean metrics of the whole embedding per protocol, as fractions."""
         return OrderedDict((r.protocol.name, r.mean()) for r in self.results if r.whole)
 
+    def logged(self, weights: str = "") -> dict[str, float]:
+        """The metrics as the log names them: PROTOCOL/METRIC, or PROTOCOL (WEIGHTS)/METRIC."""
+        of = f" ({weights})" if weights else ""
+        return {
+            f"{protocol}{of}/{metric}": value
+            for protocol, metrics in self.metrics.items()
+            for metric, value in metrics.items()
+        }
+
     def lines(self) -> list[str]:
         """One line per result that says what was measured and how."""
         return [_line(self.description, result.entry()) for result in self.results]
@@ -282,6 +291,8 @@ def _line(description: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     }
     for name in ("queries", "queries_skipped"):
         facts[name] = _one_or_range(facts[name])
+    if "plugins" in facts:  # their files and hashes are in results.json
+        facts["plugins"] = sorted({one["module"].partition(".")[0] for one in facts["plugins"]})
     said = ", ".join(f"{name}={_plain(value)}" for name, value in facts.items())
     values = zip(names, _percent(result, names), strict=True)
     return f"{'  '.join(' '.join(pair) for pair in values)}  ({said})"

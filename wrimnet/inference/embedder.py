@@ -50,13 +50,19 @@ class Embedder:
     """A trained network with its preprocessing; made by :func:`wrimnet.load`."""
 
     def __init__(
-        self, *, model: CrossModalityNetwork, extraction: Extraction, facts: ModelFacts
+        self,
+        *,
+        model: CrossModalityNetwork,
+        extraction: Extraction,
+        facts: ModelFacts,
+        metrics: Sequence[str],
     ) -> None:
         self.model = model.eval()
         self.parts = tuple(model.embedding_parts)
         self.extraction = extraction
         self.device = extraction.device
         self.facts = facts
+        self.metrics = tuple(metrics)  # TEST.METRICS, which wrimnet.evaluate computes
 
     def __repr__(self) -> str:
         size = f"{self.extraction.height}x{self.extraction.width}"
@@ -171,7 +177,8 @@ def build_embedder_of(cfg: CfgNode, model: CrossModalityNetwork, weights: str) -
         config_hash=config_hash(cfg),
         model_hash=build_model_hash(cfg, model),
     )
-    return Embedder(model=model, extraction=build_extraction(cfg), facts=facts)
+    extraction = build_extraction(cfg)
+    return Embedder(model=model, extraction=extraction, facts=facts, metrics=cfg.TEST.METRICS)
 
 
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:

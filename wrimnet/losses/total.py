@@ -19,6 +19,16 @@ from wrimnet.losses.pairs import check_cross_modality_pairs, check_identity_pair
 from wrimnet.losses.triplet import triplet_loss
 
 
+class Attached(dict[str, Any]):
+    """What the dataset attached to the images of a batch, by name."""
+
+    def __missing__(self, name: str) -> Any:
+        raise KeyError(
+            f"{name!r} is not attached to the images; the dataset attaches {sorted(self)} "
+            "(ImageItem.attached)"
+        )
+
+
 class LossInputs(NamedTuple):
     """What a term is computed from.
 

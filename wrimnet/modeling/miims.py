@@ -109,7 +109,21 @@ def run_miim(miims: nn.ModuleDict, stage: int, features: Tensor, num_visible: in
     if str(stage) not in miims:
         return features
     miim = miims[str(stage)]
-    return miim(features, num_visible) if isinstance(miim, PerModality) else miim(features)
+    found = miim(features, num_visible) if isinstance(miim, PerModality) else miim(features)
+    if found.shape != features.shape:
+        raise ValueError(
+            f"after Block {stage}, {_parts_of(miim)} made {tuple(found.shape)} of features "
+            f"{tuple(features.shape)}; expected the same shape"
+        )
+    return found
+
+
+def _parts_of(miim: nn.Module) -> str:
+    """Names the block and its fusion, and their modules."""
+    block = miim.visible if isinstance(miim, PerModality) else miim
+    parts = (block, getattr(block, "fusion", None))
+    names = [f"{type(one).__name__} of {type(one).__module__}" for one in parts if one is not None]
+    return " with the fusion ".join(names)
 
 
 def check_miim(cfg: CfgNode) -> None:

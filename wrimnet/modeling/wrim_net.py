@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from wrimnet.config.check import check_fastreid_keys
 from wrimnet.losses.classification import check_targets
-from wrimnet.losses.total import LossInputs, WeightedTerm, weighted_terms
+from wrimnet.losses.total import Attached, LossInputs, WeightedTerm, weighted_terms
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.aicl_head import AICLHead, HeadOutput
 from wrimnet.modeling.backbones import build_level_backbone, check_level_backbone
@@ -148,7 +148,7 @@ class WRIMNet(CrossModalityNetwork):
             modality=torch.where(visible, VISIBLE, INFRARED),
             gather=lambda rows: self.gather(rows, num_visible),
             camids=camids,
-            attached=attached,
+            attached=Attached(attached),
         )
 
     def check_labels(self, labels: Tensor, modality: Tensor) -> None:
