@@ -124,8 +124,8 @@ class EvaluationReport:
         }
 
     def lines(self) -> list[str]:
-        """One line per result that says what was measured and how."""
-        return [_line(self.description, result.entry()) for result in self.results]
+        """One line per protocol on the whole embedding; results.json has everything else."""
+        return [_line(self.description, entry) for entry in self._whole()]
 
     def content(self) -> dict[str, Any]:
         """What results.json holds."""
@@ -278,24 +278,16 @@ def _percent(result: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [f"{100 * m:.2f} ± {100 * s:.2f}" for m, s in zip(mean, std, strict=True)]
 
 
-_NOT_IN_LINE = {"table", "parts", "whole", "mean", "std", "trials"}
-
-
 def _line(description: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """The numbers, how they were measured, and the short facts; lists and records are left out."""
     names = printed_metrics(description)
-    facts = {
-        "dataset": description.get("dataset"),
-        **{name: value for name, value in result.items() if name not in _NOT_IN_LINE},
-        "embedding": "+".join(result["parts"]),
-        **{of: value for of, value in description.items() if of not in ("dataset", "metrics")},
-    }
-    for name in ("queries", "queries_skipped"):
-        facts[name] = _one_or_range(facts[name])
-    if "plugins" in facts:  # their files and hashes are in results.json
-        facts["plugins"] = sorted({one["module"].partition(".")[0] for one in facts["plugins"]})
-    said = ", ".join(f"{name}={_plain(value)}" for name, value in facts.items())
     values = zip(names, _percent(result, names), strict=True)
-    return f"{'  '.join(' '.join(pair) for pair in values)}  ({said})"
+    short = {name: value for name, value in description.items() if isinstance(value, str | int)}
+    facts = (f"{name}={_plain(value)}" for name, value in short.items() if value != "")
+    return (
+        f"{result['protocol']}  {'  '.join(' '.join(pair) for pair in values)}  "
+        f"({_one_or_range(result['queries'])} queries, {_way(result)}, {', '.join(facts)})"
+    )
 
 
 def _one_or_range(values: list[int]) -> str:
@@ -303,14 +295,10 @@ def _one_or_range(values: list[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "/".join(f"{name}:{_plain(entry)}" for name, entry in value.items())
-    if isinstance(value, list | tuple):
-        return "+".join(str(entry) for entry in value)
+def _plain(value: str | int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value in (None, "") else str(value)
+    return str(value)
 
 
 def check_expected(
