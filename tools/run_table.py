@@ -91,8 +91,7 @@ def main() -> int:
     plans = make_plans(tables, args, cluster, needs_data=trains)
     runs = shard_of(runs_of(plans), args.shard)
     if args.list:
-        print(*(command_of(run) for run in runs if not is_done(run)), sep="\n")
-        return 0
+        return list_commands(runs)
     if args.cancel and cluster:
         print(f"{counted(cluster.cancel(runs), 'job')} cancelled")
         return 0
@@ -173,6 +172,14 @@ def shard_of(runs: Sequence[ExperimentRun], shard: str | None) -> Sequence[Exper
     if not (first.isdigit() and number.isdigit() and 1 <= int(first) <= int(number)):
         raise ValueError(f"--shard {shard}: expected I/N, such as 2/8 for every eighth run")
     return runs[int(first) - 1 :: int(number)]
+
+
+def list_commands(runs: Sequence[ExperimentRun]) -> int:
+    """Prints a command for each run that is not done, and which runs start again and why."""
+    print(*(command_of(run) for run in runs if not is_done(run)), sep="\n")
+    for sentence in describe_changes(runs):
+        print(sentence, file=sys.stderr)
+    return 0
 
 
 def command_of(run: ExperimentRun) -> str:

@@ -295,6 +295,10 @@ def test_one_character_of_a_plugin_changed_trains_its_rows_again(project, call, 
     assert call(table, *DEVICE, "--report-only") == 0
     changed = f"source of plug-ins, {file}, has changed"
     assert f"The {changed} since these runs; without" in squeezed(capsys.readouterr().out)
+    assert call(table, *DEVICE, "--list") == 0
+    listed = capsys.readouterr()
+    assert listed.out.count("train_net.py") == 1 and "--resume" not in listed.out
+    assert f"{changed}: mmd/seed0 is trained again; what was trained" in squeezed(listed.err)
     assert call(table, *DEVICE) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert f"the {changed}: mmd/seed0 is trained again" in printed

@@ -117,7 +117,9 @@ def write_record(run: ExperimentRun, attempts: Sequence[Mapping[str, Any]]) -> N
 
 
 def resume_words(run: ExperimentRun) -> list[str]:
-    """Returns ``--resume`` if an earlier attempt at the run has left something."""
+    """Returns ``--resume`` if an earlier attempt at the run has left something to go on from."""
+    if changed_files(run):
+        return []  # the run is set aside, see :func:`describe_changes`
     begun = checkpoints(run.folder) or any((run.folder / name).exists() for name in TRACES)
     return ["--resume"] if begun else []
 
