@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 import torch
 from fake_gpu_recipes import PLANTS, ROOT, SMALL
+from torch import nn
 
 from wrimnet.config import setup_cfg
 from wrimnet.lab.benchmarks.counting import StepCost
 from wrimnet.lab.dry_run.cards import CARDS, Card, find_cards
 from wrimnet.lab.dry_run.estimate import describe_estimate
 from wrimnet.lab.dry_run.fake_cuda import asks_for_driver
-from wrimnet.lab.dry_run.recipe import DryRun, check_version, has_tried_version
+from wrimnet.lab.dry_run.recipe import DryRun, check_version, has_tried_version, watch_maps
+from wrimnet.modeling.feature_layout import MAPS, Tokens
 
 needs_compiler = pytest.mark.skipif(
     not shutil.which("g++") or asks_for_driver(),
@@ -88,6 +90,23 @@ def test_compiled_step_has_the_same_products_and_moves_less():
     uncompiled, kernels = found["bytes"]
     assert 0 < found["read_twice"] < 0.2 * uncompiled
     assert 0.5 * uncompiled < kernels < 0.9 * uncompiled
+
+
+def test_attention_of_a_network_of_tokens_is_no_map():
+    class Backbone(nn.Module):
+        def __init__(self, layout):
+            super().__init__()
+            self.layout, self.miims, self.attention = layout, nn.Identity(), nn.Identity()
+
+        def forward(self, features):
+            return self.attention(self.miims(features))
+
+    for layout, names in ((MAPS, ["miims", "attention", ""]), (Tokens(1, tuple), [""])):
+        model = nn.Module()
+        model.backbone = Backbone(layout)
+        found = watch_maps(model)
+        model.backbone(torch.zeros(2, 3, 4, 5))
+        assert found == names
 
 
 def test_older_compilers_are_refused(monkeypatch):

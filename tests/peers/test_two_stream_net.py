@@ -113,6 +113,18 @@ def test_gem_is_between_mean_and_maximum():
     torch.testing.assert_close(found, (features**3).mean((2, 3)) ** (1 / 3))
 
 
+def test_gem_of_a_map_that_a_non_local_block_made_negative_is_finite():
+    features = (torch.randn(2, 3, 4, 5, dtype=torch.float64) - 2).requires_grad_()
+    found = generalized_mean_pool(features)
+    torch.testing.assert_close(found, generalized_mean_pool(features.relu()))
+    found.sum().backward()
+    assert found.isfinite().all() and features.grad.isfinite().all()
+    positive = torch.rand(2, 3, 4, 5)
+    assert torch.equal(
+        generalized_mean_pool(positive), (positive.pow(3).mean((2, 3)) + 1e-12).pow(1 / 3)
+    )
+
+
 def test_maps_that_cannot_be_paired_are_refused():
     aggregation = PositionAggregation(8, 4)
     with pytest.raises(ValueError, match="a 3 x 5 map has an odd number of positions"):

@@ -21,8 +21,12 @@ from wrimnet.peers.embedding_expansion import COPIES
 
 
 def generalized_mean_pool(features: Tensor, power: float = 3.0) -> Tensor:
-    """GeM as AGW has it: (mean x^p + 1e-12)^(1/p) of maps (B, C, H, W) at least 0, (B, C)."""
-    mean = at_least_float32(features).pow(power).mean((2, 3))
+    """GeM as AGW has it: (mean x^p + 1e-12)^(1/p) of maps (B, C, H, W), (B, C).
+
+    x is at least 0 after a ReLU. A non-local block after it may make values negative: they count
+    as 0, since a negative mean has no root.
+    """
+    mean = at_least_float32(features).clamp(min=0).pow(power).mean((2, 3))
     return (mean + 1e-12).pow(1 / power)
 
 

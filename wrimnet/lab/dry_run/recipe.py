@@ -24,6 +24,7 @@ from wrimnet.lab.dry_run.fake_cuda import FakeCuda, fake_cuda, torch_version
 from wrimnet.lab.dry_run.memory import LiveMemory
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.embedding import embed_parts, join_parts
+from wrimnet.modeling.feature_layout import MAPS
 from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import build_model
 from wrimnet.registries import only_dataset
@@ -189,8 +190,15 @@ def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
 
 
 def watch_maps(model: nn.Module) -> list[str]:
-    """Returns a list that gets the modules whose maps are not bf16 and channels-last."""
+    """Returns a list that gets the modules whose maps are not bf16 and channels-last.
+
+    In a network of tokens, or with the channels last, MIIMs alone have maps (B, C, h, w): its other
+    tensors with four dimensions are attention, or are laid out otherwise.
+    """
     found: list[str] = []
+    backbone = getattr(model, "backbone", model)
+    has_maps = getattr(backbone, "layout", MAPS) is MAPS
+    watched = backbone if has_maps else backbone.miims
 
     def check(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and output.dim() == 4 and name not in found:
@@ -198,7 +206,7 @@ def watch_maps(model: nn.Module) -> list[str]:
             if not narrow or not output.is_contiguous(memory_format=torch.channels_last):
                 found.append(name)
 
-    for name, module in getattr(model, "backbone", model).named_modules():
+    for name, module in watched.named_modules():
         module.register_forward_hook(lambda module, inputs, output, name=name: check(name, output))
     return found
 
