@@ -22,7 +22,9 @@ def main() -> int:
     """Runs the sections asked for."""
     parser = make_parser(__doc__)
     parser.add_argument("section", choices=(*SECTIONS, "all"), help="what is measured")
-    parser.add_argument("--repeats", type=int, default=5, help="measurements, of which the median")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="number of measurements; the median is reported"
+    )
     parser.add_argument("--out", default="outputs/benchmark", help="folder of the reports")
     parser.add_argument("--steps", type=int, default=10, help="steps or batches in a measurement")
     parser.add_argument("--nproc", type=int, default=1, help="train: processes that share a batch")

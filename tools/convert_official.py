@@ -17,7 +17,9 @@ def main() -> int:
     """Converts the weights and checks that they are the configured network's; returns 0."""
     parser = make_parser(__doc__)
     add_config_options(parser)
-    parser.add_argument("--weights", required=True, metavar="FILE", help="of the official code")
+    parser.add_argument(
+        "--weights", required=True, metavar="FILE", help="weights of the official code"
+    )
     parser.add_argument("--out", required=True, type=output_file, metavar="FILE", help="ours")
     args = parse(parser)
 

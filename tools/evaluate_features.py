@@ -58,14 +58,16 @@ def parse_arguments() -> Any:
     parser.add_argument(
         "--root", help="folder of the datasets, for protocols of query and gallery lists"
     )
-    parser.add_argument("--weights", nargs="+", type=float, help="of the files; default 1 each")
+    parser.add_argument(
+        "--weights", nargs="+", type=float, help="weights of the files; default 1 each"
+    )
     parser.add_argument("--draw", help="SYSU-MM01's galleries: agw (the default) or official")
     parser.add_argument("--perm-file", help="rand_perm_cam.mat, for --draw official")
     parser.add_argument("--shots", type=int, help="images per identity and camera, official draw")
     parser.add_argument("--num-trials", type=int, default=10, help="random galleries, trials")
     parser.add_argument("--normalize", action="store_true", help="L2-normalize features")
     parser.add_argument("--unique-ids", action="store_true", help="RegDB: CMC on identities")
-    parser.add_argument("--metrics", nargs="+", default=PRINTED, help="as TEST.METRICS has them")
+    parser.add_argument("--metrics", nargs="+", default=PRINTED, help="metrics, as in TEST.METRICS")
     parser.add_argument("--rerank", nargs=3, metavar=("K1", "K2", "LAMBDA"), help="re-ranking")
     parser.add_argument(
         "--query-neighbors", action="store_true", help="re-ranking's neighbours are queries alone"

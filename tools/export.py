@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("format", choices=(*EXPORTED,))
     add_model_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR")
-    parser.add_argument("--force", action="store_true", help="replace what an export left there")
+    parser.add_argument("--force", action="store_true", help="replace files of an earlier export")
     arguments = parse(parser)
 
     from wrimnet.inference.embedder import build_embedder

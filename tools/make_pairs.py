@@ -1,6 +1,6 @@
 """Makes a retrieval set in LLCM's layout from aligned visible and infrared photographs.
 
-An identity is a place of a scene, or with --boxes a person's box: none is an identity of LLCM.
+An identity is a patch of a scene, or with --boxes a person's box: none is an identity of LLCM.
 
 --boxes names a folder of YOLO text files with the photographs' stems. A line is a box: "class cx cy
 w h", the last four as shares of the photograph. A track id, an integer, may follow as sixth column:
@@ -43,9 +43,11 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
         "--infrared",
         type=Path,
         required=True,
-        help="of infrared ones, with the same stems and sizes",
+        help="folder of infrared photographs, with the same stems and sizes",
     )
-    parser.add_argument("--out", type=Path, required=True, help="gets LLCM/")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="output folder; LLCM/ is made in it"
+    )
     parser.add_argument(
         "--boxes", type=Path, help="YOLO text files: persons instead of scene patches"
     )
@@ -64,7 +66,11 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
         "99.9 percentile of all photographs",
     )
     parser.add_argument(
-        "--box-class", type=int, default=0, metavar="N", help="that becomes identities, default 0"
+        "--box-class",
+        type=int,
+        default=0,
+        metavar="N",
+        help="class of the boxes that become identities, default 0",
     )
     parser.add_argument(
         "--scene-prefix",
@@ -72,7 +78,7 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="photographs whose stems agree in N characters are one scene; by default those that "
-        "show the same place, found by comparing all with all, a millisecond each, and remembered "
+        "show the same scene, found by comparing all with all, a millisecond each, and remembered "
         "in OUT/scenes.json",
     )
 
@@ -85,7 +91,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--train-share",
         type=float,
         default=defaults.train_share,
-        help="of the scenes, default two thirds",
+        help="share of the scenes for training, default two thirds",
     )
     parser.add_argument("--train-ids", type=int, help="default: all that the training scenes have")
     parser.add_argument("--test-ids", type=int, help="default: all that the test scenes have")
@@ -100,7 +106,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         ("test_images_per_id", "per modality in the test set"),
         ("height", "of the images"),
         ("width", "of the images"),
-        ("min_size", "least height of a place or box in a photograph"),
+        ("min_size", "least height of a patch or box in a photograph"),
         ("seed", "of all that is drawn"),
     ):
         parser.add_argument(

@@ -22,7 +22,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = make_parser(__doc__)
     parser.add_argument("--layout", choices=sorted(LAYOUTS), required=True)
-    parser.add_argument("--out", type=Path, required=True, help="gets LLCM/, RegDB/ or SYSU-MM01/")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="output folder of LLCM/, RegDB/ or SYSU-MM01/"
+    )
     parser.add_argument(
         "--ids", type=int, help="all identities: 70%% train (RegDB half), rest test"
     )
@@ -39,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--camera-shift",
         type=float,
         default=0.0,
-        help="another world: cameras' gain, gamma and colour cast to the power 1 + this, noise and "
-        "blur times 1 + this; default 0",
+        help="stronger camera differences: gain, gamma and colour cast to the power 1 + this, "
+        "noise and blur times 1 + this; default 0",
     )
     parser.add_argument("--height", type=int, default=128)
     parser.add_argument("--width", type=int, default=64)

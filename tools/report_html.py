@@ -12,7 +12,9 @@ def main() -> int:
     """Runs the command; returns the exit code."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        "--run", metavar="DIR", help="a finished run's; the bare folder means the same"
+        "--run",
+        metavar="DIR",
+        help="folder of a finished run; the folder without --run means the same",
     )
     arguments = parse(parser)
 

@@ -66,10 +66,14 @@ def parse_arguments() -> Any:
     slurm_help = "run each as a job, with options such as partition=gpu gpus_per_node=1"
     add_several(parser, "--slurm", nargs="*", metavar="NAME=VALUE", help=slurm_help)
     parser.add_argument("--max-jobs", type=int, help="with --slurm: jobs at once")
-    parser.add_argument("--retry", action="store_true", help="with --detach: failed runs, too")
-    parser.add_argument("--shard", metavar="I/N", help="every N-th run from the I-th on alone")
+    parser.add_argument(
+        "--retry", action="store_true", help="with --detach: submit failed runs again"
+    )
+    parser.add_argument("--shard", metavar="I/N", help="only every N-th run, from the I-th on")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--detach", action="store_true", help="submit, or say where the jobs stand")
+    how.add_argument(
+        "--detach", action="store_true", help="submit and return; again: report their states"
+    )
     how.add_argument("--cancel", action="store_true", help="end the jobs")
     how.add_argument("--list", action="store_true", help="print a command per run, start nothing")
     how.add_argument("--report-only", action="store_true", help="report what is finished")
@@ -99,7 +103,7 @@ def main() -> int:
         states = train(plans, runs, cluster, args) if trains else []
     except KeyboardInterrupt:
         going = "the jobs go on, --cancel ends them; " if cluster else ""
-        print(f"interrupted; {going}the same call goes on from here", file=sys.stderr)
+        print(f"interrupted; {going}the same call continues", file=sys.stderr)
         return INTERRUPTED
     show(plans, args.report or folder / "_".join(["report", *(t.path.stem for t in tables)]))
     return tell(states)

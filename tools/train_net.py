@@ -34,8 +34,10 @@ def parse_arguments() -> Any:
     parser = make_parser(__doc__)
     add_config_options(parser)
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--dry-run", action="store_true", help="count a step; train nothing")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="estimate memory and time; train nothing"
+    )
     parser.add_argument(
         "--gpu",
         action="append",

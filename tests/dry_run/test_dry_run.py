@@ -175,7 +175,7 @@ def test_table_of_counts_that_are_known():
         r"\| smaller .* does not fit: 10\.0 of 9\.9 GB +\|",
         r"\| compiled: GB moved per step, by kernels +\| +1\.0 \|",
         r"\| compiled: kernels that move memory per step +\| +2 \|",
-        r"\| of it, batch norm's second readings +\| +1\.0, above left out",
+        r"\| batch norm's second readings, GB, in kernels only +\| +1\.0",
         rf"\| mine .* \| +{128 / 0.02:,.0f} \|",
         r"- read within the step: aten\.item at x\.py:1",
     ):

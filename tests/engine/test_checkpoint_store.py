@@ -106,7 +106,7 @@ def test_weights_of_another_architecture_list_the_differences(tmp_path):
     content = {"0.weight": torch.zeros(3, 5), "0.bias": torch.zeros(3), "2.bias": torch.zeros(1)}
     path = save(tmp_path / "a.pth", content)
     before = model[0].bias.clone()
-    with pytest.raises(ValueError, match="are not of this model") as error:
+    with pytest.raises(ValueError, match="do not fit this model") as error:
         load_weights(model, path, for_evaluation=False)
     lines = str(error.value).splitlines()[1:]
     assert lines == [

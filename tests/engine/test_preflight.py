@@ -41,7 +41,7 @@ def save_run(cfg, iteration, **values):
         (
             {"TEST__GALLERY_DRAW": "official"},
             ValueError,
-            "llcm_ir2vis has no gallery draw 'official'",
+            "llcm_ir2vis has no gallery sampling 'official'",
         ),
         (
             {"TEST__EXPECTED_RESULTS": "[['llcm_vis2ir_swapped', 'mAP', 0.5, 0.1]]"},

@@ -197,9 +197,11 @@ def test_draws_that_a_protocol_does_not_have_are_refused():
     items = small_tree()
     with pytest.raises(ValueError, match="only the official permutations define that"):
         build_trials(find_protocol("sysu_all_multi"), items, draw="agw")
-    with pytest.raises(ValueError, match="llcm_ir2vis has no gallery draw 'official'; use 'agw'"):
+    with pytest.raises(
+        ValueError, match="llcm_ir2vis has no gallery sampling 'official'; use 'agw'"
+    ):
         build_trials(find_protocol("llcm_ir2vis"), items, draw="official")
-    with pytest.raises(ValueError, match="sysu_all_single has no gallery draw 'random'"):
+    with pytest.raises(ValueError, match="sysu_all_single has no gallery sampling 'random'"):
         build_trials(find_protocol("sysu_all_single"), items, draw="random")
     with pytest.raises(ValueError, match="num_trials is 0, expected at least 1"):
         build_trials(find_protocol("sysu_all_single"), items, num_trials=0)
@@ -214,7 +216,7 @@ def test_an_empty_side_is_named():
     with pytest.raises(ValueError, match="no visible test image, so the gallery is empty"):
         build_trials(protocol, infrared)
     outdoor = parse_items(["cam4/0001/0001.jpg", "cam3/0001/0001.jpg"], "SYSU_MM01")
-    with pytest.raises(ValueError, match=r"no image of cameras \(1, 2\), so nothing to draw"):
+    with pytest.raises(ValueError, match=r"no image of cameras \(1, 2\), so the gallery is empty"):
         build_trials(protocol, outdoor)
 
 

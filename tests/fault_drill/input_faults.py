@@ -63,7 +63,7 @@ def misfits(drill: FaultDrill) -> list[Outcome]:
     """Weights of another network, another configuration's folder, another dataset's protocol."""
     final, marker = drill.reference / FINAL, drill.folder / "marker"
     cases = [
-        ({"MODEL.WEIGHTS": str(final), "MODEL.BACKBONE.DEPTH": "34x"}, "are not of this model"),
+        ({"MODEL.WEIGHTS": str(final), "MODEL.BACKBONE.DEPTH": "34x"}, "do not fit this model"),
         ({"TEST.PROTOCOLS": "('regdb_v2t',)"}, "belongs to RegDB"),
         ({"SOLVER.IMS_PER_BATCH": "9"}, "is not 2 x P x K"),
         ({"MODEL.WRIM.MAIN.STRIPES": "9"}, "stripes do not fit"),

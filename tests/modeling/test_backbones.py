@@ -116,7 +116,7 @@ def test_network_without_maps_is_refused():
             flat = images.flatten(1)
             return self.layer4(self.layer3(self.layer2(self.layer1(flat))))
 
-    with pytest.raises(ValueError, match=r"four Blocks that each give a map"):
+    with pytest.raises(ValueError, match=r"four Blocks that each give a feature map"):
         StagedBackbone(Flat())
 
 

@@ -246,7 +246,7 @@ def test_evaluation_leaves_weights_statistics_and_batch_alone():
 def test_unsorted_batch_is_refused(training):
     model, batch = make_model().train(training), make_batch()
     batch["modality"] = batch["modality"].flip(0)
-    with pytest.raises(ValueError, match="a visible image stands behind an infrared one"):
+    with pytest.raises(ValueError, match="visible images must precede infrared ones"):
         model(batch)
 
 

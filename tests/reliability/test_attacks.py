@@ -387,7 +387,7 @@ def test_checkpoint_of_another_content_is_a_sentence(data, tmp_path):
     whole = torch.load(path, weights_only=True)
     for changes in ({"model": 0}, {"model": {}}, {"optimizer": []}):
         torch.save({**whole, **changes}, path)
-        with pytest.raises(ValueError, match=r"00000002\.pth is whole, but not of this run"):
+        with pytest.raises(ValueError, match=r"00000002\.pth is complete, but from another run"):
             make_trainer(tiny_cfg(data, tmp_path), resume=True)
 
 

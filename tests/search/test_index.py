@@ -132,7 +132,7 @@ def test_images_are_listed_in_order_and_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no image in .*empty: looked for \.avif, \.bmp"):
         list_images([tmp_path / "empty"])
-    with pytest.raises(FileNotFoundError, match=r"no file or folder .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"absent. does not exist"):
         list_images([tmp_path / "absent"])
 
 

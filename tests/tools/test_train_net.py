@@ -204,7 +204,7 @@ def test_weights_of_another_architecture_list_what_differs(run, data, tmp_path):
         arguments = ["--config-file", CONFIG_FILE, *option, *words(data, tmp_path / "out")]
         code, stderr, _ = run(*arguments, "MODEL.WEIGHTS", path)
         assert code == 2
-        assert "are not of this model" in sentence_of(stderr)
+        assert "do not fit this model" in sentence_of(stderr)
         assert "missing in the file: backbone.bn1.weight" in stderr
         assert re.search(r"\n  and \d{2,} more\n", stderr)  # some hundred lines are not shown
         assert stderr.endswith("conv1.weight: (3, 3) in the file, (64, 3, 7, 7) in the model\n")

@@ -213,7 +213,7 @@ def index(workspace, run, tmp_path):
     [
         ("sonar", "datasets/synthetic/LLCM/test_vis", "unknown modality 'sonar'"),
         ("visible", "datasets/synthetic/LLCM/idx", "no image in"),
-        ("visible", "datasets/synthetic/absent", "no file or folder"),
+        ("visible", "datasets/synthetic/absent", "does not exist"),
         ("infrared", "datasets/synthetic/LLCM/test_nir", "holds visible images, not infrared"),
     ],
 )

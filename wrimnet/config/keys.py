@@ -54,10 +54,19 @@ KEYS = (
         Key("META_ARCHITECTURE", "WRIMNet", "registered meta-architecture"),
         Key("WEIGHTS", "", "checkpoint to evaluate, or to start training from", None, NEVER),
         Key(
-            "WEIGHTS_STRICT", True, "refuse weights that do not fit; False: what fits", None, NEVER
+            "WEIGHTS_STRICT",
+            True,
+            "refuse weights that do not fit; False: load matching ones",
+            None,
+            NEVER,
         ),
         Key("PIXEL_MEAN", [123.675, 116.28, 103.53], "mean per RGB channel", "3 x [0, 255]"),
-        Key("PIXEL_STD", [58.395, 57.12, 57.375], "deviation per RGB channel", "3 x (0, 1e6]"),
+        Key(
+            "PIXEL_STD",
+            [58.395, 57.12, 57.375],
+            "standard deviation per RGB channel",
+            "3 x (0, 1e6]",
+        ),
     ),
     *_under(
         "MODEL.BACKBONE",
@@ -117,7 +126,7 @@ KEYS = (
         Key("WEIGHT", 0.5, "lambda1, weight of CMKIC", NOT_NEGATIVE),
         Key("TEMPERATURE", 0.07, "tau", POSITIVE),
         Key("TOP_K", 4, "K, hardest positives per anchor (SYSU-MM01 8)", COUNT),
-        Key("REDUCTION", "mean", "over the anchors", ("mean", "sum")),
+        Key("REDUCTION", "mean", "reduction over the anchors", ("mean", "sum")),
         Key("EMBEDDING_DIM", 128, "outputs of each level's projection head", COUNT),
     ),
     *_under(
@@ -130,7 +139,7 @@ KEYS = (
     *_under(
         "MODEL.WRIM.CLASSIFICATION",
         Key("WEIGHT", 1.0, "weight of partitioned classification", NOT_NEGATIVE),
-        Key("LABEL_SMOOTHING", 0.0, "in [0, 1); Eq. 2 has none", "[0, 1)"),
+        Key("LABEL_SMOOTHING", 0.0, "label smoothing, below 1; Eq. 2 has none", "[0, 1)"),
     ),
     *_under(
         "MODEL.WRIM",
@@ -154,7 +163,7 @@ KEYS = (
             None,
             IF_SET,
         ),
-        Key("MEASURED_RANGE", (), "what auto has found; training writes it", None, NEVER),
+        Key("MEASURED_RANGE", (), "range that auto measured; written by training", None, NEVER),
         Key(
             "AUGMENTATION",
             "build_batch_augmentation",
@@ -190,7 +199,7 @@ KEYS = (
         "DATASETS",
         Key("NAMES", ("LLCM",), "exactly one: LLCM, RegDB, SYSU-MM01 or one of your own"),
         Key("ROOT", "", "the datasets' folder; '': FASTREID_DATASETS, else datasets/", None, NEVER),
-        Key("REGDB_TRIAL", 1, "RegDB split 1..10", "[1, 10]"),
+        Key("REGDB_TRIAL", 1, "RegDB trial 1..10", "[1, 10]"),
         Key("SPLIT", "trainval", "train: tested on held-out identities", ("trainval", "train")),
     ),
     *_under(
@@ -200,7 +209,7 @@ KEYS = (
         Key("NUM_WORKERS", 4, "threads that decode, processes that build the cache", FEW, NEVER),
         Key("CACHE", "disk", "where resized images are cached", ("none", "disk", "ram", "gpu")),
         Key("CACHE_DIR", "", "folder of the cache; '': .cache beside the datasets", None, NEVER),
-        Key("PREFETCH", 3, "batches held ready", FEW, NEVER),
+        Key("PREFETCH", 3, "batches prefetched", FEW, NEVER),
         Key("TIMEOUT", 30.0, "seconds until a stalled read is an error", POSITIVE, NEVER),
         Key("ON_BAD_IMAGE", "error", "unreadable image: error or skip", ("error", "skip")),
     ),
@@ -220,9 +229,14 @@ KEYS = (
         Key("BIAS_LR_FACTOR", 1.0, "learning rate of biases / BASE_LR", NOT_NEGATIVE),
         Key("MOMENTUM", 0.9, "of SGD", "[0, 1)"),
         Key("NESTEROV", False, "of SGD"),
-        Key("WEIGHT_DECAY", 5e-4, "of all parameters", NOT_NEGATIVE),
-        Key("WEIGHT_DECAY_NORM", -1.0, "of normalization layers; negative: WEIGHT_DECAY", ANY),
-        Key("WEIGHT_DECAY_BIAS", -1.0, "of biases; negative: WEIGHT_DECAY", ANY),
+        Key("WEIGHT_DECAY", 5e-4, "weight decay of all parameters", NOT_NEGATIVE),
+        Key(
+            "WEIGHT_DECAY_NORM",
+            -1.0,
+            "weight decay of normalization layers; negative: WEIGHT_DECAY",
+            ANY,
+        ),
+        Key("WEIGHT_DECAY_BIAS", -1.0, "weight decay of biases; negative: WEIGHT_DECAY", ANY),
         Key("SCHED", "MultiStepLR", "registered schedule, such as CosineAnnealingLR"),
         Key("STEPS", [80, 120], "epochs from 0 that start with lr x GAMMA", COUNT_OR_NONE),
         Key("GAMMA", 0.1, "factor at each of STEPS", POSITIVE),
@@ -234,12 +248,14 @@ KEYS = (
         ),
         Key("ETA_MIN_LR", 1e-7, "last learning rate of the cosine", NOT_NEGATIVE),
         Key("WARMUP_ITERS", 0, "iterations of warm-up", COUNT_OR_NONE),
-        Key("WARMUP_FACTOR", 0.1, "learning rate at its start / BASE_LR", SHARE),
+        Key("WARMUP_FACTOR", 0.1, "first learning rate of the warm-up / BASE_LR", SHARE),
         Key("WARMUP_METHOD", "linear", "shape of the warm-up", ("linear", "constant")),
         Key("MAX_EPOCH", 140, "epochs", COUNT),
         Key("ITERS_PER_EPOCH", 0, "iterations of an epoch; 0: images // batch", COUNT_OR_NONE),
         Key("IMS_PER_BATCH", 128, "images of a batch, 2 x P x NUM_INSTANCE", COUNT),
-        Key("PRECISION", "bf16", "of the forward pass; losses stay fp32", ("fp32", "bf16")),
+        Key(
+            "PRECISION", "bf16", "precision of the forward pass; losses stay fp32", ("fp32", "bf16")
+        ),
         Key("ACCUMULATION_STEPS", 1, "parts of P / n identities a batch is trained in", COUNT),
         Key("SYNC_BN", True, "with several processes: batch normalisation over the whole batch"),
     ),
@@ -278,7 +294,13 @@ KEYS = (
     *_under(
         "TEST",
         Key("PROTOCOLS", (), "evaluation protocols; () = the dataset's defaults"),
-        Key("METRICS", PRINTED, "in every table: Rank-k, mAP, mINP, registered ones", None, IF_SET),
+        Key(
+            "METRICS",
+            PRINTED,
+            "metrics of every table: Rank-k, mAP, mINP, registered ones",
+            None,
+            IF_SET,
+        ),
         Key("GALLERY_DRAW", "agw", "how SYSU-MM01's gallery is sampled", ("agw", "official")),
         Key("PERM_FILE", "", "rand_perm_cam.mat; '': in exp/ of the dataset", None, NEVER),
         Key("NUM_TRIALS", 10, "random galleries, trials", COUNT),
@@ -308,7 +330,7 @@ KEYS = (
         Key(
             "ALLOW_SEEN_IDENTITIES",
             False,
-            "test identities that the weights were trained on; results record it",
+            "evaluate identities that the weights were trained on; results record it",
             None,
             IF_SET,
         ),

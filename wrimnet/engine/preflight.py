@@ -150,7 +150,7 @@ def build_output_dir(cfg: CfgNode) -> Path:
     folder = Path(cfg.OUTPUT_DIR)
     if folder == Path():
         raise ValueError(
-            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} is the working folder; name one of the run's own"
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} is the working folder; choose one for this run alone"
         )
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):

@@ -185,7 +185,7 @@ class CompiledStep(TrainingStep):
             return super().accumulate(batch)  # several processes would not repeat their exchanges
         self._tried = True
         before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        _logger.info("compile  the step, which takes minutes; SOLVER.COMPILE never does without")
+        _logger.info("compile  the step, which takes minutes; SOLVER.COMPILE never turns it off")
         try:
             return super().accumulate(batch)
         except Exception as error:  # of any kind; one that is not the compiler's comes again
@@ -195,7 +195,7 @@ class CompiledStep(TrainingStep):
 
     def _give_up(self, problem: str, buffers: dict[str, Tensor]) -> None:
         often = "often a C++ compiler, or Triton for CUDA, is missing"
-        _logger.warning("torch.compile fails; training goes on without (%s): %s", often, problem)
+        _logger.warning("torch.compile failed; training continues eagerly (%s): %s", often, problem)
         self.acceleration = nullcontext()
         self.optimizer.zero_grad(set_to_none=True)
         for name, buffer in self.model.named_buffers():

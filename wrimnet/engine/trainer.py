@@ -295,7 +295,7 @@ class WRIMTrainer(TrainerBase):
         if (self.output_dir / BEST).is_file() or self.best["iteration"] < 0:
             return
         if not path.is_file():
-            _logger.warning("%s is lost, and so is %s that it could be made of", BEST, path.name)
+            _logger.warning("%s is missing, and so is its source %s", BEST, path.name)
             return
         state = read_checkpoint(path)
         self.save_best({n: state[n] for n in ("model", "iteration", "compiled", *self.origin)})
@@ -350,8 +350,8 @@ class WRIMTrainer(TrainerBase):
         except Exception as error:  # whatever a content that is not ours leads to
             reason = f"{type(error).__name__}: {error}"[:500]
             raise ValueError(
-                f"{checkpoint.path} is whole, but not of this run ({reason}); remove it to go on "
-                "from the one before it"
+                f"{checkpoint.path} is complete, but from another run ({reason}); remove it to "
+                "resume from the checkpoint before it"
             ) from error
         self.start_iter, self.num_trained = checkpoint.start_iter, checkpoint.state["iteration"]
 

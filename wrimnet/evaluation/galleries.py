@@ -187,7 +187,7 @@ def check_draw(protocol: Protocol, draw: str) -> None:
     """Raises ValueError for a draw that the protocol does not have."""
     if draw not in protocol.draws:
         known = " or ".join(map(repr, protocol.draws))
-        raise ValueError(f"{protocol.name} has no gallery draw {draw!r}; use {known}")
+        raise ValueError(f"{protocol.name} has no gallery sampling {draw!r}; use {known}")
     if protocol.shots > 1 and draw != "official":
         raise ValueError(
             f"{protocol.name} draws {protocol.shots} images and only the official permutations "
@@ -238,7 +238,8 @@ def _pools(items: Sequence[ImageItem], rows: list[int], protocol: Protocol) -> _
             pools.setdefault((items[row].pid, items[row].camid), []).append(row)
     if not pools:
         raise ValueError(
-            f"{protocol.name}: no image of cameras {protocol.drawn_cameras}, so nothing to draw"
+            f"{protocol.name}: no image of cameras {protocol.drawn_cameras}, so the "
+            "gallery is empty; check the dataset"
         )
     return pools
 
@@ -255,7 +256,7 @@ def _draw(
         choose = Random(trial).choice
         return [choose(rows) for rows in pools.values()]
     if permutations is None:
-        raise ValueError("the official draw needs the permutations of rand_perm_cam.mat")
+        raise ValueError("official gallery sampling needs the permutations of rand_perm_cam.mat")
     drawn = []
     for pid, camid in sorted(pools, key=lambda group: group[::-1]):
         numbers = permutations.images(pid, camid, trial, protocol.shots)

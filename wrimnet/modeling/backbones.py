@@ -88,8 +88,8 @@ class StagedBackbone(nn.Module):
         found: list[Any] = [maps.get(stage) for stage in range(1, 5)]
         if any(value is None or value.ndim != 4 for value in found):
             raise ValueError(
-                f"MODEL.BACKBONE.STAGES = {self.stages}: expected four Blocks that each give a map "
-                "(B, C, h, w); for other features name their layout, see "
+                f"MODEL.BACKBONE.STAGES = {self.stages}: expected four Blocks that each give a "
+                "feature map (B, C, h, w); for other features name their layout, see "
                 "wrimnet.modeling.feature_layout"
             )
         return found
@@ -263,14 +263,14 @@ def check_map_sizes(cfg: CfgNode, size_name: str, maps: Sequence[tuple[int, int]
         if stride > min(rows, columns):
             raise ValueError(
                 f"MODEL.WRIM.MIIM.STRIDE = {stride} after Block {stage} is larger than its "
-                f"{rows} x {columns} map at {size}"
+                f"{rows} x {columns} feature map at {size}"
             )
     for level, stage in (("MAIN", 4), ("AUXILIARY", 3)):
         stripes, rows = cfg.MODEL.WRIM[level].STRIPES, maps[stage - 1][0]
         if stripes > rows:
             raise ValueError(
                 f"MODEL.WRIM.{level}.STRIPES = {stripes} stripes do not fit into the {rows} "
-                f"rows of the map at {size}"
+                f"rows of the feature map at {size}"
             )
 
 

@@ -98,7 +98,7 @@ def count_visible(modality: Tensor) -> int:
     if modality.numel() == 0 or not bool(((modality == VISIBLE) | (modality == INFRARED)).all()):
         raise ValueError(f"modality {modality.tolist()}: expected 0 (visible) or 1 (infrared)")
     if bool((modality[1:] < modality[:-1]).any()):
-        raise ValueError("unsorted batch: a visible image stands behind an infrared one; sort it")
+        raise ValueError("unsorted batch: visible images must precede infrared ones")
     return int((modality == VISIBLE).sum())
 
 

@@ -172,7 +172,7 @@ def load_weights(
             _logger.info("evaluation leaves out %d training-only tensors", left_out)
     differences = _differences(weights, expected)
     if differences:
-        raise ValueError(f"weights {path} are not of this model:\n" + "\n".join(differences))
+        raise ValueError(f"weights {path} do not fit this model:\n" + "\n".join(differences))
     model.load_state_dict(weights, strict=not for_evaluation)
     _logger.info("loaded %d tensors from %s", len(weights), path)
 
@@ -233,7 +233,7 @@ def start_from_weights(
     differences = [] if backbone_only or not strict else _differences(*needed)
     if differences:
         raise ValueError(
-            f"weights {path} are not of this model (MODEL.WEIGHTS_STRICT False starts with those "
+            f"weights {path} do not fit this model (MODEL.WEIGHTS_STRICT False starts with those "
             "that fit):\n" + "\n".join(differences)
         )
     if not fitting:

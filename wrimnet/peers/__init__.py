@@ -24,7 +24,12 @@ def add_config() -> list[Key]:
             "4 x [0, 100]",
         ),
         Key(f"{net}.EXPAND_AFTER", 0, "DEEN: MFA after Blocks 1 to n, DEE after n", (0, 1, 2, 3)),
-        Key(f"{net}.POOLING", "average", "of the last map; gem: p = 3", ("average", "gem")),
+        Key(
+            f"{net}.POOLING",
+            "average",
+            "pooling of the last feature map; gem: p = 3",
+            ("average", "gem"),
+        ),
         Key(
             f"{net}.POOLED_WEIGHT",
             0.5,

@@ -104,8 +104,8 @@ def _halves_joined(features: Tensor) -> Tensor:
     height, width = features.shape[2:]
     if height * width % 2:
         raise ValueError(
-            f"a {height} x {width} map has an odd number of positions, which MFA cannot pair; "
-            "choose another INPUT.SIZE_TRAIN and SIZE_TEST"
+            f"a {height} x {width} feature map has an odd number of positions, which MFA cannot "
+            "pair; choose another INPUT.SIZE_TRAIN and SIZE_TEST"
         )
     return features.reshape(len(features), 2 * features.shape[1], -1)
 

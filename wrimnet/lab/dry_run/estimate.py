@@ -59,7 +59,7 @@ def compiled_rows(run: DryRun) -> list[tuple[str, str]]:
     return [
         ("compiled: GB moved per step, by kernels", f"{run.compiled.num_bytes / GIGA:.1f}"),
         ("compiled: kernels that move memory per step", f"{run.compiled.num_moving:,}"),
-        ("of it, batch norm's second readings", f"{run.read_twice / GIGA:.1f}, above left out"),
+        ("batch norm's second readings, GB, in kernels only", f"{run.read_twice / GIGA:.1f}"),
     ]
 
 
@@ -118,5 +118,7 @@ def card_row(run: DryRun, name: str, card: Card) -> tuple[str, ...]:
 def faults_text(run: DryRun) -> str:
     """What a GPU would wait for or do in a wider format, or that there is nothing."""
     if not run.faults:
-        return "No value is read within the step; every map of a bf16 run is bf16, channels-last."
+        return (
+            "No value is read in the step; every feature map of a bf16 run is bf16, channels-last."
+        )
     return "\n".join(["Faults:", *(f"- {fault}" for fault in run.faults)])

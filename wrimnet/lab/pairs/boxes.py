@@ -81,7 +81,7 @@ def _read(path: Path, shape: tuple[int, int]) -> list[tuple]:
         for what, key in (("box", (kind, *box)), ("track", (kind, track))):
             if key in lines and key != (kind, None):
                 raise ValueError(
-                    f"{path}:{number}: the {what} of line {lines[key]} again; drop one"
+                    f"{path}:{number}: the {what} of line {lines[key]} is repeated; remove one"
                 )
             lines[key] = number
         boxes.append((kind, track, *box))

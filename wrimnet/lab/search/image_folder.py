@@ -36,7 +36,7 @@ def list_images(places: Iterable[str | Path]) -> FoundImages:
         elif place.is_dir():
             found.paths.extend(_images_below(place, found.left_out))
         else:
-            raise FileNotFoundError(f"no file or folder {str(place)!r}")
+            raise FileNotFoundError(f"{str(place)!r} does not exist; give images or folders")
     return found
 
 
