@@ -40,14 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_photographs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--visible", type=Path, required=True, help="folder of colour photographs")
     parser.add_argument(
-        "--infrared",
-        type=Path,
-        required=True,
-        help="folder of infrared photographs, with the same stems and sizes",
+        "--infrared", type=Path, required=True, help="folder of infrared ones, same stems and sizes"
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="output folder; LLCM/ is made in it"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="output folder, gets LLCM/")
     parser.add_argument(
         "--boxes", type=Path, help="YOLO text files: persons instead of scene patches"
     )
