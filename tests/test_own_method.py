@@ -208,7 +208,7 @@ def test_report_and_figures(workspace, trained):
         assert text in page
 
 
-def test_doctor_finds_what_is_wrong(workspace, tmp_path):
+def test_dataset_check_finds_what_is_wrong(workspace, tmp_path):
     words = ("--dataset", "campus-vi", "--plugin", "own_method.campus", "--workers", "0", "--root")
     assert "SOUND" in tool(workspace, "check_dataset", *words, "data")
     run_here(workspace, "make_data.py", str(tmp_path))

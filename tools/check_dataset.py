@@ -32,7 +32,7 @@ from wrimnet.tables import counted
 
 if TYPE_CHECKING:
     from wrimnet.data.datasets.base import Counts, CrossModalityDataset
-    from wrimnet.data.datasets.doctor import Examination
+    from wrimnet.data.datasets.dataset_check import Examination
 
 # Kind of finding -> what it means, and what to do about it. In the order they are best mended.
 ADVICE = {
@@ -156,7 +156,7 @@ def main() -> int:
     """Examines the dataset, prints the report and returns the exit code."""
     arguments = parse_arguments()
 
-    from wrimnet.data.datasets.doctor import examine
+    from wrimnet.data.datasets.dataset_check import examine
 
     load_plugins(arguments.plugin)
     dataset = find_dataset(arguments.dataset)

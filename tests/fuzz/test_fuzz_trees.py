@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trees import make_llcm_tree, make_regdb_tree, make_sysu_tree
 
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
-from wrimnet.data.datasets.doctor import examine
+from wrimnet.data.datasets.dataset_check import examine
 from wrimnet.data.loader import TrainSet
 from wrimnet.data.sampler import CrossModalitySampler
 

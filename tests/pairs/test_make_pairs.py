@@ -22,7 +22,7 @@ from thermal_frames import CAMERAS
 from trees import digests
 
 from wrimnet.data.datasets import LLCM
-from wrimnet.data.datasets.doctor import examine
+from wrimnet.data.datasets.dataset_check import examine
 from wrimnet.data.images import UnreadableImageError, read_rgb
 from wrimnet.lab.pairs.description import in_words
 from wrimnet.lab.pairs.generate_pairs import generate_pairs
@@ -109,7 +109,7 @@ def test_windows_of_a_scene_lie_apart_and_inside(made):
         assert (overlap(region, others) <= 0.15).all()
 
 
-def test_dataset_class_and_doctor_accept_it_with_its_counts(made):
+def test_dataset_class_and_dataset_check_accept_it_with_its_counts(made):
     folder, manifest = made
     root = str(folder.parent)
     dataset = LLCM(root=root)

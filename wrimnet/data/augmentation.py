@@ -98,7 +98,7 @@ def _draw_erasing(
     Of `ERASING_ATTEMPTS` pairs per sample the first that fits counts; where none does, nothing is
     erased (with the paper's ranges the chance of that is below 1e-9).
     """
-    wanted = rng.random(count) < settings.erase_prob
+    is_erased = rng.random(count) < settings.erase_prob
     shape = (count, ERASING_ATTEMPTS)
     area = rng.uniform(*settings.erase_area, size=shape) * height * width
     lowest, highest = np.log(settings.erase_aspect)
@@ -112,7 +112,7 @@ def _draw_erasing(
     tops = np.floor(place[0] * np.maximum(height - heights + 1, 1)).astype(np.int64)
     lefts = np.floor(place[1] * np.maximum(width - widths + 1, 1)).astype(np.int64)
     rectangles = np.stack([tops, lefts, heights, widths], axis=1)
-    return np.where((wanted & fits.any(axis=1))[:, None], rectangles, 0)
+    return np.where((is_erased & fits.any(axis=1))[:, None], rectangles, 0)
 
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, PIL's convert("L")

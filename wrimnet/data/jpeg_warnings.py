@@ -24,8 +24,8 @@ def jpeg_warning(path: str) -> str:
     content = Path(path).read_bytes()
     if not content.startswith(JPEG_START):
         return ""
-    found = _DAMAGE.search(_printed_while_decoding(content))
-    return f"{found[0]}; its pixels may be wrong" if found else ""
+    damage = _DAMAGE.search(_printed_while_decoding(content))
+    return f"{damage[0]}; its pixels may be wrong" if damage else ""
 
 
 def _printed_while_decoding(content: bytes) -> str:

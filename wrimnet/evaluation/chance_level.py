@@ -58,8 +58,10 @@ def chance_level(
     scores, registered = [], find_metrics(metrics)
     for number in range(num_embeddings):
         directions = _random_directions(seed, number, len(items))
-        found = score_trials(directions, items, trials, protocol, scoring or Scoring(), registered)
-        values = [list(trial_metrics(trial, metrics).values()) for trial in found]
+        trial_scores = score_trials(
+            directions, items, trials, protocol, scoring or Scoring(), registered
+        )
+        values = [list(trial_metrics(trial, metrics).values()) for trial in trial_scores]
         scores.append(np.mean(values, axis=0))
     mean, std = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)
     return ChanceLevel(

@@ -156,12 +156,12 @@ def weighted_terms(read: Callable[[str], Any]) -> dict[str, WeightedTerm]:
         read: configuration key -> value; None where there is no such key, as for a term whose
             plugin this configuration does not name.
     """
-    found = {}
+    terms = {}
     for term in TERMS:
         weight = 1.0
         for factor in map(read, term.weights):
             weight *= factor or 0.0
         if weight > 0:
             settings = {argument: read(key) for argument, key in term.settings.items()}
-            found[term.name] = WeightedTerm(term, weight, settings)
-    return found
+            terms[term.name] = WeightedTerm(term, weight, settings)
+    return terms

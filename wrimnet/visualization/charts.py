@@ -92,8 +92,10 @@ def _loss_charts(lines: Sequence[Mapping[str, Any]]) -> list[Chart]:
         ],
         "Loss: auxiliary level": [name for name in terms if name.endswith(_AUXILIARY)],
     }
-    found = {title: [_term(lines, name) for name in names] for title, names in levels.items()}
-    shown = {title: [s for s in series if s.y] for title, series in found.items()}
+    series_of_title = {
+        title: [_term(lines, name) for name in names] for title, names in levels.items()
+    }
+    shown = {title: [s for s in series if s.y] for title, series in series_of_title.items()}
     top = max((max(s.y) for series in shown.values() for s in series), default=0.0)
     return [
         _chart(title, "loss, terms with their weights", series, top=top)
@@ -165,8 +167,8 @@ def _series(lines: Sequence[Mapping[str, Any]], name: str) -> Series:
 
 def _values(lines: Iterable[Mapping[str, Any]], name: str) -> tuple[list[int], list[float]]:
     """Iterations and values of a quantity where it is finite."""
-    found = [line for line in lines if _has(line, name)]
-    return [line["iteration"] for line in found], [line[name] for line in found]
+    finite_lines = [line for line in lines if _has(line, name)]
+    return [line["iteration"] for line in finite_lines], [line[name] for line in finite_lines]
 
 
 def _has(line: Mapping[str, Any], name: str) -> bool:

@@ -142,12 +142,12 @@ def _has_gate(block: nn.Module) -> TypeGuard[MIIM]:
 def _named_blocks(model: nn.Module) -> dict[MIIMName, nn.Module]:
     """The blocks after a network's Blocks; none where its backbone has none."""
     miims = getattr(getattr(model, "backbone", None), "miims", nn.ModuleDict())
-    found: dict[MIIMName, nn.Module] = {}
+    named_blocks: dict[MIIMName, nn.Module] = {}
     for stage, block in sorted(miims.items()):
         separate = isinstance(block, PerModality)
         copies = dict(block.named_children()) if separate else {"shared": block}
-        found |= {MIIMName(int(stage), copy): module for copy, module in copies.items()}
-    return found
+        named_blocks |= {MIIMName(int(stage), copy): module for copy, module in copies.items()}
+    return named_blocks
 
 
 @contextmanager

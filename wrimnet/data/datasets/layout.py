@@ -50,13 +50,13 @@ def subfolders(folder: str, pattern: str, on_problem: OnProblem) -> list[str]:
         return []
     with os.scandir(folder) as entries:
         is_folder = {entry.name: entry.is_dir() for entry in entries}
-    wanted = [name for name in is_folder if is_folder[name] and re.fullmatch(pattern, name)]
-    for name in sorted(set(is_folder) - set(wanted)):
+    matching = [name for name in is_folder if is_folder[name] and re.fullmatch(pattern, name)]
+    for name in sorted(set(is_folder) - set(matching)):
         if is_folder[name]:
             on_problem(ValueError(f"unexpected folder {name!r} in {folder}; {HELP}"))
         elif _is_image(name):
             on_problem(ValueError(f"image {name!r} in {folder}, which holds folders only; {HELP}"))
-    return sorted(wanted)
+    return sorted(matching)
 
 
 def image_names(folder: str, on_problem: OnProblem) -> list[str]:

@@ -120,15 +120,15 @@ def _test_relpaths(folder: str, top: str, on_problem: OnProblem) -> list[str]:
 
 
 def _camera_folders(folder: str, modality: int, on_problem: OnProblem) -> list[str]:
-    found = subfolders(folder, "cam[1-9]", on_problem)
+    cameras = subfolders(folder, "cam[1-9]", on_problem)
     expected = [f"cam{camera}" for camera in CAMERAS[modality]]
-    for camera in expected if found else ():
-        if camera not in found:
+    for camera in expected if cameras else ():
+        if camera not in cameras:
             on_problem(FileNotFoundError(f"looked for the folder {folder}/{camera}; {HELP}"))
-    for camera in sorted(set(found) - set(expected)):
+    for camera in sorted(set(cameras) - set(expected)):
         if os.listdir(os.path.join(folder, camera)):
             on_problem(ValueError(f"LLCM has no {camera} in {folder}, expected it empty; {HELP}"))
-    return [camera for camera in expected if camera in found]
+    return [camera for camera in expected if camera in cameras]
 
 
 def _item(folder: str, relpath: str) -> ImageItem:

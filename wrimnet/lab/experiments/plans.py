@@ -76,14 +76,14 @@ def runs_of(plans: Sequence[TablePlan]) -> list[ExperimentRun]:
     Raises:
         ValueError: runs of two tables have one folder and different configurations.
     """
-    found: dict[Path, ExperimentRun] = {}
+    run_of_folder: dict[Path, ExperimentRun] = {}
     for run in (run for plan in plans for run in plan.runs):
-        if found.setdefault(run.folder, run).config != run.config:
+        if run_of_folder.setdefault(run.folder, run).config != run.config:
             raise ValueError(
                 f"{run.folder} is the folder of runs with different configurations; give a row "
                 "another folder, or its table another out"
             )
-    return list(found.values())
+    return list(run_of_folder.values())
 
 
 def first_cfg(table: TableFile, setting: Setting) -> CfgNode:

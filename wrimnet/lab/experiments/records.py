@@ -110,11 +110,11 @@ def _check_same_sources(records: Iterable[Record]) -> None:
 def _sources(record: Record) -> dict[str, dict[str, str]]:
     """Returns the short hash of every file of each plug-in."""
     assert record.results is not None
-    found: dict[str, dict[str, str]] = {}
+    hashes: dict[str, dict[str, str]] = {}
     for source in recorded_plugins(record.results):
         package = source["module"].partition(".")[0]
-        found.setdefault(f"{OF_PLUGINS}{package}", {})[source["module"]] = source["sha256"][:12]
-    return found
+        hashes.setdefault(f"{OF_PLUGINS}{package}", {})[source["module"]] = source["sha256"][:12]
+    return hashes
 
 
 def check_repeats(records: Iterable[Record], *, but: Iterable[str]) -> None:

@@ -44,19 +44,21 @@ def visible_gpus(num_devices: int) -> list[str]:
     return (names or [str(number) for number in range(num_devices)])[:num_devices]
 
 
-def choose_gpus(asked: Sequence[str] | None, num_devices: int) -> list[str]:
+def choose_gpus(requested: Sequence[str] | None, num_devices: int) -> list[str]:
     """Returns the GPUs of --gpus: None for all that are visible, [] for the CPU.
 
     Raises:
-        ValueError: one that is not there.
+        ValueError: one that is not visible.
     """
-    there = visible_gpus(num_devices)
-    if asked is None:
-        return there
-    missing = [name for name in asked if name not in there and not name.startswith(_UNIQUE_NAMES)]
-    if missing or (asked and not there):
+    visible = visible_gpus(num_devices)
+    if requested is None:
+        return visible
+    missing = [
+        name for name in requested if name not in visible and not name.startswith(_UNIQUE_NAMES)
+    ]
+    if missing or (requested and not visible):
         raise ValueError(
-            f"--gpus {' '.join(asked)}: PyTorch sees {', '.join(there) or 'no GPU'} here; --gpus "
-            "without a name runs on the CPU"
+            f"--gpus {' '.join(requested)}: PyTorch sees {', '.join(visible) or 'no GPU'} here; "
+            "--gpus without a name runs on the CPU"
         )
-    return list(asked)
+    return list(requested)

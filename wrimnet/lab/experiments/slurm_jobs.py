@@ -148,19 +148,23 @@ def work_through_jobs(
 
     What was stopped after it had saved is submitted again; with ``retry`` what has failed, too.
     """
-    runs, told = [attempt.run for attempt in attempts], dict[str, str]()
-    wanted = {NEW, STOPPED, ELSEWHERE, *([FAILED] if retry else [])}
+    runs, reported_kinds = [attempt.run for attempt in attempts], dict[str, str]()
+    submitted_kinds = {NEW, STOPPED, ELSEWHERE, *([FAILED] if retry else [])}
     while True:
         states = cluster.states(runs)
-        due = [one for one, state in zip(attempts, states, strict=True) if state.kind in wanted]
-        wanted = {STOPPED}
+        due = [
+            one
+            for one, state in zip(attempts, states, strict=True)
+            if state.kind in submitted_kinds
+        ]
+        submitted_kinds = {STOPPED}
         if due:
             cluster.submit(due)
             states = cluster.states(runs)
         for state in states:
-            if told.get(state.run.name) != state.kind and state.kind != WAITING:
+            if reported_kinds.get(state.run.name) != state.kind and state.kind != WAITING:
                 _console.info(describe(state))
-            told[state.run.name] = state.kind
+            reported_kinds[state.run.name] = state.kind
         if not wait or not any(state.kind in (WAITING, RUNNING) for state in states):
             counts = Counter(state.kind for state in states)
             _console.info(", ".join(f"{number} {kind}" for kind, number in counts.items()))

@@ -63,16 +63,17 @@ def shortened(texts: Iterable[object]) -> str:
 def _images_by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"looked for the folder {folder}, which does not exist")
-    found: dict[str, Path] = {}
+    image_of_stem: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in readable_endings() or not path.is_file():
             continue
-        if path.stem in found:
+        if path.stem in image_of_stem:
             raise ValueError(
-                f"{found[path.stem]} and {path} have the same stem; keep the one that has a partner"
+                f"{image_of_stem[path.stem]} and {path} have the same stem; "
+                "keep the one that has a partner"
             )
-        found[path.stem] = path
-    return found
+        image_of_stem[path.stem] = path
+    return image_of_stem
 
 
 def read_pair(pair: Pair, infrared_range: Sequence[float] = ()) -> tuple[np.ndarray, np.ndarray]:

@@ -39,17 +39,20 @@ def divide(scenes: Sequence[Sequence[Region]], options: Options) -> tuple[Scenes
     return train, test
 
 
-def _keep(scenes: Scenes, split: str, wanted: int | None, options: Options) -> Scenes:
-    there = sum(map(len, scenes))
-    if wanted is None:
+def _keep(scenes: Scenes, split: str, num_requested: int | None, options: Options) -> Scenes:
+    num_available = sum(map(len, scenes))
+    if num_requested is None:
         return scenes
-    if wanted > there:
+    if num_requested > num_available:
         raise ValueError(
-            f"--{split}-ids {wanted}, but the {len(scenes)} {split} scenes have {there} "
-            f"{options.kind}; ask for fewer, or give more photographs or a smaller --min-size"
+            f"--{split}-ids {num_requested}, but the {len(scenes)} {split} scenes have "
+            f"{num_available} {options.kind}; ask for fewer, or give more photographs or a "
+            "smaller --min-size"
         )
     turns = itertools.zip_longest(*scenes)
-    chosen = set(itertools.islice((r for turn in turns for r in turn if r is not None), wanted))
+    chosen = set(
+        itertools.islice((r for turn in turns for r in turn if r is not None), num_requested)
+    )
     return [kept for scene in scenes if (kept := [r for r in scene if r in chosen])]
 
 

@@ -35,12 +35,12 @@ def find_nearest(
         device: where the products are computed.
         block_rows: rows compared at once.
     """
-    wanted = torch.from_numpy(queries).to(device)
-    best = wanted.new_empty(len(queries), 0)
+    query_rows = torch.from_numpy(queries).to(device)
+    best = query_rows.new_empty(len(queries), 0)
     rows = torch.empty(len(queries), 0, dtype=torch.int64, device=device)
     step = max(1, min(block_rows, _BLOCK_SIMILARITIES // len(queries)))
     for start, block in _blocks(shards, step):
-        similarity = wanted @ block.to(device, torch.float32).T
+        similarity = query_rows @ block.to(device, torch.float32).T
         here = torch.arange(start, start + len(block), device=device)
         best = torch.cat((best, similarity), dim=1)
         rows = torch.cat((rows, here.expand(len(queries), -1)), dim=1)

@@ -17,13 +17,13 @@ from wrimnet.data.datasets.base import (
     count_items,
     stand_in,
 )
-from wrimnet.data.datasets.layout import OnProblem, check_names, require_folder
-from wrimnet.data.datasets.pictures import (
+from wrimnet.data.datasets.image_check import (
     Division,
     describe_cameras,
     misplaced_pictures,
     open_pictures,
 )
+from wrimnet.data.datasets.layout import OnProblem, check_names, require_folder
 from wrimnet.data.images import DENIED
 from wrimnet.modality import INFRARED, VISIBLE
 

@@ -16,8 +16,8 @@ from warm_python import run_python
 
 from wrimnet.data.datasets import LLCM, SYSU_MM01, RegDB
 from wrimnet.data.datasets.base import check_counts, count_differences, count_items
-from wrimnet.data.datasets.doctor import examine
-from wrimnet.data.datasets.pictures import open_pictures
+from wrimnet.data.datasets.dataset_check import examine
+from wrimnet.data.datasets.image_check import open_pictures
 from wrimnet.registries import find_dataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_dataset.py"
