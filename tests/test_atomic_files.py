@@ -72,7 +72,7 @@ def test_pipe_is_refused_where_a_file_is_expected(tmp_path):
     }
     for name, use in uses.items():
         os.mkfifo(tmp_path / name)
-        with pytest.raises(OSError, match=f"{name} is no regular file; move it away"):
+        with pytest.raises(OSError, match=f"{name} is not a regular file; move it away"):
             use(tmp_path / name)
 
 

@@ -21,7 +21,9 @@ def main() -> int:
     from wrimnet.visualization.run_report import write_report
 
     if not arguments.run:
-        raise ValueError("which run? give its folder, as in tools/report_html.py logs/LLCM/wrim")
+        raise ValueError(
+            "no run is given; give its folder, as in tools/report_html.py logs/LLCM/wrim"
+        )
     print(f"report of {arguments.run}: figures and tables, some seconds", file=sys.stderr)
     print(write_report(arguments.run, arguments.overrides))
     return 0

@@ -55,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
 def check_regular(path: Path) -> None:
     """Raises OSError for a pipe, a device or a folder, on which reading or writing may not end."""
     if path.exists() and not path.is_file():
-        raise OSError(f"{path} is no regular file; move it away")
+        raise OSError(f"{path} is not a regular file; move it away")
 
 
 def _disk_error(error: BaseException) -> OSError | None:
@@ -78,7 +78,7 @@ def require_file(path: str | Path, what: str, advice: str = "") -> None:
     """Raises FileNotFoundError, "WHAT 'PATH' does not exist" or what else it is, if no file."""
     found = Path(path)
     if not found.is_file():
-        other = "is a folder, expected a file" if found.is_dir() else "is no regular file"
+        other = "is a folder, expected a file" if found.is_dir() else "is not a regular file"
         problem = other if found.exists() else "does not exist"
         raise FileNotFoundError(f"{what} {str(path)!r} {problem}{advice}")
 

@@ -126,7 +126,9 @@ def setup_model_cfg(arguments: Any) -> CfgNode:
         run = Path(arguments.run)
         weights = find_weights(run, weights) if weights else str(run / FINAL)
     if not config or not weights:
-        raise ValueError("which model? give --run DIR, or --config-file FILE and --weights FILE")
+        raise ValueError(
+            "no model is given; give --run DIR, or --config-file FILE and --weights FILE"
+        )
     # a run's file names the device of that run, which this machine may not have
     words = ["MODEL.DEVICE", "auto", *arguments.overrides, "MODEL.WEIGHTS", weights]
     return setup_cfg(config, arguments.overlay, words)
@@ -200,7 +202,9 @@ def output_file(word: str) -> Path:
     """Reads a flag that names a file to be written: refused where it cannot be one."""
     path = Path(word)
     if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
+        problem = (
+            "is a folder" if path.is_dir() else f"lies in {path.parent}, which is not a folder"
+        )
         raise argparse.ArgumentTypeError(f"{word!r} {problem}; give a file to be written")
     return kept_out_of_runs(path)
 

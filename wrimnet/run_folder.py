@@ -42,7 +42,7 @@ def check_run_folder(folder: str | Path) -> Path:
         raise FileNotFoundError(f"{folder} is a file; give the folder of a run")
     if not Path(folder, CONFIG).is_file():
         raise FileNotFoundError(
-            f"{folder} is no folder of a run: it has no {CONFIG}{_runs_below(Path(folder))}"
+            f"{folder} is not the folder of a run: it has no {CONFIG}{_runs_below(Path(folder))}"
         )
     return Path(folder)
 

@@ -131,7 +131,7 @@ class TestBroken:
         text = in_words(examination)
         for part in (
             "train_vis.txt:21: expected 'relative/path label'",
-            "train_vis.txt:22: 'vis/x.jpg' is no LLCM image path",
+            "train_vis.txt:22: 'vis/x.jpg' is not an LLCM image path",
             "test_id.txt:1: 'bad'",
             "unexpected folder 'extra'",
             "4 of 40 indexed images do not exist",
@@ -221,7 +221,7 @@ def test_name_that_is_not_utf8_is_a_finding_and_refused(tmp_path):
     examination = look(LLCM, tmp_path, open_images=False)
     (finding,) = examination.findings
     assert finding.kind == "malformed" and "gr\\udcfc\\udcdf.jpg' in the" in finding.text
-    with pytest.raises(ValueError, match="is no UTF-8 name; rename the file"):
+    with pytest.raises(ValueError, match="is not a UTF-8 name; rename the file"):
         LLCM(str(tmp_path))
 
 

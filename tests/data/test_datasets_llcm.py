@@ -128,7 +128,7 @@ def test_paths_are_read_by_their_components(relpath, expected):
     ],
 )
 def test_other_paths_are_refused(relpath):
-    with pytest.raises(ValueError, match=re.escape(f"{relpath!r} is no LLCM image path")):
+    with pytest.raises(ValueError, match=re.escape(f"{relpath!r} is not an LLCM image path")):
         LLCM.parse_relpath(relpath)
 
 
@@ -194,7 +194,7 @@ BROKEN = {
     "path of another kind": (
         _append("train_vis.txt", "vis/a.jpg 0"),
         ValueError,
-        r"train_vis\.txt:21: 'vis/a\.jpg' is no LLCM image path",
+        r"train_vis\.txt:21: 'vis/a\.jpg' is not an LLCM image path",
     ),
     "other modality": (
         _append("train_vis.txt", "nir/0001/0001_c01_s1800_f0_nir.jpg 0"),

@@ -62,7 +62,7 @@ def test_identity_is_the_folder_and_its_number_is_not_padded():
     assert RegDB.parse_relpath("Visible/12/male_front_v_00007_12.bmp") == (12, 1, VISIBLE)
     assert RegDB.parse_relpath("Thermal/412/any name.bmp") == (412, 2, INFRARED)
     for relpath in ("visible/1/a.bmp", "Visible/01/a.bmp", "Visible/a.bmp", "x/Visible/1/a.bmp"):
-        with pytest.raises(ValueError, match="is no RegDB image path"):
+        with pytest.raises(ValueError, match="is not a RegDB image path"):
             RegDB.parse_relpath(relpath)
 
 

@@ -100,7 +100,7 @@ def test_paths_are_read_by_their_components():
     assert SYSU_MM01.parse_relpath("cam2/0333/0007.jpg") == (333, 2, VISIBLE)
     assert SYSU_MM01.parse_relpath("cam3/0001/0001.jpg") == (1, 3, INFRARED)
     for relpath in ("cam7/0001/0001.jpg", "cam1/1/0001.jpg", "cam1/0001.jpg", "a/cam1/0001/1.jpg"):
-        with pytest.raises(ValueError, match="is no SYSU-MM01 image path"):
+        with pytest.raises(ValueError, match="is not a SYSU-MM01 image path"):
             SYSU_MM01.parse_relpath(relpath)
 
 

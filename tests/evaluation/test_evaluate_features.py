@@ -184,7 +184,7 @@ FINE = {"paths": np.array(["Visible/1/a.bmp", "Thermal/1/b.bmp"]), "features": n
         ({"features": np.eye(3)}, r"features has shape \(3, 3\), expected \(2, D\)"),
         ({"features": np.zeros((2, 0))}, r"embeddings have shape \(2, 0\)"),
         ({"paths": np.array([1, 2])}, r"paths is int64 \(2,\), expected strings"),
-        ({"paths": np.array(["Visible/1/a.bmp", "x/1/b.bmp"])}, "'x/1/b.bmp' is no RegDB image"),
+        ({"paths": np.array(["Visible/1/a.bmp", "x/1/b.bmp"])}, "'x/1/b.bmp' is not a RegDB image"),
         ({"paths": np.array(["Visible/1/a.bmp"] * 2)}, "'Visible/1/a.bmp' comes more than once"),
         ({"paths": np.array(["Visible/1/a.bmp", "Visible/1/b.bmp"])}, "no infrared test image"),
         ({"paths": np.array(["Visible/1/a.bmp", "Thermal/2/b.bmp"])}, "none of the 1 queries has"),
@@ -345,7 +345,7 @@ def test_missing_arrays_files_and_contradictions_are_named(tmp_path, capsys):
         ("llcm_ir2vis", ["--features", "text.npz"], "cannot be read as an npz file"),
         ("regdb", ["--features", "f.npz"], "unknown protocol 'regdb'"),
         ("sysu_all_single", ["--features", "f.npz", "--draw", "official"], "belong together"),
-        ("sysu_all_multi", ["--features", "f.npz"], "is no SYSU-MM01 image path"),
+        ("sysu_all_multi", ["--features", "f.npz"], "is not a SYSU-MM01 image path"),
         ("llcm_ir2vis", ["--distances", "d.npz", "--normalize"], "distances are used as given"),
     ):
         files = [str(tmp_path / word) if word.endswith(".npz") else word for word in arguments]

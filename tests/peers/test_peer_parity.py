@@ -117,5 +117,5 @@ def test_weighted_triplet_in_both_forms(form):
 
 
 def test_a_tensor_of_another_network_is_refused():
-    with pytest.raises(KeyError, match="is no tensor of the official AGW or DEEN"):
+    with pytest.raises(KeyError, match="is not a tensor of the official AGW or DEEN"):
         convert_official({"fc.weight": torch.zeros(1)})

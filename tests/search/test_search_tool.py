@@ -19,7 +19,7 @@ from wrimnet.visualization.ranked_lists import QUERY, RankedList, Tile, draw_ran
     ("flag", "file", "problem"),
     [
         ("--json", ".", "'.' is a folder; give a file to be written"),
-        ("--json", "nowhere/found.json", "lies in nowhere, which is no folder"),
+        ("--json", "nowhere/found.json", "lies in nowhere, which is not a folder"),
         ("--sheet", "found.txt", "'found.txt' ends in '.txt'; give .png or .jpg"),
     ],
 )

@@ -120,5 +120,7 @@ def test_results_of_other_weights_are_refused(tmp_path, monkeypatch):
 
 
 def test_what_is_no_run_is_told(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match=r"is no folder of a run: it has no config\.yaml"):
+    with pytest.raises(
+        FileNotFoundError, match=r"is not the folder of a run: it has no config\.yaml"
+    ):
         compare(monkeypatch, tmp_path)

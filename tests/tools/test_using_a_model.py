@@ -252,7 +252,7 @@ def test_another_model_and_a_damaged_index_are_refused(index, run, workspace, tm
 def test_a_tool_without_a_model_says_what_it_needs(run, tmp_path):
     code, _, err = run(f"python tools/export.py onnx --out {tmp_path}")
     assert code == 2
-    assert "which model? give --run DIR" in err
+    assert "no model is given; give --run DIR" in err
     code, _, err = run(f"python tools/report_html.py {tmp_path}")
     assert code == 2
     assert "no results.json in" in err

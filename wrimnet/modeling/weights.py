@@ -108,7 +108,7 @@ def _read_safetensors(path: str | Path) -> dict:
             facts = file.metadata() or {}  # files of others have none
             records = {name: json.loads(facts.get(name, "null")) for name in (NETWORK, TRAINED_ON)}
     except Exception as error:  # the library has an exception type of its own for broken files
-        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
     if facts.get(DIGEST, "") not in ("", tensors_sha256(tensors)):
         raise ValueError(f"{path} is damaged: its tensors do not match its {DIGEST}; export again")
     return {"model": tensors, **records}

@@ -43,7 +43,7 @@ def name_of_official(name: str) -> str | None:
         if found:  # "#" stands before what the official code counts from 1
             return re.sub(r"#(\d)", lambda number: str(int(number[1]) - 1), renamed)
     raise KeyError(
-        f"{name!r} is no tensor of the official AGW or DEEN network; give the state dict that "
+        f"{name!r} is not a tensor of the official AGW or DEEN network; give the state dict that "
         'their checkpoints hold under "net"'
     )
 

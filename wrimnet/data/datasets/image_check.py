@@ -62,7 +62,7 @@ def _opened(paths: Sequence[str], workers: int) -> Iterator[Picture]:
 
 def _open_picture(path: str) -> Picture:
     if not os.path.isfile(path):
-        return Picture(path, "it is no regular file")  # reading a pipe would not end
+        return Picture(path, "it is not a regular file")  # reading a pipe would not end
     try:
         wide = read_wide_pixels(path)  # as stored: no range makes grey levels of them here
         pixels = np.asarray(read_rgb(path)) if wide is None else wide[..., None]

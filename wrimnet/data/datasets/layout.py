@@ -190,7 +190,7 @@ def check_names(items: Sequence[ImageItem], on_problem: OnProblem) -> list[Image
     for item in others:
         on_problem(
             ValueError(
-                f"{item.relpath!a} in the dataset's folder is no UTF-8 name; rename the file"
+                f"{item.relpath!a} in the dataset's folder is not a UTF-8 name; rename the file"
             )
         )
     return [item for item in items if item not in others] if others else list(items)

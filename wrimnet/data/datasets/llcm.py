@@ -74,7 +74,7 @@ def _parse_relpath(relpath: str) -> tuple[int, int, int]:
             identity, modality, camera = "", VISIBLE, None
     if camera is None or not re.fullmatch(IDENTITY, identity):
         raise ValueError(
-            f"{relpath!r} is no LLCM image path; expected vis/0001/0001_c01_..., nir/..., "
+            f"{relpath!r} is not an LLCM image path; expected vis/0001/0001_c01_..., nir/..., "
             f"test_vis/cam1/0001/... or test_nir/...; {HELP}"
         )
     return int(identity), int(camera[1]), modality

@@ -61,7 +61,7 @@ def _parse_relpath(relpath: str) -> tuple[int, int, int]:
             modality = TOP_FOLDERS[top]
             return int(identity), CAMERAS[modality], modality
     raise ValueError(
-        f"{relpath!r} is no RegDB image path; expected Visible/1/... or Thermal/1/...; {HELP}"
+        f"{relpath!r} is not a RegDB image path; expected Visible/1/... or Thermal/1/...; {HELP}"
     )
 
 

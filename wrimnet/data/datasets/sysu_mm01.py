@@ -60,7 +60,7 @@ def _parse_relpath(relpath: str) -> tuple[int, int, int]:
         ):
             camid = int(camera.removeprefix("cam"))
             return int(identity), camid, MODALITY_OF_CAMERA[camid]
-    raise ValueError(f"{relpath!r} is no SYSU-MM01 image path; expected cam1/0001/...; {HELP}")
+    raise ValueError(f"{relpath!r} is not a SYSU-MM01 image path; expected cam1/0001/...; {HELP}")
 
 
 def _read_train(folder: str, number: int, on_problem: OnProblem) -> list[ImageItem]:
