@@ -110,7 +110,7 @@ def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):
     assert (f"{run}/model_final.pth", 3) == (cfg.MODEL.WEIGHTS, cfg.SEED)
     cfg = setup_model_cfg(read("--weights", "other.pth", run))
     assert cfg.MODEL.WEIGHTS == "other.pth"
-    with pytest.raises(ValueError, match="which model"):
+    with pytest.raises(ValueError, match="no model is given"):
         setup_model_cfg(read("--config-file", f"{run}/config.yaml"))
 
 

@@ -137,7 +137,7 @@ def test_runs_are_read_as_records_in_percent(finished_run, expected):
     assert [line["total_loss"] for line in logged] == [9 / i for i in (1, 2, 3, 4)]
     for record in (*results, *logged):  # a table takes them
         assert all(isinstance(value, int | float | str) for value in record.values())
-    with pytest.raises(FileNotFoundError, match="no folder of a run"):
+    with pytest.raises(FileNotFoundError, match="not the folder of a run"):
         wrimnet.read_metrics(finished_run.workspace)
 
 
