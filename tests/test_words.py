@@ -27,7 +27,7 @@ NOT = {  # what is not written -> what is
     r"\b(told|tells)\b": "reports, warns",
 }
 MOST_WORDS_OF_README = 700
-MOST_WORDS_OF_PAGES = 8_000  # of all documents but the two below and README
+MOST_WORDS_OF_PAGES = 8_300  # of all documents but the two below and README
 LONGER = ("CONTRIBUTING.md", "docs/results.md")
 
 
