@@ -127,7 +127,7 @@ def test_evaluation_after_a_change_of_the_source_records_both(workspace, trained
                     "MODEL.DEVICE=cpu", *words)  # fmt: skip
     finally:
         source.write_text(text)
-    assert f"trained with another source of {source}" in said
+    assert f"trained with another source of {source}" in " ".join(said.split())
     description = results_of(evaluation_folder(workspace / "logs/changed_source"))["description"]
     now, before = (
         {one["module"]: one["sha256"] for one in description[name]}

@@ -15,6 +15,7 @@ from wrimnet.lab.experiments.table_file import read_table
 from wrimnet.lab.experiments.table_report import difference_table, make_report, result_table
 
 OLD = json.loads((PROJECT / "tests/fixtures/experiments/old_runs.json").read_text())
+OVERRIDES = ("MODEL.DEVICE", "cpu", "MODEL.WRIM.MIIM.NORM", "none")  # the default then
 WORDS = {"not shown": "not significant"}  # what the report calls it now
 
 
@@ -44,7 +45,7 @@ def old_runs(tmp_path_factory):
 def report(name, root):
     file = PROJECT / f"configs/tables/{name}.yml"
     table = read_table(file, dataset="LLCM", project=PROJECT)
-    setting = Setting(root / table.out, "LLCM", overrides=("MODEL.DEVICE", "cpu"))
+    setting = Setting(root / table.out, "LLCM", overrides=OVERRIDES)
     plan = make_plan(table, setting, [0, 1, 2])
     for run in plan.runs:  # the same configuration, so that none is trained again
         assert run.config == OLD["runs"][f"{table.out}/{run.name}"]["run"]["config"]

@@ -120,7 +120,7 @@ def test_weights_of_another_input_size_are_resized_as_timm_does(tmp_path):
             {"MIIM__NUM_HEADS": 8},
             r"MIIM.NUM_HEADS = 8 after Block 1 .* 12 channels .* values fit: 1, 2, 3, 4, 6, 12\.",
         ),
-        ("ViT", {"MIIM__STRIDE": "(4, 2, 1, 1)"}, r"STRIDE = 4 after Block 1 .* 4 x 2 map"),
+        ("ViT", {"MIIM__STRIDE": "(4, 2, 1, 1)"}, r"STRIDE = 4 after Block 1 .* 4 x 2 feature map"),
         ("ViT", {"MAIN__STRIPES": 5}, r"MAIN.STRIPES = 5 stripes do not fit into the 4 rows"),
         ("ViT", {"INPUT__SIZE_TEST": "[80, 32]"}, r"SIZE_TEST = \[80, 32\]: VisionTransformer"),
         (
@@ -136,7 +136,7 @@ def test_weights_of_another_input_size_are_resized_as_timm_does(tmp_path):
         ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "resnet19"}, "ARCHITECTURE = 'resnet19'"),
         ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "resnet26d"}, "Block 4 of ResNet shrinks"),
         ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "levit_128s"}, "lists 3 of its Blocks"),
-        ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "hiera_tiny_224"}, "each give a map"),
+        ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "hiera_tiny_224"}, "each give a feature map"),
     ],
 )
 def test_what_does_not_fit_names_the_key(family, overrides, message):

@@ -224,7 +224,7 @@ def test_malformed_box_is_named_by_file_and_line(tmp_path, line):
 
 def test_box_that_stands_twice_is_named(tmp_path):
     write_boxes(tmp_path, "a", "0 0.5 0.5 0.2 0.4", "0 0.5 0.5 0.2 0.40")
-    with pytest.raises(ValueError, match=r"a\.txt:2: the box of line 1 again"):
+    with pytest.raises(ValueError, match=r"a\.txt:2: the box of line 1 is repeated; remove one"):
         find_boxes("a", tmp_path / "a.txt", (200, 100), 30, 0)
 
 
@@ -313,7 +313,7 @@ def test_track_ids_are_read_from_the_sixth_column(tmp_path):
     found = find_boxes("a", tmp_path / "a.txt", (200, 100), 30, 0)
     assert found.tracks == [7, 12] and found.other_class == 1
     write_boxes(tmp_path, "a", "0 0.5 0.5 0.2 0.4 7", "0 0.4 0.5 0.2 0.4 7")
-    with pytest.raises(ValueError, match=r"a\.txt:2: the track of line 1 again"):
+    with pytest.raises(ValueError, match=r"a\.txt:2: the track of line 1 is repeated; remove one"):
         find_boxes("a", tmp_path / "a.txt", (200, 100), 30, 0)
     write_boxes(tmp_path, "a", "0 0.5 0.5 0.2 0.4 -1")
     with pytest.raises(ValueError, match="expected 'class cx cy w h' or 'class cx cy w h track'"):

@@ -127,7 +127,7 @@ def test_gem_of_a_map_that_a_non_local_block_made_negative_is_finite():
 
 def test_maps_that_cannot_be_paired_are_refused():
     aggregation = PositionAggregation(8, 4)
-    with pytest.raises(ValueError, match="a 3 x 5 map has an odd number of positions"):
+    with pytest.raises(ValueError, match="a 3 x 5 feature map has an odd number of positions"):
         aggregation(torch.zeros(1, 8, 3, 5), torch.zeros(1, 4, 3, 5))
 
 

@@ -56,7 +56,7 @@ def test_activation_memory_of_a_batch(tmp_path):
             "options": ["SOLVER.IMS_PER_BATCH", "16"],
         }
         kept[method] = tool.count_activations(record)
-    assert kept == {"agw": 14.592516, "caj": 21.868804}  # CAJ trains on visible images twice
+    assert kept == {"agw": 14.85466, "caj": 22.26202}  # CAJ trains on visible images twice
 
 
 @pytest.mark.parametrize(
