@@ -196,7 +196,7 @@ def watch_maps(model: nn.Module) -> list[str]:
     tensors with four dimensions are attention, or are laid out otherwise.
     """
     found: list[str] = []
-    backbone = getattr(model, "backbone", model)
+    backbone: Any = getattr(model, "backbone", model)
     has_maps = getattr(backbone, "layout", MAPS) is MAPS
     watched = backbone if has_maps else backbone.miims
 
