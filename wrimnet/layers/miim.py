@@ -22,8 +22,8 @@ class MIIM(nn.Module):
 
     Each of the four steps is a method that a subclass may replace.
 
-    What the supplement leaves open can be tried: a batch normalisation without weights of F0 on its
-    way into SCC ("entrance"), of F5 ("gate"), or both.
+    The supplement leaves normalisation open: here, F0 is batch-normalised without weights on its
+    way into SCC ("entrance", see docs/deviations.md); F5 ("gate"), both or none can be tried.
 
     PyTorch's default initialisation everywhere. A channels-last input gives a channels-last output
     without a change of layout on the way.
