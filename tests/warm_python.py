@@ -54,7 +54,7 @@ def _become(words: Sequence[str], cwd: str, files: list[str]) -> None:
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY), number)
     os.chdir(cwd)
-    ours = (str(ROOT / "tests"), str(ROOT / "tools"))
+    ours = tuple(str(ROOT / name) for name in ("tests", "tools", "examples"))
     sys.path[:] = [str(ROOT), *(p for p in sys.path if p != "" and not p.startswith(ours))]
     if words[0] == "-c":
         sys.path.insert(0, "")
