@@ -30,8 +30,8 @@ def train_trial(trial: optuna.Trial, config: str, options: list[str], out: Path)
     """Trains with the weights that a trial proposes; returns the mAP of its last evaluation."""
     weights = [(key, trial.suggest_float(key, *span, log=True)) for key, span in RANGES.items()]
     folder = out / trial.user_attrs.get("folder", f"trial{trial.number}")
-    own = [*sum(weights, ()), "DATASETS.SPLIT", "train", "OUTPUT_DIR", folder]
-    cfg = wrimnet.setup_cfg(config, options=[*options, *map(str, own)])
+    overrides = [*sum(weights, ()), "DATASETS.SPLIT", "train", "OUTPUT_DIR", folder]
+    cfg = wrimnet.setup_cfg(config, options=[*options, *map(str, overrides)])
 
     def report(epoch: int, metrics: dict[str, dict[str, float]]) -> None:
         trial.report(mean_map(metrics), epoch)
@@ -43,7 +43,7 @@ def train_trial(trial: optuna.Trial, config: str, options: list[str], out: Path)
 
 def mean_map(metrics: dict[str, dict[str, float]]) -> float:
     """Returns the mAP in percent, mean over the protocols."""
-    return fmean(found["mAP"] for found in metrics.values())
+    return fmean(result["mAP"] for result in metrics.values())
 
 
 def repeat_interrupted(study: optuna.Study) -> None:

@@ -42,8 +42,8 @@ for query, columns, row in zip(queries, nearest, axes, strict=True):
     row[0].set_title("query", fontsize="small")
     for place, column in zip(row[1:], columns, strict=True):
         place.imshow(Image.open(gallery[column].path))
-        colour = "green" if gallery[column].pid == query.pid else "red"
-        place.set_title(f"id {gallery[column].pid}", fontsize="small", color=colour)
+        color = "green" if gallery[column].pid == query.pid else "red"
+        place.set_title(f"id {gallery[column].pid}", fontsize="small", color=color)
 for place in axes.flat:
     place.set_axis_off()
 figure.savefig("logs/quickstart.png")

@@ -54,8 +54,8 @@ class Wandb(EventWriter):
     def write(self) -> None:
         """Logs what is new since the last line."""
         storage = get_event_storage()
-        found = storage.latest().items()
-        new = {name: value for name, (value, iteration) in found if iteration == storage.iter}
+        values = storage.latest().items()
+        new = {name: value for name, (value, iteration) in values if iteration == storage.iter}
         percent = {name: 100 * value for name, value in new.items() if kind_of(name) == "test"}
         self._run.log({**new, **percent}, step=storage.iter)
 

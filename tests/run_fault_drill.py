@@ -3,7 +3,7 @@
 python tests/run_fault_drill.py                   a few kills, the quick faults: a minute
 python tests/run_fault_drill.py --long --out F    60 kills, every fault; the table goes to F too
 
-The runs are small ones on generated data, on the CPU, in deterministic mode. A killed and resumed
+The runs are small ones on synthetic data, on the CPU, in deterministic mode. A killed and resumed
 run has survived if weights, optimizer, generators, metrics.jsonl, results.json and what TensorBoard
 shows are those of the uninterrupted run, bit by bit.
 """

@@ -203,7 +203,7 @@ def test_error_of_the_program_is_its_fault(capsys):
     with pytest.raises(SystemExit) as ended:
         run_tool(lambda: None.x)
     assert ended.value.code == 70
-    assert "this is a fault of the program" in capsys.readouterr().err
+    assert "this is an internal error" in capsys.readouterr().err
 
 
 def test_long_mistakes_are_wrapped_and_an_interruption_is_a_word(monkeypatch, capsys):

@@ -111,7 +111,7 @@ def test_a_document_names_what_is_there(document, known_keys):
     wrong += [f"broken link: {target}" for target in broken_links(document, text)]
     wrong += [said for line in commands(text) if (said := wrong_command(line))]
     wrong += [f"quoted otherwise: {path}" for path in misquoted(text)]
-    own = {"MODEL.CENTRE.WEIGHT", "MODEL.CENTRE.SCALE", "MODEL.BACKBONE.MY_WIDTH"}
+    own = {"MODEL.CENTER.WEIGHT", "MODEL.CENTER.SCALE", "MODEL.BACKBONE.MY_WIDTH"}
     wrong += [f"no such key: {key}" for key in unknown_keys(text, known_keys | own)]
     assert_none_found(f"{document}: {line}" for line in wrong)
 

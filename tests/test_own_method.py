@@ -68,7 +68,7 @@ def whole_result(folder):
 
 def test_losses_are_in_the_total_and_in_the_log(trained):
     for line in log_of(trained):
-        assert line["loss_centre"] == pytest.approx(0.2 * line["raw/centre"], rel=1e-5)
+        assert line["loss_center"] == pytest.approx(0.2 * line["raw/center"], rel=1e-5)
         assert line["loss_maxpool"] > 0
         terms = [v for n, v in line.items() if n.startswith("loss_")]
         assert line["total_loss"] == pytest.approx(sum(terms), rel=1e-5)
@@ -118,7 +118,7 @@ def test_average_is_in_log_table_comparison_and_records(workspace, trained):
 
 
 def test_evaluation_after_a_change_of_the_source_records_both(workspace, trained):
-    source = workspace / "own_method" / "centre.py"
+    source = workspace / "own_method" / "center.py"
     text = source.read_text()
     words = (f"MODEL.WEIGHTS={trained}/model_final.pth", "OUTPUT_DIR=logs/changed_source")
     try:
@@ -133,7 +133,7 @@ def test_evaluation_after_a_change_of_the_source_records_both(workspace, trained
         {one["module"]: one["sha256"] for one in description[name]}
         for name in ("plugins", "plugins_of_weights")
     )
-    assert {module for module in now if now[module] != before[module]} == {"own_method.centre"}
+    assert {module for module in now if now[module] != before[module]} == {"own_method.center"}
 
 
 def test_metric_of_ones_own_is_in_every_file_and_table(workspace, trained):
@@ -159,7 +159,7 @@ def test_interrupted_run_goes_on_to_the_same_weights_and_the_same_average(worksp
     for name in ("model_final.pth", "model_final_ema.pth", "results.json"):
         (half / name).unlink()
     words = ("--config-file", METHOD, "--no-report", "MODEL.DEVICE=cpu", "OUTPUT_DIR=logs/resumed")
-    assert "going on after iteration" in tool(workspace, "train_net", *words, "--resume")
+    assert "continuing after iteration" in tool(workspace, "train_net", *words, "--resume")
     for name in ("model_final.pth", "model_final_ema.pth"):
         ours, theirs = (weights_in(folder / name) for folder in (trained, half))
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -204,7 +204,7 @@ def test_export_to_onnx(workspace, trained):
 def test_report_and_figures(workspace, trained):
     tool(workspace, "report_html", str(trained), "MODEL.DEVICE=cpu")
     page = (trained / "report.html").read_text()
-    for text in ("CampusVI", "FirstTier", "centre <output>", "MODEL.CENTRE.WEIGHT", "ema"):
+    for text in ("CampusVI", "FirstTier", "center <output>", "MODEL.CENTER.WEIGHT", "ema"):
         assert text in page
 
 
@@ -253,11 +253,11 @@ def test_ablations(workspace):
 
 def test_keys_of_ones_own_are_listed_checked_and_hashed(workspace, trained):
     listed = tool(workspace, "train_net", "--help-config", "--config-file", METHOD)
-    assert "MODEL.CENTRE.WEIGHT = 0.0\n    weight of the hetero-centre loss; [0, 1e6]" in listed
+    assert "MODEL.CENTER.WEIGHT = 0.0\n    weight of the hetero-center loss; [0, 1e6]" in listed
     words = ("--config-file", METHOD, "--resume", "MODEL.DEVICE=cpu")
-    wrong = tool(workspace, "train_net", *words, "MODEL.CENTRE.WEIGHT=-1", code=2)
-    assert "MODEL.CENTRE.WEIGHT = -1.0: expected a number in [0, 1e6]" in wrong
-    other = tool(workspace, "train_net", *words, "MODEL.CENTRE.SCALE=2", code=2)
+    wrong = tool(workspace, "train_net", *words, "MODEL.CENTER.WEIGHT=-1", code=2)
+    assert "MODEL.CENTER.WEIGHT = -1.0: expected a number in [0, 1e6]" in wrong
+    other = tool(workspace, "train_net", *words, "MODEL.CENTER.SCALE=2", code=2)
     assert "run of another configuration" in other
 
 

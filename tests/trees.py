@@ -21,7 +21,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def save_image(path: Path, value: int = 128) -> None:
-    """Saves a picture unlike every other: a colour with noise that depends on the file's name."""
+    """Saves a picture unlike every other: a color with noise that depends on the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(zlib.crc32("/".join(path.parts[-4:]).encode()))
     noise = rng.integers(0, 60, (16, 8, 3), dtype=np.uint8)

@@ -222,20 +222,20 @@ def as_json(examination: Examination) -> dict[str, Any]:
 def _table(counts: dict[str, Counts]) -> str:
     rows = []
     for label, division in counts.items():
-        for split, found in division.items():
+        for split, total in division.items():
             where = f"{label} {split}".strip()
-            rows.append((where, "both", "all", found["identities"], found["images"]))
+            rows.append((where, "both", "all", total["identities"], total["images"]))
             for name in MODALITY_NAMES:
-                rows += _modality_rows(where, name, found[name])
+                rows += _modality_rows(where, name, total[name])
     headers = ("split", "modality", "camera", "identities", "images")
     return tabulate(rows, headers=headers, tablefmt="pipe")
 
 
-def _modality_rows(where: str, name: str, found: Counts) -> list[tuple[Any, ...]]:
-    rows = [(where, name, "all", found["identities"], found["images"])]
+def _modality_rows(where: str, name: str, counts: Counts) -> list[tuple[Any, ...]]:
+    rows = [(where, name, "all", counts["identities"], counts["images"])]
     return rows + [
         (where, name, camera, size["identities"], size["images"])
-        for camera, size in found["cameras"].items()
+        for camera, size in counts["cameras"].items()
     ]
 
 

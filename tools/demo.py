@@ -116,14 +116,14 @@ def loss_ratio(cfg: CfgNode) -> float:
 
 
 def check_learnt(trained: dict, chance: dict, ratio: float) -> int:
-    """Prints how far the result is above chance; returns 1 if that is less than promised."""
+    """Prints how far the result is above chance; returns 1 if that is less than expected."""
     passed = ratio < 0.6
-    print(f"loss, last tenth of the iterations / first tenth: {ratio:.2f} (promised below 0.60)")
+    print(f"loss, last tenth of the iterations / first tenth: {ratio:.2f} (expected below 0.60)")
     for protocol, metrics in trained.items():
         for metric, least in (("Rank-1", 5), ("mAP", 3)):
             times = metrics[metric] / chance[protocol][metric]
             passed = passed and times >= least
-            print(f"{protocol} {metric}: {times:.1f} times chance (promised at least {least})")
+            print(f"{protocol} {metric}: {times:.1f} times chance (expected at least {least})")
     if not passed:
         print("the demo's results are below the expected minimum", file=sys.stderr)
     return 0 if passed else 1

@@ -63,14 +63,16 @@ def parse_arguments() -> Any:
     )
     parser.add_argument("--draw", help="SYSU-MM01's galleries: agw (the default) or official")
     parser.add_argument("--perm-file", help="rand_perm_cam.mat, for --draw official")
-    parser.add_argument("--shots", type=int, help="images per identity and camera, official draw")
+    parser.add_argument(
+        "--shots", type=int, help="images per identity and camera, with --draw official"
+    )
     parser.add_argument("--num-trials", type=int, default=10, help="random galleries, trials")
     parser.add_argument("--normalize", action="store_true", help="L2-normalize features")
     parser.add_argument("--unique-ids", action="store_true", help="RegDB: CMC on identities")
     parser.add_argument("--metrics", nargs="+", default=PRINTED, help="metrics, as in TEST.METRICS")
     parser.add_argument("--rerank", nargs=3, metavar=("K1", "K2", "LAMBDA"), help="re-ranking")
     parser.add_argument(
-        "--query-neighbors", action="store_true", help="re-ranking's neighbours are queries alone"
+        "--query-neighbors", action="store_true", help="re-ranking's neighbors are queries alone"
     )
     parser.add_argument("--aqe", nargs=3, metavar=("K", "ALPHA", "ROUNDS"), help="expansion")
     parser.add_argument("--memory-gb", type=float, default=4.0, help="largest similarity block")
@@ -90,8 +92,8 @@ def asked_protocols(arguments: Any) -> list[Protocol]:
     from wrimnet.registries import find_dataset
 
     dataset = find_dataset(find_protocol(arguments.protocol[0]).dataset)
-    found = dataset_protocols(dataset, tuple(arguments.protocol))
-    return [asked_protocol(protocol, arguments) for protocol in found]
+    protocols = dataset_protocols(dataset, tuple(arguments.protocol))
+    return [asked_protocol(protocol, arguments) for protocol in protocols]
 
 
 def asked_protocol(protocol: Protocol, arguments: Any) -> Protocol:

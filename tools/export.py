@@ -34,10 +34,10 @@ def main() -> int:
     cfg, folder = setup_model_cfg(arguments), Path(arguments.out)
     if folder.is_file():
         raise ValueError(f"--out {folder} is a file; give a folder")
-    there = [name for name in EXPORTED[arguments.format] if (folder / name).exists()]
-    if there and not arguments.force:
+    existing = [name for name in EXPORTED[arguments.format] if (folder / name).exists()]
+    if existing and not arguments.force:
         raise ValueError(
-            f"{folder / there[0]} is there already; give another --out, or --force to replace it"
+            f"{folder / existing[0]} exists; give another --out, or --force to replace it"
         )
     embedder = build_embedder(cfg)
     if arguments.format == "features":

@@ -33,12 +33,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=2, help="processes, default 2; same bytes for any number"
     )
-    parser.add_argument("--force", action="store_true", help="replace a folder that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing folder")
     return parser
 
 
 def _add_photographs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--visible", type=Path, required=True, help="folder of colour photographs")
+    parser.add_argument("--visible", type=Path, required=True, help="folder of color photographs")
     parser.add_argument(
         "--infrared", type=Path, required=True, help="folder of infrared ones, same stems and sizes"
     )
@@ -57,7 +57,7 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="LOW HIGH",
-        help="infrared pixels of more than 8 bits that become grey 0 and 255; or auto: 0.1 and "
+        help="infrared pixels of more than 8 bits that become gray 0 and 255; or auto: 0.1 and "
         "99.9 percentile of all photographs",
     )
     parser.add_argument(
@@ -94,7 +94,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--min-contrast",
         type=int,
         default=defaults.min_contrast,
-        help="least visible contrast in grey levels, default 0; 30 leaves nearly black ones out",
+        help="least visible contrast in gray levels, default 0; 30 leaves nearly black ones out",
     )
     for name, text in (
         ("images_per_id", "per modality"),

@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--camera-shift",
         type=float,
         default=0.0,
-        help="stronger camera differences: gain, gamma and colour cast to the power 1 + this, "
+        help="stronger camera differences: gain, gamma and color cast to the power 1 + this, "
         "noise and blur times 1 + this; default 0",
     )
     parser.add_argument("--height", type=int, default=128)
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=2, help="processes, same bytes for any number"
     )
-    parser.add_argument("--force", action="store_true", help="replace a folder that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing folder")
     return parser
 
 

@@ -161,8 +161,8 @@ def check_own_keys(args: Any) -> None:
 
 def spelt(dataset: str) -> str:
     """Returns the folder of configs/ of a dataset that is spelt as people do: SYSU-MM01, llcm."""
-    wanted = dataset.lower().replace("-", "").replace("_", "").removesuffix("mm01")
-    return next((name for name in known_datasets() if name.lower() == wanted), dataset)
+    letters = dataset.lower().replace("-", "").replace("_", "").removesuffix("mm01")
+    return next((name for name in known_datasets() if name.lower() == letters), dataset)
 
 
 def known_datasets() -> list[str]:
@@ -256,7 +256,9 @@ def tell(states: Sequence[State]) -> int:
         print(f"{kind.upper()} {', '.join(run.name for run in alike)}{said}", file=sys.stderr)
     if not any(state.kind == FAILED for state in states):
         return 0
-    print("fix the cause and call again: finished runs are skipped", file=sys.stderr)
+    print(
+        "fix the cause and run the same command again: finished runs are skipped", file=sys.stderr
+    )
     return 1
 
 

@@ -40,7 +40,7 @@ _SHARD_IMAGES = 20_000
 _SHEET_QUERIES, _SHEET_RESULTS = 20, 15
 _LABEL_SIGNS, _TILE_SIGNS = 40, 13  # of names beside a row of the sheet and below a picture
 _TABLES, _LINES = 3, 20  # queries printed with all their results, and with the first one
-_COLOUR = 4.0  # mean difference of an image's channels, of 255
+_COLOR = 4.0  # mean difference of an image's channels, of 255
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,8 +73,8 @@ def index_images(arguments: argparse.Namespace) -> int:
     from wrimnet.lab.search.index import INDEX_FILE, EmbeddingIndex, IndexFacts
 
     modality = MODALITY_NAMES[find_modality(arguments.modality)]
-    found = list_images(arguments.images)
-    paths = found.paths
+    listed = list_images(arguments.images)
+    paths = listed.paths
     cfg = setup_model_cfg(arguments)
     embedder = build_embedder(cfg)
     facts = IndexFacts(
@@ -99,15 +99,15 @@ def index_images(arguments: argparse.Namespace) -> int:
         f"({len(new) / max(seconds, 1e-9):.1f} per second, {embedder.device}), "
         f"{len(paths) - len(new)} were there already; {arguments.index} holds {len(index)}"
     )
-    warn_of_left_out(found)
+    warn_of_left_out(listed)
     return 0
 
 
-def warn_of_left_out(found: FoundImages) -> None:
+def warn_of_left_out(images: FoundImages) -> None:
     """Says which entries of the folders are no images that are read."""
-    if found.left_out:
-        heic = "; pip install pillow-heif to read .heic" if ".heic" in found.left_out else ""
-        print(f"left out of the folders: {found.describe_left_out()}{heic}", file=sys.stderr)
+    if images.left_out:
+        heic = "; pip install pillow-heif to read .heic" if ".heic" in images.left_out else ""
+        print(f"left out of the folders: {images.describe_left_out()}{heic}", file=sys.stderr)
 
 
 def append_images(index: EmbeddingIndex, embedder: Embedder, paths: Sequence[str]) -> float:
@@ -119,22 +119,22 @@ def append_images(index: EmbeddingIndex, embedder: Embedder, paths: Sequence[str
     return time.perf_counter() - begin
 
 
-def warn_of_colours(queries: Sequence[str], infrared_range: Sequence[float]) -> None:
-    """Says how many images that are embedded as infrared have colours."""
+def warn_of_colors(queries: Sequence[str], infrared_range: Sequence[float]) -> None:
+    """Says how many images that are embedded as infrared have colors."""
     import numpy as np
 
     from wrimnet.data.images import read_rgb
 
-    def has_colours(path: str) -> bool:  # more of them than compression makes
+    def has_colors(path: str) -> bool:  # more of them than compression makes
         pixels = np.asarray(read_rgb(path, infrared_range))
-        return float(np.ptp(pixels, axis=2).mean()) > _COLOUR
+        return float(np.ptp(pixels, axis=2).mean()) > _COLOR
 
     with ThreadPoolExecutor() as pool:
-        flags = pool.map(has_colours, queries)
-        coloured = [query for query, flag in zip(queries, flags, strict=True) if flag]
-    if coloured:
-        print(f"{len(coloured)} of {counted(len(queries), 'image')} that are embedded as infrared "
-              f"have colours, such as {coloured[0]}; for visible images say --modality visible",
+        flags = pool.map(has_colors, queries)
+        colored = [query for query, flag in zip(queries, flags, strict=True) if flag]
+    if colored:
+        print(f"{len(colored)} of {counted(len(queries), 'image')} that are embedded as infrared "
+              f"have colors, such as {colored[0]}; for visible images say --modality visible",
               file=sys.stderr)  # fmt: skip
 
 
@@ -154,10 +154,10 @@ def query_index(arguments: argparse.Namespace) -> int:
     index.check_model(embedder.facts.model_hash)
     warn_of_left_out(listed)
     if modality == INFRARED:
-        warn_of_colours(queries, embedder.extraction.infrared_range)
+        warn_of_colors(queries, embedder.extraction.infrared_range)
     begin = time.perf_counter()
     embeddings = embedder.embed(queries, modality)
-    found = find_nearest(index.arrays(), embeddings, arguments.top, device=embedder.device)
+    nearest = find_nearest(index.arrays(), embeddings, arguments.top, device=embedder.device)
     seconds = time.perf_counter() - begin
     paths = index.paths()
     lists = [
@@ -168,7 +168,7 @@ def query_index(arguments: argparse.Namespace) -> int:
                 for rank, (similarity, row) in enumerate(zip(values, rows, strict=True), start=1)
             ],
         }
-        for query, values, rows in zip(queries, found.similarity, found.rows, strict=True)
+        for query, values, rows in zip(queries, nearest.similarity, nearest.rows, strict=True)
     ]
     modalities = modality, held
     print_lists(lists, direction_of(modalities))
@@ -226,7 +226,7 @@ def write_lists(
 
 
 def sheet_row(entry: dict, modalities: tuple[int, int]) -> RankedList:
-    """One query and its results; whether they are right is not known, so the frames are grey."""
+    """One query and its results; whether they are right is not known, so the frames are gray."""
     from wrimnet.visualization.ranked_lists import QUERY, UNKNOWN, RankedList, Tile
 
     tiles = [

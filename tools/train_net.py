@@ -11,7 +11,7 @@ device and reports its costs, whether it fits, and the roofline of a card.
 
 Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 invalid
 input, in one line; 70 an error of the program, with its stack; 75 stopped by SIGTERM or SIGINT and
-saved at the end of the iteration: go on with --resume. A second signal ends the run at once.
+saved at the end of the iteration: continue with --resume. A second signal ends the run at once.
 """
 
 import sys
@@ -43,7 +43,7 @@ def parse_arguments() -> Any:
         action="append",
         default=[],
         metavar="NAME",
-        help="with --dry-run: rtx3090, a100, h100 ... or NAME=GB,BF16,TF32,GB/s of one's own "
+        help="with --dry-run: rtx3090, a100, h100 ... or NAME=GB,BF16,TF32,GB/s of your own "
         "(TFLOP/s); may be given several times",
     )
     parser.add_argument("--no-report", action="store_true", help="no report.html after training")

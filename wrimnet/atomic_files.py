@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO
 LOCK = ".lock"
 
 
-ADVICE = "make room or choose another folder"
+ADVICE = "free disk space or choose another folder"
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], Any], advice: str = ADVICE) -> None:
@@ -60,10 +60,10 @@ def check_regular(path: Path) -> None:
 
 def _disk_error(error: BaseException) -> OSError | None:
     """Returns what the disk said: torch.save hides it behind a RuntimeError about positions."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, OSError):
-        found = found.__cause__ or found.__context__
-    return found
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _flush_folder(folder: Path) -> None:
@@ -76,10 +76,10 @@ def _flush_folder(folder: Path) -> None:
 
 def require_file(path: str | Path, what: str, advice: str = "") -> None:
     """Raises FileNotFoundError, "WHAT 'PATH' does not exist" or what else it is, if no file."""
-    found = Path(path)
-    if not found.is_file():
-        other = "is a folder, expected a file" if found.is_dir() else "is not a regular file"
-        problem = other if found.exists() else "does not exist"
+    file = Path(path)
+    if not file.is_file():
+        other = "is a folder, expected a file" if file.is_dir() else "is not a regular file"
+        problem = other if file.exists() else "does not exist"
         raise FileNotFoundError(f"{what} {str(path)!r} {problem}{advice}")
 
 

@@ -39,12 +39,12 @@ class _Several(argparse.Action):
         words = list(values)
         end = next((i for i, word in enumerate(words) if _ends_values(word)), len(words))
         try:
-            found = [self.metavar_type(word) for word in words[:end]]
+            converted = [self.metavar_type(word) for word in words[:end]]
         except ValueError as error:
             parser.error(f"argument {option}: {error}")
-        if not found and self.nargs == "+":
+        if not converted and self.nargs == "+":
             parser.error(f"argument {option}: expected at least one value")
-        setattr(namespace, self.dest, found)
+        setattr(namespace, self.dest, converted)
         namespace.words = [*getattr(namespace, "words", []), *words[end:]]
 
 
@@ -166,7 +166,7 @@ def run_tool(main: Callable[[], int]) -> None:
         if place:
             print_error(f"{type(error).__name__}: {error}; this is an error of {place}")
         else:
-            print_error("this is a fault of the program; please report the lines above")
+            print_error("this is an internal error; please report the lines above")
         code = 2 if place else UNEXPECTED
     sys.exit(code)
 

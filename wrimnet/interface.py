@@ -123,16 +123,16 @@ def score(
         ValueError: features or images do not fit.
     """
     load_plugin("wrimnet.plugin")
-    asked = find_protocol(protocol)
+    chosen = find_protocol(protocol)
     if isinstance(features, str | PathLike):
-        items, parts = load_features(fspath(features), asked.dataset)
+        items, parts = load_features(fspath(features), chosen.dataset)
         features = np.concatenate([*parts.values()], axis=1)
     if items is None:
         raise ValueError("items is None: give the image of each row, such as load_dataset(..).test")
     rows = features.detach().cpu().numpy() if isinstance(features, Tensor) else features
     options: dict[str, Any] = {"num_trials": num_trials, "metrics": metrics}
-    found = evaluate_features(_as_items(items, asked.dataset), rows, asked, **options)
-    return _in_percent(found.mean())
+    results = evaluate_features(_as_items(items, chosen.dataset), rows, chosen, **options)
+    return _in_percent(results.mean())
 
 
 def _as_items(images: Sequence[ImageItem | str], dataset: str) -> list[ImageItem]:
@@ -171,7 +171,9 @@ def train(
 
     hooks = []
     if on_evaluation is not None:
-        hooks = [EvaluationCallback(lambda epoch, found: on_evaluation(epoch, in_percent(found)))]
+        hooks = [
+            EvaluationCallback(lambda epoch, results: on_evaluation(epoch, in_percent(results)))
+        ]
     return in_percent(train_and_test(cfg, resume=resume, recipe="Python", hooks=hooks))
 
 
@@ -201,9 +203,9 @@ def evaluate(
         raise ValueError("dataset is None: give its name, or what load_dataset(name, root) returns")
     check_unseen(model.facts.lineage, dataset, "the weights", allowed=False)
     rows = model.embed_items(dataset.test)
-    asked = dataset_protocols(type(dataset), tuple(protocols))
+    chosen = dataset_protocols(type(dataset), tuple(protocols))
     names = tuple(metrics) or model.metrics
-    return {one.name: score(rows, one.name, dataset.test, metrics=names) for one in asked}
+    return {one.name: score(rows, one.name, dataset.test, metrics=names) for one in chosen}
 
 
 def _setup_evaluation(
@@ -212,8 +214,8 @@ def _setup_evaluation(
     protocols: Sequence[str],
     metrics: Sequence[str],
 ) -> dict[str, Percent]:
-    asked = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
-    cfg = changed_cfg(cfg, {key: names for key, names in asked.items() if names})
+    overrides = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
+    cfg = changed_cfg(cfg, {key: names for key, names in overrides.items() if names})
     dataset = dataset or build_dataset(cfg)
     lineage = read_lineage(cfg.MODEL.WEIGHTS)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)

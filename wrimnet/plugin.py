@@ -1,7 +1,7 @@
 """``import wrimnet.plugin`` registers everything YAML can name with FastReID.
 
 After it, FastReID's ``build_model(cfg)`` returns a :class:`WRIMNet` for a configuration to which
-:func:`wrimnet.config.add_wrim_config` added the keys. A module of one's own that PLUGINS names is
+:func:`wrimnet.config.add_wrim_config` added the keys. A custom module that PLUGINS names is
 loaded in the same way.
 """
 

@@ -44,7 +44,7 @@ def names_of(value: str | Sequence[str]) -> Sequence[str]:
 
 
 def say_own(key: str) -> str:
-    """Says how one's own gets to where ``key``, a configuration key or a flag, looks for names."""
+    """Says how to add a custom name to those that ``key``, a configuration key or a flag, takes."""
     by = "--plugin" if key.startswith("--") else "PLUGINS"
     return f"a module of your own that registers another is named in {by}"
 
@@ -53,7 +53,7 @@ def find_registered(registry: Registry, name: str, key: str) -> Any:
     """Returns what a registry of FastReID's has under the name that a configuration key holds.
 
     Raises:
-        ValueError: nothing of that name; lists what there is and how one's own gets there.
+        ValueError: nothing of that name; lists what there is and how to add a custom one.
     """
     if name not in registry._obj_map:
         known = ", ".join(sorted(registry._obj_map))
@@ -77,18 +77,18 @@ def find_optimizer(name: str) -> Any:
 
     if name in OPTIMIZER_REGISTRY._obj_map:
         return OPTIMIZER_REGISTRY.get(name)
-    found = getattr(torch.optim, name, None)
+    optimizer = getattr(torch.optim, name, None)
     base = torch.optim.Optimizer
     if (
-        isinstance(found, type)
-        and issubclass(found, base)
-        and found not in (base, torch.optim.LBFGS)
+        isinstance(optimizer, type)
+        and issubclass(optimizer, base)
+        and optimizer not in (base, torch.optim.LBFGS)
     ):
-        return found
-    own = ", ".join(("", *sorted(OPTIMIZER_REGISTRY._obj_map)))
+        return optimizer
+    registered = ", ".join(("", *sorted(OPTIMIZER_REGISTRY._obj_map)))
     raise ValueError(
         f"SOLVER.OPT = {name!r}: expected a class of torch.optim that needs no closure, such as "
-        f"Adam, AdamW or SGD{own}; {say_own('SOLVER.OPT')}"
+        f"Adam, AdamW or SGD{registered}; {say_own('SOLVER.OPT')}"
     )
 
 
@@ -106,10 +106,10 @@ def find_metrics(names: Sequence[str], key: str = "TEST.METRICS") -> dict[str, M
         raise ValueError(f"a metric is registered as {taken[0]}, which exists; rename yours")
     unknown = [name for name in names if name not in registered and not is_computed_always(name)]
     if unknown:
-        own = ", ".join(("", *sorted(registered)))
+        choices = ", ".join(("", *sorted(registered)))
         raise ValueError(
-            f"{key} names {unknown[0]!r}: expected Rank-1 to Rank-{CMC_LENGTH}, mAP, mINP{own}; "
-            f"{say_own(key)}"
+            f"{key} names {unknown[0]!r}: expected Rank-1 to Rank-{CMC_LENGTH}, mAP, "
+            f"mINP{choices}; {say_own(key)}"
         )
     missing = [name for name in COMPARED if name not in names]
     if missing or len(set(names)) < len(names):
@@ -131,10 +131,10 @@ def datasets() -> dict[str, Any]:
     from fastreid.data.datasets import DATASET_REGISTRY  # imports PyTorch, which --help needs not
 
     every = DATASET_REGISTRY._obj_map.items()
-    found = {name: dataset for name, dataset in every if hasattr(dataset, "protocols")}
-    if not found:
+    with_protocols = {name: dataset for name, dataset in every if hasattr(dataset, "protocols")}
+    if not with_protocols:
         raise KeyError("no dataset is registered yet; import wrimnet.plugin first")
-    return found
+    return with_protocols
 
 
 def find_dataset(name: str) -> Any:
@@ -143,16 +143,16 @@ def find_dataset(name: str) -> Any:
     Raises:
         KeyError: no dataset is called so.
     """
-    wanted = _letters(name)
-    for found in datasets().values():
-        if wanted in map(_letters, (found.name, found.title, *found.aliases)):
-            return found
+    letters = _letters(name)
+    for dataset in datasets().values():
+        if letters in map(_letters, (dataset.name, dataset.title, *dataset.aliases)):
+            return dataset
     raise KeyError(f"dataset {name!r} is unknown; use one of {', '.join(titles())}, or {YOURS}")
 
 
 def titles() -> list[str]:
     """Returns what people call the datasets."""
-    return [found.title for found in datasets().values()]
+    return [dataset.title for dataset in datasets().values()]
 
 
 def only_dataset(names: Sequence[str]) -> Any:

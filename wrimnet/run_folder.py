@@ -48,8 +48,8 @@ def check_run_folder(folder: str | Path) -> Path:
 
 
 def _runs_below(folder: Path) -> str:
-    found = [path.parent for path in (*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}"))]
-    runs = sorted(str(run) for run in found if EVALUATIONS not in run.relative_to(folder).parts)
+    folders = [path.parent for path in (*folder.glob(f"*/{CONFIG}"), *folder.glob(f"*/*/{CONFIG}"))]
+    runs = sorted(str(run) for run in folders if EVALUATIONS not in run.relative_to(folder).parts)
     more = f" and {len(runs) - 5} more" if len(runs) > 5 else ""
     return f"; runs below it: {', '.join(runs[:5])}{more}" if runs else ""
 
@@ -71,8 +71,8 @@ def checkpoint_path(folder: Path, iteration: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Lists the full checkpoints of a run, newest first; a file of another name is none."""
-    found = [path for path in folder.glob("checkpoint_*.pth") if _CHECKPOINT.fullmatch(path.name)]
-    return sorted((path for path in found if path.is_file()), reverse=True)
+    files = [path for path in folder.glob("checkpoint_*.pth") if _CHECKPOINT.fullmatch(path.name)]
+    return sorted((path for path in files if path.is_file()), reverse=True)
 
 
 def run_files(folder: Path) -> list[str]:
@@ -126,8 +126,8 @@ def _damage(value: Any, expected: Any, place: str = "") -> str:
         inner = ((f"{place}[{n}]", each, expected[0]) for n, each in enumerate(value))
     else:
         return ""
-    found = (_damage(each, of, name.removeprefix(".")) for name, each, of in inner)
-    return next(filter(None, found), "")
+    damages = (_damage(each, of, name.removeprefix(".")) for name, each, of in inner)
+    return next(filter(None, damages), "")
 
 
 _KINDS = {

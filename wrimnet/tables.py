@@ -81,7 +81,7 @@ def metric_table(
     ``rows`` are, by name, the metrics of each protocol in [0, 1]; the same protocols in each.
     """
     first = next(iter(rows.values()))
-    columns = [(name, metric) for name, own in first.items() for metric in own]
+    columns = [(name, metric) for name, values in first.items() for metric in values]
     columns = [(name, metric) for name, metric in columns if is_compared(metric)]
     header = (corner, *(f"{protocol} {metric}" for protocol, metric in columns))
     cells = tuple(

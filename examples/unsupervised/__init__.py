@@ -29,10 +29,10 @@ def add_config() -> list[Key]:
     """Returns the keys of the method; defaults are those of the public code."""
     count, weight = "[1, 1000]", "[0, 1e6]"
     keys = (
-        Key("K1", 30, "size of the reciprocal neighbourhood of the Jaccard distance", count),
+        Key("K1", 30, "size of the reciprocal neighborhood of the Jaccard distance", count),
         Key("K2", 6, "images averaged in its local expansion", count),
-        Key("EPS", 0.6, "DBSCAN: largest Jaccard distance of neighbours", "(0, 1)"),
-        Key("MIN_SAMPLES", 4, "DBSCAN: neighbours of a core image, itself among them", count),
+        Key("EPS", 0.6, "DBSCAN: largest Jaccard distance of neighbors", "(0, 1)"),
+        Key("MIN_SAMPLES", 4, "DBSCAN: neighbors of a core image, itself among them", count),
         Key("TEMPERATURE", 0.05, "of the cluster contrast", "(0, 1e6]"),
         Key("MOMENTUM", 0.2, "share of a memory's row that a step keeps", "[0, 1)"),
         Key("HARDEST", False, "the least similar image of a batch moves a row, not each in turn"),

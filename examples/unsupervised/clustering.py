@@ -49,10 +49,10 @@ def cluster_images(
 
     Args:
         embeddings: (N, D), L2-normalized rows.
-        k1: size of the reciprocal neighbourhood.
+        k1: size of the reciprocal neighborhood.
         k2: images averaged in the local expansion.
-        eps: largest Jaccard distance of neighbours.
-        min_samples: neighbours of a core image, itself among them.
+        eps: largest Jaccard distance of neighbors.
+        min_samples: neighbors of a core image, itself among them.
     """
     near = sort_graph_by_row_values(
         near_pairs(embeddings, k1=k1, k2=k2, eps=eps), warn_when_not_sorted=False

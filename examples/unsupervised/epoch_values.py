@@ -22,14 +22,16 @@ def epoch_values(
         pids: identities (N,), all the same where nobody knows them.
         matches: by modality, of each of its clusters a cluster of the other.
     """
-    own = {kind: labels[modality == kind] for kind in NAMES}
+    pseudo_labels = {kind: labels[modality == kind] for kind in NAMES}
     values = {}
     for kind, name in NAMES.items():
-        values[f"clusters_{name}"] = float(own[kind].max() + 1)
-        values[f"outliers_{name}"] = float((own[kind] < 0).sum())
+        values[f"clusters_{name}"] = float(pseudo_labels[kind].max() + 1)
+        values[f"outliers_{name}"] = float((pseudo_labels[kind] < 0).sum())
     values["matched_pairs"] = float(max(len(of) for of in matches.values()))
     if len(np.unique(pids)) > 1:
-        values |= _agreement(own, {kind: pids[modality == kind] for kind in NAMES}, matches)
+        values |= _agreement(
+            pseudo_labels, {kind: pids[modality == kind] for kind in NAMES}, matches
+        )
     return values
 
 
@@ -43,8 +45,8 @@ def _agreement(
         values[f"coverage_{name}"] = coverage(labels[kind], pids[kind])
     main = {kind: main_identities(labels[kind], pids[kind]) for kind in NAMES}
     more = max(NAMES, key=lambda kind: len(matches[kind]))
-    found = matches[more].cpu().numpy()
-    values["purity_matches"] = matched_purity(found, main[more], main[VISIBLE + INFRARED - more])
+    nearest = matches[more].cpu().numpy()
+    values["purity_matches"] = matched_purity(nearest, main[more], main[VISIBLE + INFRARED - more])
     return values
 
 

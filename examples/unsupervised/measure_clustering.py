@@ -19,8 +19,8 @@ def main() -> None:
     """Prints what was found, the seconds, and the largest resident memory of the process."""
     count = int(sys.argv[1])
     torch.manual_seed(0)
-    centres = F.normalize(torch.randn(-(-count // IMAGES_PER_PERSON), DIMENSIONS), dim=1)
-    embeddings = centres.repeat_interleave(IMAGES_PER_PERSON, dim=0)[:count]
+    centers = F.normalize(torch.randn(-(-count // IMAGES_PER_PERSON), DIMENSIONS), dim=1)
+    embeddings = centers.repeat_interleave(IMAGES_PER_PERSON, dim=0)[:count]
     embeddings += SPREAD * F.normalize(torch.randn(count, DIMENSIONS), dim=1)
     started = time.perf_counter()
     labels = cluster_images(F.normalize(embeddings, dim=1), k1=30, k2=6, eps=0.6, min_samples=4)

@@ -49,9 +49,9 @@ class ProgressiveGraphMatching(Hook):
     def check_config(cfg: CfgNode) -> None:
         """Raises ValueError for parts that do not belong to it, or for several processes."""
         for key, name in _PARTS.items():
-            if (found := get_key(cfg, key)) != name:
+            if (value := get_key(cfg, key)) != name:
                 raise ValueError(
-                    f"{key} = {found!r}: the hook ProgressiveGraphMatching needs {name}"
+                    f"{key} = {value!r}: the hook ProgressiveGraphMatching needs {name}"
                 )
         num_clusters = cfg.SOLVER.IMS_PER_BATCH // (2 * cfg.DATALOADER.NUM_INSTANCE)
         if num_clusters % 2:
@@ -78,8 +78,8 @@ class ProgressiveGraphMatching(Hook):
         labels = np.full(len(modality), -1, np.int64)
         for kind in (VISIBLE, INFRARED):
             rows = modality == kind
-            own = embeddings[torch.from_numpy(rows).to(embeddings.device)]
-            labels[rows] = cluster_images(own, **self.clustering)
+            features = embeddings[torch.from_numpy(rows).to(embeddings.device)]
+            labels[rows] = cluster_images(features, **self.clustering)
         check_clusters(
             labels,
             modality,
@@ -103,10 +103,10 @@ class ProgressiveGraphMatching(Hook):
     def _remember(self, embeddings: Tensor, labels: np.ndarray, modality: np.ndarray) -> None:
         memories = self.memories
         for kind in (VISIBLE, INFRARED):
-            own = np.where(modality == kind, labels, -1)
-            memories.rows[kind] = cluster_means(embeddings, own)
-        found = match_clusters(memories.rows[VISIBLE], memories.rows[INFRARED])
-        for kind, matches in zip((VISIBLE, INFRARED), found, strict=True):
+            cluster_of = np.where(modality == kind, labels, -1)
+            memories.rows[kind] = cluster_means(embeddings, cluster_of)
+        matching = match_clusters(memories.rows[VISIBLE], memories.rows[INFRARED])
+        for kind, matches in zip((VISIBLE, INFRARED), matching, strict=True):
             memories.matches[kind] = torch.from_numpy(matches).to(embeddings.device)
         memories.crossing = VISIBLE if self.trainer.epoch % 2 else INFRARED  # counted from 0 here
 
@@ -132,13 +132,13 @@ def check_clusters(
 ) -> None:
     """Raises ValueError where a modality has fewer clusters than a batch takes of it."""
     for kind, name in enumerate(MODALITY_NAMES):
-        own = labels[modality == kind]
-        found = int(own.max()) + 1
-        if found < least:
+        clusters = labels[modality == kind]
+        num_clusters = int(clusters.max()) + 1
+        if num_clusters < least:
             raise ValueError(
-                f"{when}: DBSCAN found {counted(found, 'cluster')} in the {len(own)} {name} "
-                f"images, {int((own < 0).sum())} of which are outliers; a batch takes {least} "
-                f"clusters of each modality. UNSUPERVISED.EPS = {eps}: lower it where clusters "
-                "hold several people, raise it where most images are outliers. Or start from "
-                "weights that know people (MODEL.WEIGHTS), or lower SOLVER.IMS_PER_BATCH"
+                f"{when}: DBSCAN found {counted(num_clusters, 'cluster')} in the {len(clusters)} "
+                f"{name} images, {int((clusters < 0).sum())} of which are outliers; a batch takes "
+                f"{least} clusters of each modality. UNSUPERVISED.EPS = {eps}: lower it where "
+                "clusters hold several people, raise it where most images are outliers. Or "
+                "start from weights that know people (MODEL.WEIGHTS), or lower SOLVER.IMS_PER_BATCH"
             )

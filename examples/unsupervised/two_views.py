@@ -68,11 +68,11 @@ def jittered(images: Tensor, factors: np.ndarray) -> Tensor:
     scale = torch.from_numpy(factors.astype(np.float32)).to(images.device)[:, :, None, None, None]
     luma = torch.tensor(LUMA, device=images.device)
     bright = (scale[0] * images).clamp(0, 255)
-    grey = (bright * luma).sum(3, keepdim=True)
-    mean = grey.mean((1, 2), keepdim=True)
+    gray = (bright * luma).sum(3, keepdim=True)
+    mean = gray.mean((1, 2), keepdim=True)
     contrasted = (mean + scale[1] * (bright - mean)).clamp(0, 255)
-    grey = (contrasted * luma).sum(3, keepdim=True)
-    return (grey + scale[2] * (contrasted - grey)).clamp(0, 255).round().to(torch.uint8)
+    gray = (contrasted * luma).sum(3, keepdim=True)
+    return (gray + scale[2] * (contrasted - gray)).clamp(0, 255).round().to(torch.uint8)
 
 
 @AUGMENTATION_REGISTRY.register()

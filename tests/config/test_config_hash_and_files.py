@@ -119,17 +119,17 @@ def test_the_norm_at_the_entrance_has_a_hash_of_its_own():
 def test_plugin_whose_keys_have_their_defaults_leaves_the_hash(tmp_path, monkeypatch):
     text = """from wrimnet.config import IF_SET, Key
 def add_config():
-    return [Key("MODEL.CENTRE.WEIGHT", 0.0, "weight", hashed=IF_SET)]
+    return [Key("MODEL.CENTER.WEIGHT", 0.0, "weight", hashed=IF_SET)]
 """
-    (tmp_path / "centre_loss.py").write_text(text)
+    (tmp_path / "center_loss.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
 
     def hashed(*words):
         return config_hash(setup_cfg("", (), ["MODEL.DEVICE", "cpu", *words]))
 
-    plugin = ("PLUGINS", "['centre_loss']")
-    assert hashed(*plugin) == hashed(*plugin, "MODEL.CENTRE.WEIGHT", "0") == hashed()
-    assert hashed(*plugin, "MODEL.CENTRE.WEIGHT", "0.1") != hashed()
+    plugin = ("PLUGINS", "['center_loss']")
+    assert hashed(*plugin) == hashed(*plugin, "MODEL.CENTER.WEIGHT", "0") == hashed()
+    assert hashed(*plugin, "MODEL.CENTER.WEIGHT", "0.1") != hashed()
 
 
 def test_printed_list_holds_every_key_with_default_meaning_and_choices():

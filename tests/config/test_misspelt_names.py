@@ -1,4 +1,4 @@
-"""A misspelt name of something registered: what there is, and how one's own gets there."""
+"""A misspelt name of something registered: what there is, and how to add a custom one."""
 
 import importlib.util
 import re
@@ -61,8 +61,8 @@ def test_key_of_a_loss_and_name_of_a_part():
     from fastreid.modeling import build_model
 
     needs = "a key of your own needs the module that declares it in PLUGINS"
-    with pytest.raises(KeyError, match=rf"'MODEL.CENTRE.WEIGHT' .*nearest known key .*; {needs}"):
-        setup("MODEL.CENTRE.WEIGHT", "0.1")
+    with pytest.raises(KeyError, match=rf"'MODEL.CENTER.WEIGHT' .*nearest known key .*; {needs}"):
+        setup("MODEL.CENTER.WEIGHT", "0.1")
     parts = r"expected some of \('global', 'stripes', 'auxiliary'\); a head of your own, .*PLUGINS"
     with pytest.raises(ValueError, match=rf"EMBEDDING_PARTS = \('Mispelt',\): {parts}"):
         build_model(setup("MODEL.WRIM.EMBEDDING_PARTS", "['Mispelt']"))

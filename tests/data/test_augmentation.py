@@ -196,8 +196,8 @@ def test_pixels_have_the_statistics_of_the_classic_path(kind):
     theirs = torch.from_numpy(np.stack(theirs)).double()
     assert (ours.mean((0, 2, 3)) - theirs.mean((0, 2, 3))).abs().max() < 2.0
     assert (ours.std((0, 2, 3)) - theirs.std((0, 2, 3))).abs().max() < 2.0
-    colourful = [(x[:, 0] - x[:, 2]).abs().mean().item() for x in (ours, theirs)]
-    assert colourful[0] == pytest.approx(colourful[1], rel=0.08)
+    colorful = [(x[:, 0] - x[:, 2]).abs().mean().item() for x in (ours, theirs)]
+    assert colorful[0] == pytest.approx(colorful[1], rel=0.08)
 
 
 @pytest.mark.parametrize("height, width", [(7, 5), (1, 1), (96, 36)])

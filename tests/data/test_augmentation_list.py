@@ -1,4 +1,4 @@
-"""Augmentations of one's own, one after another, with the same draws on any number of processes."""
+"""Custom augmentations, one after another, with the same draws on any number of processes."""
 
 import sys
 

@@ -222,7 +222,9 @@ def test_file_that_shrinks_while_in_use(items, tmp_path):
 def test_no_space_is_known_beforehand(items, tmp_path, monkeypatch):
     usage = cache.shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match=r"needs 0.00 GB in .*make room, set DATALOADER.CACHE_DIR"):
+    with pytest.raises(
+        OSError, match=r"needs 0.00 GB in .*free disk space, set DATALOADER.CACHE_DIR"
+    ):
         opened(items, tmp_path / "cache")
     assert files(tmp_path / "cache") == []
 
@@ -232,7 +234,7 @@ def test_no_space_while_building(items, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache, "write_description", full)
-    with pytest.raises(OSError, match=r"make room, set DATALOADER.CACHE_DIR"):
+    with pytest.raises(OSError, match=r"free disk space, set DATALOADER.CACHE_DIR"):
         opened(items, tmp_path / "cache")
     assert files(tmp_path / "cache") == []
 
@@ -387,7 +389,9 @@ def _decode_slowly(index):
     return 0, {}
 
 
-@pytest.mark.parametrize(("free", "words"), [(10, "0.00 GB free; make"), (10**12, r"\(inodes or")])
+@pytest.mark.parametrize(
+    ("free", "words"), [(10, "0.00 GB free; free disk space"), (10**12, r"\(inodes or")]
+)
 def test_full_disk_says_what_is_missing(items, tmp_path, monkeypatch, free, words):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     assert re.search(words, str(cache.no_space(tmp_path, key_of(items))))

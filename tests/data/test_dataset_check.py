@@ -257,7 +257,7 @@ def test_equal_pictures_are_a_finding_each(tmp_path, source, copy, sentences):
     assert kinds(examination) == {"pictures"} and ADVICE["pictures"][1] in in_words(examination)
 
 
-def test_visible_images_without_colours_are_a_finding(tmp_path):
+def test_visible_images_without_colors_are_a_finding(tmp_path):
     folder = make_llcm_tree(tmp_path)
     for path in (folder / "vis" / "0001").iterdir():
         Image.open(path).convert("L").save(path)

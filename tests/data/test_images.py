@@ -22,7 +22,7 @@ from wrimnet.data.images import (
 RAMP = np.arange(8 * 16, dtype=np.uint8).reshape(16, 8)
 
 
-def colour_ramp():
+def color_ramp():
     return Image.fromarray(np.stack([RAMP, 255 - RAMP, RAMP // 2], axis=-1))
 
 
@@ -41,7 +41,7 @@ def colour_ramp():
     ],
 )
 def test_eight_bit_modes_become_rgb_as_pil_converts_them(tmp_path, mode, suffix):
-    source = colour_ramp().convert("RGB" if mode == "LAB" else mode)
+    source = color_ramp().convert("RGB" if mode == "LAB" else mode)
     if mode == "LAB":
         source = Image.merge("LAB", source.split())
     path = tmp_path / f"image.{suffix}"
@@ -54,7 +54,7 @@ def test_eight_bit_modes_become_rgb_as_pil_converts_them(tmp_path, mode, suffix)
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_alpha_is_dropped_not_blended(tmp_path, mode):
-    opaque = colour_ramp().convert("L" if mode == "LA" else "RGB")
+    opaque = color_ramp().convert("L" if mode == "LA" else "RGB")
     source = opaque.convert(mode)
     source.putalpha(7)
     source.save(tmp_path / "image.png")
@@ -62,8 +62,8 @@ def test_alpha_is_dropped_not_blended(tmp_path, mode):
     assert np.array_equal(np.asarray(read), np.asarray(opaque.convert("RGB")))
 
 
-def test_a_palette_with_alpha_is_read_by_its_colours(monkeypatch):
-    palette = colour_ramp().convert("P")
+def test_a_palette_with_alpha_is_read_by_its_colors(monkeypatch):
+    palette = color_ramp().convert("P")
     source = palette.convert("PA")  # no common file format stores this mode
     source.putalpha(7)
     monkeypatch.setattr(Image, "open", lambda path, formats: source)
@@ -73,7 +73,7 @@ def test_a_palette_with_alpha_is_read_by_its_colours(monkeypatch):
 
 def test_a_transparent_palette_reads_without_a_warning(tmp_path):
     path = tmp_path / "image.png"
-    palette = colour_ramp().convert("P")
+    palette = color_ramp().convert("P")
     palette.save(path, transparency=bytes([0, 128] + [255] * 254))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -144,7 +144,7 @@ def test_the_error_survives_the_way_between_processes():
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
 def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
-    path, upright = tmp_path / f"turned.{suffix}", np.asarray(colour_ramp())
+    path, upright = tmp_path / f"turned.{suffix}", np.asarray(color_ramp())
     options = {"quality": 100, "subsampling": 0} if suffix == "jpg" else {}
     options |= {"lossless": True} if suffix == "webp" else {}
     save_turned(path, upright, orientation, **options)
@@ -164,13 +164,13 @@ def test_sixteen_bit_images_are_turned_as_well(tmp_path):
 @pytest.mark.parametrize("exif", [b"Exif\x00\x00II*\x00\xff\xff\xff\xff", b"Exif\x00\x00", b"x"])
 def test_a_damaged_exif_block_turns_nothing(tmp_path, exif):
     path = tmp_path / "image.jpg"
-    colour_ramp().save(path, exif=exif)
+    color_ramp().save(path, exif=exif)
     assert read_rgb(str(path)).size == (8, 16)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_sixteen_bit_grey_in_equal_channels_reads_as_one_channel(tmp_path, suffix, channels):
+def test_sixteen_bit_gray_in_equal_channels_reads_as_one_channel(tmp_path, suffix, channels):
     path, alone = str(tmp_path / f"image.{suffix}"), str(tmp_path / "alone.png")
     counts = np.linspace(7000, 8500, 128).astype(np.uint16).reshape(16, 8)
     Image.fromarray(counts).save(alone)
@@ -179,28 +179,28 @@ def test_sixteen_bit_grey_in_equal_channels_reads_as_one_channel(tmp_path, suffi
     assert np.array_equal(read_wide_pixels(path), counts)
     for read in (read_rgb(path, (7000, 8500)), as_rgb(Image.open(path), (7000, 8500))):
         assert np.array_equal(read, read_rgb(alone, (7000, 8500)))
-    with pytest.raises(UnreadableImageError, match=r"7 of 256 grey levels.*INPUT\.INFRARED_RANGE"):
+    with pytest.raises(UnreadableImageError, match=r"7 of 256 gray levels.*INPUT\.INFRARED_RANGE"):
         read_rgb(path)
     full = (np.arange(128, dtype=np.uint16) * 512).reshape(16, 8)
     cv2.imwrite(path, np.stack([full] * 3 + alpha, axis=-1))
     assert np.array_equal(np.asarray(read_rgb(path))[..., 0], full // 256)
 
 
-def test_sixteen_bit_colours_keep_their_high_byte_or_are_refused(tmp_path):
+def test_sixteen_bit_colors_keep_their_high_byte_or_are_refused(tmp_path):
     path = str(tmp_path / "image.png")
-    colours = np.asarray(colour_ramp()).astype(np.uint16) * 257
-    cv2.imwrite(path, colours[..., ::-1])
-    assert np.array_equal(read_rgb(path), colour_ramp()) and read_wide_pixels(path) is None
+    colors = np.asarray(color_ramp()).astype(np.uint16) * 257
+    cv2.imwrite(path, colors[..., ::-1])
+    assert np.array_equal(read_rgb(path), color_ramp()) and read_wide_pixels(path) is None
     with pytest.raises(UnreadableImageError, match=r"INFRARED_RANGE applies to equal channels"):
         read_rgb(path, (7000, 8500))
-    cv2.imwrite(path, colours // 64 + 7000)
+    cv2.imwrite(path, colors // 64 + 7000)
     with pytest.raises(UnreadableImageError, match=r"7000\.\.8023: 5 of 256 levels.*with 8 bits"):
         read_rgb(path)
 
 
-def test_arrays_of_one_channel_are_grey():
-    grey = np.asarray(as_rgb(RAMP))
-    assert all(np.array_equal(grey[..., channel], RAMP) for channel in range(3))
+def test_arrays_of_one_channel_are_gray():
+    gray = np.asarray(as_rgb(RAMP))
+    assert all(np.array_equal(gray[..., channel], RAMP) for channel in range(3))
     counts = RAMP.astype(np.uint16) * 10 + 7000
     assert np.array_equal(np.asarray(as_rgb(counts, (7000, 9550)))[..., 1], RAMP)
     with pytest.raises(ValueError, match="INFRARED_RANGE"):
@@ -211,13 +211,13 @@ def test_arrays_of_one_channel_are_grey():
 
 
 def test_an_avif_image_is_read(tmp_path):
-    colour_ramp().save(tmp_path / "image.avif", quality=100)
+    color_ramp().save(tmp_path / "image.avif", quality=100)
     assert read_rgb(str(tmp_path / "image.avif")).size == (8, 16)
 
 
 def test_a_heic_image_is_read_where_pillow_heif_is_installed(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
-    pillow_heif.from_pillow(colour_ramp().resize((64, 64))).save(tmp_path / "image.heic")
+    pillow_heif.from_pillow(color_ramp().resize((64, 64))).save(tmp_path / "image.heic")
     assert read_rgb(str(tmp_path / "image.heic")).size == (64, 64)
 
 
@@ -230,18 +230,18 @@ def test_the_package_that_reads_heic_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos"])
 def test_resizing_is_pils(name):
-    image = colour_ramp()
+    image = color_ramp()
     resized = resize_rgb(image, height=24, width=12, interpolation=name)
     assert resized.shape == (24, 12, 3) and resized.dtype == np.uint8
     by_pil = image.resize((12, 24), getattr(Image.Resampling, name.upper()))
     assert np.array_equal(resized, np.asarray(by_pil))
     assert resized.flags.writeable
-    assert np.array_equal(np.asarray(image), np.asarray(colour_ramp()))
+    assert np.array_equal(np.asarray(image), np.asarray(color_ramp()))
 
 
 def test_an_unknown_interpolation_is_refused():
     with pytest.raises(ValueError, match="'cubic' is unknown; use one of nearest, bilinear"):
-        resize_rgb(colour_ramp(), 4, 4, "cubic")
+        resize_rgb(color_ramp(), 4, 4, "cubic")
 
 
 def test_fingerprint_is_of_names_labels_and_sizes(tmp_path):

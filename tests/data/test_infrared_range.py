@@ -16,7 +16,7 @@ from wrimnet.data.reading import ImageReader
 from wrimnet.evaluation.extraction import build_extraction
 from wrimnet.modality import INFRARED, VISIBLE
 
-PARAMETRISED = pytest.mark.parametrize("camera", CAMERAS)
+PARAMETRIZED = pytest.mark.parametrize("camera", CAMERAS)
 
 
 def item(path, modality=INFRARED):
@@ -59,7 +59,7 @@ def test_what_is_no_range_is_refused(word):
         setup_cfg(CONFIG_FILE, options=["INPUT.INFRARED_RANGE", word])
 
 
-@PARAMETRISED
+@PARAMETRIZED
 def test_auto_measures_the_percentiles_of_the_pixels(tmp_path, camera):
     frames = [thermal_frame(number, camera) for number in range(5)]
     for number, frame in enumerate(frames):
@@ -92,7 +92,7 @@ def test_auto_refuses_equal_pixels_and_damaged_files(tmp_path):
     assert measure_infrared_range(items, num_threads=1, skip_bad=True) == alone
 
 
-@PARAMETRISED
+@PARAMETRIZED
 def test_training_and_evaluation_read_infrared_by_the_range_and_nothing_else(tmp_path, camera):
     low, high = CAMERAS[camera][1:]
     frame = thermal_frame(0, camera, (32, 16))

@@ -83,7 +83,7 @@ def test_statistics_of_each_process_give_another_loss_and_equal_models(alone, to
             torch.testing.assert_close(other["state"][name], value, rtol=1e-12, atol=1e-12)
 
 
-def test_bf16_maps_are_normalised_in_float32_and_stay_bf16(alone, together):
+def test_bf16_maps_are_normalized_in_float32_and_stay_bf16(alone, together):
     expected = alone["bf16"]
     for name in ("out", "grad"):
         found = torch.cat([of_rank["bf16"][name] for of_rank in together])

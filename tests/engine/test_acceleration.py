@@ -179,7 +179,7 @@ def test_what_is_compiled_by_itself(device, keys, compiles):
 def test_nothing_to_compile_is_refused_if_asked_for_and_else_no_matter(monkeypatch):
     model = make_step().model
     monkeypatch.setattr(type(model), "compiled_functions", lambda model: [])
-    with pytest.raises(ValueError, match="WRIMNet names nothing to compile"):
+    with pytest.raises(ValueError, match="WRIMNet declares no modules to compile"):
         build_acceleration(step_cfg(SOLVER__COMPILE="always"), model)
     cfg = step_cfg().clone()
     cfg.defrost()

@@ -63,5 +63,5 @@ def test_the_log_line_brings_the_values_to_the_watch(warnings):
         batch = {"iteration": iteration, "img_paths": [], "repeats": 0}
         values = {"grad_norm": torch.tensor(1.0), "feature_norm": torch.tensor(norm)}
         progress.add(batch, values, learning_rate=0.1, data_seconds=0.0)
-    progress.summarise()
+    progress.summarize()
     assert "collapsed at iteration 2" in warnings.text

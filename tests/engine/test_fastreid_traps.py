@@ -30,7 +30,7 @@ from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.weights import build_model
 
 # Parameters whose gradient is zero by the mathematics of their layer, not by a mistake: a bias in
-# front of a batch normalisation is subtracted again with the batch's mean.
+# front of a batch normalization is subtracted again with the batch's mean.
 ZERO_GRADIENT = {
     "heads.main.projection.0.bias",
     "heads.auxiliary.projection.0.bias",
@@ -89,17 +89,17 @@ def test_trap_01_gradients_do_not_accumulate_over_steps(cfg_of):
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
 
 
-def test_trap_02_normalisation_leaves_the_images_alone(cfg_of):
-    """The base normalises in place, so that its flip test normalises twice."""
+def test_trap_02_normalization_leaves_the_images_alone(cfg_of):
+    """The base normalizes in place, so that its flip test normalizes twice."""
     _, model, _, loader = build_step(cfg_of())
     loader.close()
     images = torch.rand(2, 3, 32, 16) * 255
     kept = images.clone()
-    normalised = model.preprocess_image(images)
+    normalized = model.preprocess_image(images)
     assert torch.equal(images, kept)
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     by_hand = (kept - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    torch.testing.assert_close(normalised, by_hand)
+    torch.testing.assert_close(normalized, by_hand)
     torch.testing.assert_close(model.preprocess_image(images), by_hand)
 
 

@@ -85,5 +85,5 @@ def test_frames_rank_their_8_bit_twins_first(run, tmp_path, camera):
 
 def test_without_the_key_the_first_frame_names_it(run, tmp_path):
     root, _ = run
-    with pytest.raises(ValueError, match=r"11 of 256 grey levels are left; set INPUT\.INFRARED_RA"):
+    with pytest.raises(ValueError, match=r"11 of 256 gray levels are left; set INPUT\.INFRARED_RA"):
         train(tiny_cfg(root, tmp_path / "out"))

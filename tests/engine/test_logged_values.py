@@ -21,9 +21,9 @@ def test_newest_value_is_in_every_line():
     add(progress, 0)
     progress.log("count", 1)
     progress.log("count", 2)
-    assert progress.summarise()["count"] == 2.0
+    assert progress.summarize()["count"] == 2.0
     add(progress, 1)
-    assert progress.summarise()["count"] == 2.0
+    assert progress.summarize()["count"] == 2.0
 
 
 def test_resumed_run_has_it():
@@ -31,4 +31,4 @@ def test_resumed_run_has_it():
     add(progress, 0)
     progress.log("count", 3)
     resumed.load_state_dict(progress.state_dict())
-    assert resumed.summarise()["count"] == 3.0
+    assert resumed.summarize()["count"] == 3.0

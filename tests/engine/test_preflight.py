@@ -171,7 +171,7 @@ def test_missing_newest_checkpoint_is_told(tmp_path, caplog):
 
 @pytest.mark.parametrize("word", ["", ".", "./"])
 def test_working_folder_is_no_folder_of_a_run(make_cfg, word):
-    with pytest.raises(ValueError, match=f"'{re.escape(word)}' is the working folder"):
+    with pytest.raises(ValueError, match=f"'{re.escape(word)}' is the current directory"):
         preflight(make_cfg(OUTPUT_DIR=word), resume=False)
 
 

@@ -490,7 +490,9 @@ def test_stopped_run_names_the_iteration_of_its_checkpoint(data, tmp_path, monke
     with pytest.raises(SystemExit):
         train(tiny_cfg(data, tmp_path / "out", SOLVER__MAX_EPOCH="3"))
     assert (tmp_path / "out" / "last_checkpoint").read_text() == "checkpoint_00000002.pth"
-    assert "saved after iteration 2, go on with --resume" in (tmp_path / "out/log.txt").read_text()
+    assert (
+        "saved after iteration 2, continue with --resume" in (tmp_path / "out/log.txt").read_text()
+    )
 
 
 def test_training_starts_from_given_weights(data, trained, tmp_path):

@@ -135,7 +135,7 @@ def test_unique_identities_are_an_option_for_regdb(tmp_path):
     assert (images["description"]["cmc"], unique["description"]["cmc"]) == ("images", "identities")
 
 
-def test_normalising_is_scaling_to_unit_length(tmp_path):
+def test_normalizing_is_scaling_to_unit_length(tmp_path):
     paths, features = regdb_arrays()
     items = parse_items(paths.tolist(), "RegDB")
     protocol = find_protocol("regdb_t2v")
@@ -185,7 +185,10 @@ FINE = {"paths": np.array(["Visible/1/a.bmp", "Thermal/1/b.bmp"]), "features": n
         ({"features": np.zeros((2, 0))}, r"embeddings have shape \(2, 0\)"),
         ({"paths": np.array([1, 2])}, r"paths is int64 \(2,\), expected strings"),
         ({"paths": np.array(["Visible/1/a.bmp", "x/1/b.bmp"])}, "'x/1/b.bmp' is not a RegDB image"),
-        ({"paths": np.array(["Visible/1/a.bmp"] * 2)}, "'Visible/1/a.bmp' comes more than once"),
+        (
+            {"paths": np.array(["Visible/1/a.bmp"] * 2)},
+            "'Visible/1/a.bmp' is in paths more than once",
+        ),
         ({"paths": np.array(["Visible/1/a.bmp", "Visible/1/b.bmp"])}, "no infrared test image"),
         ({"paths": np.array(["Visible/1/a.bmp", "Thermal/2/b.bmp"])}, "none of the 1 queries has"),
         ({"test_ids": np.array([1, 9])}, r"no image of test_ids \[9\] among the paths"),
@@ -238,7 +241,9 @@ def test_more_identities_than_are_tested_on_are_refused(tmp_path, capsys, protoc
 def test_a_duplicate_among_many_paths_is_found_at_once():
     paths = [f"vis/{n % 700:04d}/{n}_c01_s1_f1_vis.jpg" for n in range(47_000)]
     begin = time.process_time()
-    with pytest.raises(ValueError, match=r"'vis/0005/5_c01_s1_f1_vis.jpg' comes more than once"):
+    with pytest.raises(
+        ValueError, match=r"'vis/0005/5_c01_s1_f1_vis.jpg' is in paths more than once"
+    ):
         parse_items([*paths, paths[5]], "LLCM")
     assert time.process_time() - begin < 1
 
@@ -294,12 +299,12 @@ def test_reranking_and_expansion_are_applied_and_named(tmp_path):
     )
     expected = evaluate_features(*load_set(file), find_protocol("llcm_ir2vis"), scoring=scoring)
     assert changed["mean"] == expected.numbers()["mean"] != plain["mean"]
-    named = "k1=6 k2=3 lambda=0.3 neighbours=queries+gallery"
+    named = "k1=6 k2=3 lambda=0.3 neighbors=queries+gallery"
     assert changed["description"]["reranking"] == named
     assert changed["description"]["query_expansion"] == "k=4 alpha=3.0 rounds=1"
     words = ("--rerank", 6, 3, 0.3, "--query-neighbors")
     barred = run_tool(tmp_path, "llcm_ir2vis", "--features", file, *words)
-    assert barred["description"]["reranking"] == "k1=6 k2=3 lambda=0.3 neighbours=queries"
+    assert barred["description"]["reranking"] == "k1=6 k2=3 lambda=0.3 neighbors=queries"
     assert barred["mean"] not in (changed["mean"], plain["mean"])
     assert plain["description"]["reranking"] is None
 

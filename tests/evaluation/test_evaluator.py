@@ -22,7 +22,7 @@ WHOLE = ("global", "stripes", "auxiliary")
 
 
 class MeanColors(torch.nn.Module):
-    """Embeds an image by the colours of its rows: enough to tell drawn identities apart."""
+    """Embeds an image by the colors of its rows: enough to tell drawn identities apart."""
 
     def __init__(self, names=WHOLE, embedding_parts=WHOLE):
         super().__init__()

@@ -12,7 +12,7 @@ from wrimnet.evaluation.galleries import build_trials
 from wrimnet.evaluation.query_values import QueryValues
 from wrimnet.evaluation.results import EvaluationReport, ProtocolResult
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, rank_trials
-from wrimnet.metrics.ranking import summarise_scores
+from wrimnet.metrics.ranking import summarize_scores
 from wrimnet.run_folder import query_file
 
 METRICS = ("Rank-1", "Rank-5", "mAP", "mINP", "FirstTier")
@@ -30,7 +30,7 @@ def written(folder, name, scoring, items):
     options = {"metrics": registered, "num_nearest": 10}
     embeddings = embed(items)
     ranked = rank_trials(embeddings, items, trials, protocol, scoring, **options)
-    found = [summarise_scores(scores, registered) for scores in ranked]
+    found = [summarize_scores(scores, registered) for scores in ranked]
     values = QueryValues(items, trials, ranked, ("FirstTier",))
     result = ProtocolResult(protocol, "agw", ("global",), True, found, METRICS, values)
     EvaluationReport({"metrics": METRICS}, [result]).write(folder)

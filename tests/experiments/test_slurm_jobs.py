@@ -210,7 +210,7 @@ def test_options_are_those_of_sbatch(tmp_path, monkeypatch):
 def test_without_slurm_or_submitit_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(slurm_jobs, "CLUSTER", "slurm")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ValueError, match="there is no sbatch here; call this on a login node"):
+    with pytest.raises(ValueError, match="sbatch was not found; run this on a login node"):
         make_cluster(tmp_path)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ValueError, match=r"--slurm needs submitit: pip install -e '.\[slurm\]'"):
@@ -219,7 +219,7 @@ def test_without_slurm_or_submitit_a_sentence_says_what_to_do(tmp_path, monkeypa
 
 def test_slurm_that_does_not_answer_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
     def fail():
-        raise OSError("squeue failed: slurmctld is away; call again")
+        raise OSError("squeue failed: slurmctld is away; run the same command again")
 
     monkeypatch.setattr(slurm_jobs, "CLUSTER", "slurm")
     monkeypatch.setattr(shutil, "which", lambda name: f"bin/{name}")
@@ -236,5 +236,7 @@ def test_queue_is_read_from_squeue(monkeypatch):
     answers.append(subprocess.CompletedProcess([], 1, "", "slurmctld is away\n"))
     monkeypatch.setattr(subprocess, "run", lambda *words, **options: answers.pop(0))
     assert read_queue() == {"12_0": "RUNNING", "12_1": "PENDING", "13": "COMPLETING"}
-    with pytest.raises(OSError, match="squeue failed: slurmctld is away; call again"):
+    with pytest.raises(
+        OSError, match="squeue failed: slurmctld is away; run the same command again"
+    ):
         read_queue()

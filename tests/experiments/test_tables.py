@@ -144,7 +144,7 @@ def test_every_split_is_planned_with_what_its_report_needs(tmp_path):
     ("content", "message"),
     [
         ({}, "has no rows and no grid"),
-        ({"rows": {"a": {}}, "colour": "red"}, "unknown key 'colour'; expected title, config"),
+        ({"rows": {"a": {}}, "tint": "red"}, "unknown key 'tint'; expected title, config"),
         ({"rows": [1]}, r"rows is \[1\], expected a dict"),
         (
             {"rows": {"a": {"overlays": "x.yml"}}},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reference.ranking_loop import rank_by_walking
 
 from wrimnet.metrics.exclusion import CAMERA_RULES
-from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
+from wrimnet.metrics.ranking import Labels, rank_queries, summarize_scores
 
 
 @st.composite
@@ -40,7 +40,7 @@ def test_ranking(search, rule, unique_ids):
         scores = rank_queries(
             dist, queries, gallery, rule=CAMERA_RULES[rule], unique_ids=unique_ids
         )
-        metrics = summarise_scores(scores)
+        metrics = summarize_scores(scores)
     except ValueError as error:
         assert len(str(error)) > 20
         return

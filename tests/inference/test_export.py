@@ -167,7 +167,9 @@ def test_failed_export_leaves_the_earlier_files(finished_run, tmp_path, monkeypa
         assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [
             (path.name, b"earlier")
         ]
-    assert str(raised.value).startswith(f"cannot write {path}: No space left on device; make room")
+    assert str(raised.value).startswith(
+        f"cannot write {path}: No space left on device; free disk space"
+    )
 
 
 def test_a_torch_without_dynamic_shapes_traces(monkeypatch):

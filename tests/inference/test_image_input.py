@@ -12,7 +12,7 @@ from wrimnet.modality import INFRARED, VISIBLE, find_modality
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8)
-GREY = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
+GRAY = RNG.integers(0, 256, (6, 5), dtype=np.uint8)
 
 
 def first(tensor):
@@ -22,11 +22,11 @@ def first(tensor):
 
 ONE = {
     "RGB array": (RGB, RGB),
-    "grey array": (GREY, GREY),
-    "grey array with its channel": (GREY[:, :, None], GREY),
+    "gray array": (GRAY, GRAY),
+    "gray array with its channel": (GRAY[:, :, None], GRAY),
     "RGB tensor": (first(RGB), RGB),
-    "grey tensor": (torch.from_numpy(GREY), GREY),
-    "grey tensor with its channel": (torch.from_numpy(GREY)[None], GREY),
+    "gray tensor": (torch.from_numpy(GRAY), GRAY),
+    "gray tensor with its channel": (torch.from_numpy(GRAY)[None], GRAY),
     "tensor of 0..1": (first(RGB) / 255, RGB),
     "half tensor of 0..1": ((first(RGB) > 99).bfloat16(), 255 * (RGB > 99).astype(np.uint8)),
     "tensor with a gradient": ((first(RGB) / 255).requires_grad_(), RGB),
@@ -46,10 +46,10 @@ def test_one_image_and_a_list_of_it(kind):
 
 SEVERAL = {
     "RGB array": (np.stack([RGB, RGB[::-1]]), [RGB, RGB[::-1]]),
-    "grey array": (np.stack([GREY, GREY[::-1]]), [GREY, GREY[::-1]]),
-    "grey array with its channel": (np.stack([GREY, GREY])[..., None], [GREY, GREY]),
+    "gray array": (np.stack([GRAY, GRAY[::-1]]), [GRAY, GRAY[::-1]]),
+    "gray array with its channel": (np.stack([GRAY, GRAY])[..., None], [GRAY, GRAY]),
     "RGB tensor": (first(np.stack([RGB, RGB[::-1]])), [RGB, RGB[::-1]]),
-    "grey tensor": (torch.from_numpy(np.stack([GREY, GREY]))[:, None], [GREY, GREY]),
+    "gray tensor": (torch.from_numpy(np.stack([GRAY, GRAY]))[:, None], [GRAY, GRAY]),
 }
 
 

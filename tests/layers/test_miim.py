@@ -113,7 +113,7 @@ def test_unknown_norm_is_refused():
         make_block(norm="exit")
 
 
-def test_residual_adds_the_tokens_and_changes_neither_parameters_nor_initialisation():
+def test_residual_adds_the_tokens_and_changes_neither_parameters_nor_initialization():
     plain, residual = make_block(), make_block(residual=True)
     assert plain.state_dict().keys() == residual.state_dict().keys()
     tokens, regions = make_features(1, 5, 4), make_features(1, 3, 4, seed=1)
@@ -184,7 +184,7 @@ def test_every_parameter_learns():
     assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
 
 
-def test_the_fusion_mode_changes_neither_parameters_nor_initialisation():
+def test_the_fusion_mode_changes_neither_parameters_nor_initialization():
     states = [make_block(fusion).state_dict() for fusion in ("sigmoid", "multiply", "add")]
     for other in states[1:]:
         assert states[0].keys() == other.keys()

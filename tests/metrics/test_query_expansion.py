@@ -27,7 +27,7 @@ def expand_literally(embeddings, neighbors, alpha, rounds):
     [(5, 3.0, 1), (3, 0.0, 2), (1, 1.0, 1), (30, 3.0, 1), (25, 1.0, 2)],
 )
 def test_equals_the_literal_definition(neighbors, alpha, rounds):
-    """With 25 and 30 neighbours some similarities are negative: their weight is 0."""
+    """With 25 and 30 neighbors some similarities are negative: their weight is 0."""
     rows = np.random.default_rng(0).standard_normal((30, 8))
     similarity = np.sort(unit(rows) @ unit(rows).T, axis=1)
     assert (similarity[:, -neighbors] < 0).any() == (neighbors > 20)

@@ -9,7 +9,7 @@ from reference.ranking_loop import rank_by_numpy, rank_by_walking
 
 from wrimnet.metrics import ranking
 from wrimnet.metrics.exclusion import CAMERA_RULES, camera_rule
-from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
+from wrimnet.metrics.ranking import Labels, rank_queries, summarize_scores
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 RULES = {
@@ -53,7 +53,7 @@ def test_reference_evaluators_agree(dataset, case):
     if "cmc" not in arrays:  # the reference raises: tested by name below
         assert case in ("ragged_unique_ids", "all_unmatched", "rule_is_id_and_camera")
         return
-    metrics = summarise_scores(score_case(dataset, arrays))
+    metrics = summarize_scores(score_case(dataset, arrays))
     length = len(arrays["cmc"])
     assert metrics.cmc.dtype == np.float32
     np.testing.assert_array_equal(metrics.cmc[:length], arrays["cmc"])
@@ -68,12 +68,12 @@ def test_reference_evaluators_agree(dataset, case):
 def test_no_query_with_a_match_is_an_error(dataset, case):
     scores = score_case(dataset, load_case(dataset, case))
     with pytest.raises(ValueError, match=r"none of the \d+ queries has a match in the gallery"):
-        summarise_scores(scores)
+        summarize_scores(scores)
 
 
 def test_rows_of_unequal_length_where_the_reference_raises():
     arrays = load_case("sysu", "ragged_unique_ids")
-    metrics = summarise_scores(score_case("sysu", arrays))
+    metrics = summarize_scores(score_case("sysu", arrays))
     names = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
     cmc, *_ = rank_by_numpy(*(arrays[name] for name in names), RULES["sysu"], True)
     np.testing.assert_array_equal(metrics.cmc, cmc)
@@ -125,7 +125,7 @@ def test_equals_both_literal_loops(problem):
         except AssertionError:
             assert (score(*problem).first_match == 0).all()
             continue
-        metrics = summarise_scores(score(*problem))
+        metrics = summarize_scores(score(*problem))
         np.testing.assert_array_equal(metrics.cmc, cmc)
         assert metrics.mean_average_precision == pytest.approx(precision, abs=1e-12)
         assert metrics.mean_inverse_negative_penalty == pytest.approx(penalty, abs=1e-12)
@@ -172,7 +172,7 @@ def test_a_perfect_embedding_gives_one(unique_ids):
     _, q_pids, g_pids = random_problem()
     g_pids[: len(np.unique(q_pids))] = np.unique(q_pids)
     dist = (q_pids[:, None] != g_pids).astype(np.float32)
-    metrics = summarise_scores(score(dist, q_pids, g_pids, unique_ids=unique_ids))
+    metrics = summarize_scores(score(dist, q_pids, g_pids, unique_ids=unique_ids))
     assert (metrics.cmc == 1).all()
     assert metrics.mean_average_precision == metrics.mean_inverse_negative_penalty == 1
     assert metrics.num_skipped == 0
@@ -182,8 +182,8 @@ def test_queries_without_a_match_are_skipped_and_counted():
     dist, q_pids, g_pids = random_problem()
     q_pids[:7] = 99
     q_pids[7:] = g_pids[:33]
-    with_them = summarise_scores(score(dist, q_pids, g_pids, unique_ids=True))
-    without = summarise_scores(score(dist[7:], q_pids[7:], g_pids, unique_ids=True))
+    with_them = summarize_scores(score(dist, q_pids, g_pids, unique_ids=True))
+    without = summarize_scores(score(dist[7:], q_pids[7:], g_pids, unique_ids=True))
     assert (with_them.num_queries, with_them.num_skipped, without.num_skipped) == (40, 7, 0)
     np.testing.assert_array_equal(with_them.cmc, without.cmc)
     assert with_them.mean_average_precision == without.mean_average_precision

@@ -1,4 +1,4 @@
-"""Metrics of one's own: literal ranked lists as the oracle, and what is refused."""
+"""Custom metrics: literal ranked lists as the oracle, and what is refused."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from wrimnet.metrics.exclusion import CAMERA_RULES
 from wrimnet.metrics.names import compared_metrics, named_values, rank_of
-from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
+from wrimnet.metrics.ranking import Labels, rank_queries, summarize_scores
 from wrimnet.registries import METRIC_REGISTRY, find_metrics
 
 
@@ -59,7 +59,7 @@ def test_metrics_and_nearest_images_are_those_of_the_sorted_gallery(rule):
     assert (scores.num_matches == 0).any()
     assert (scores.num_matches > 1).any()
     valid = scores.first_match > 0
-    found = summarise_scores(scores, metrics)
+    found = summarize_scores(scores, metrics)
     assert found.registered["FirstTier"] == scores.registered[valid, 0].mean()
     assert found.registered["AP"] == pytest.approx(found.mean_average_precision, rel=1e-12)
     assert found.registered["FirstHit"] == pytest.approx(found.cmc[0], rel=1e-6)

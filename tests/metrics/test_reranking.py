@@ -34,7 +34,7 @@ def test_equals_the_dense_definition(num_queries, num_gallery, k1, k2, original_
     ("num_queries", "num_gallery", "k1", "k2", "original_weight"),
     [(60, 40, 20, 6, 0.3), (40, 60, 8, 1, 0.0), (9, 50, 8, 3, 0.5)],
 )
-def test_gallery_is_no_neighbour_when_barred(num_queries, num_gallery, k1, k2, original_weight):
+def test_gallery_is_no_neighbor_when_barred(num_queries, num_gallery, k1, k2, original_weight):
     dist = squared_distances(num_queries + num_gallery)
     dist[3], dist[:, 3] = dist[5], dist[:, 5]
     options = {"k1": k1, "k2": k2, "original_weight": original_weight}
@@ -102,7 +102,7 @@ def test_jaccard_distances_within_a_set_are_those_of_queries_to_a_gallery(block_
     np.testing.assert_allclose(found.diagonal().numpy(), 0, atol=1e-12)
 
 
-def test_jaccard_refuses_neighbourhoods_beyond_the_set():
+def test_jaccard_refuses_neighborhoods_beyond_the_set():
     dist = torch.zeros(5, 5)
     with pytest.raises(ValueError, match=r"K1 of re-ranking is 5, expected 1 to 4"):
         list(jaccard_blocks(lambda rows: dist[rows], num_images=5, k1=5, k2=1, block_rows=5))

@@ -1,4 +1,4 @@
-"""A block, a fusion and a head of one's own, by their names in a configuration."""
+"""A block, a fusion and a custom head, by their names in a configuration."""
 
 import sys
 

@@ -134,7 +134,7 @@ def test_weights_of_another_input_size_are_resized_as_timm_does(tmp_path):
             "Block 4 of SwinTransformer .* LAST_STRIDE to 2",
         ),
         ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "resnet19"}, "ARCHITECTURE = 'resnet19'"),
-        ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "resnet26d"}, "Block 4 of ResNet shrinks"),
+        ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "resnet26d"}, "Block 4 of ResNet has strides"),
         ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "levit_128s"}, "lists 3 of its Blocks"),
         ("ResNet", {"MODEL__BACKBONE__ARCHITECTURE": "hiera_tiny_224"}, "each give a feature map"),
     ],

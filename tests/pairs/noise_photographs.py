@@ -15,12 +15,12 @@ def texture(seed, shape=SHAPE):
 
 
 def as_visible(values):
-    """Colour (H, W, 3): each channel sees the blobs a little differently."""
+    """Color (H, W, 3): each channel sees the blobs a little differently."""
     return np.stack([0.9 * values + 10, values, 1.1 * values - 12], -1).clip(0, 255).astype("uint8")
 
 
 def as_infrared(values):
-    """Grey (H, W): what was bright is dark."""
+    """Gray (H, W): what was bright is dark."""
     return (255 - values).clip(0, 255).astype("uint8")
 
 

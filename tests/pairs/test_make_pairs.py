@@ -346,9 +346,9 @@ def test_thermal_photographs_give_the_places_of_their_8_bit_twins(tmp_path, came
     low, high = CAMERAS[camera][1:]
     for number in range(3):
         values = texture(number)
-        grey = as_infrared(values)
-        write_pair(tmp_path / "eight", f"s{number}", as_visible(values), grey)
-        wide = np.rint(low + grey / 255.0 * (high - low)).astype(np.uint16)
+        gray = as_infrared(values)
+        write_pair(tmp_path / "eight", f"s{number}", as_visible(values), gray)
+        wide = np.rint(low + gray / 255.0 * (high - low)).astype(np.uint16)
         write_pair(tmp_path / "wide", f"s{number}", as_visible(values), wide)
     changes = {"train_ids": None, "test_ids": None}
     given = ("auto",) if is_auto else (low, high)
@@ -358,7 +358,7 @@ def test_thermal_photographs_give_the_places_of_their_8_bit_twins(tmp_path, came
     assert stems == {"s0", "s1", "s2"}
     if not is_auto:
         assert regions_of(manifest) == regions_of(expected)
-    with pytest.raises(UnreadableImageError, match=r"grey levels are left; .*--infrared-range"):
+    with pytest.raises(UnreadableImageError, match=r"gray levels are left; .*--infrared-range"):
         make(tmp_path / "wide", tmp_path / "c", **changes)
 
 
@@ -433,19 +433,19 @@ def test_box_folder_without_a_label_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_ids": 1}, "train_ids is 1, need at least 2"),
-        ({"test_ids": 0}, "test_ids is 0, need at least 1"),
-        ({"images_per_id": 0}, "images_per_id is 0, need at least 1"),
-        ({"test_images_per_id": 1}, "test_images_per_id is 1, need at least 2"),
-        ({"images_per_id": 10_000}, "images_per_id is 10000, must stay below 10000"),
-        ({"height": 8}, "height is 8, need at least 16"),
-        ({"width": 4}, "width is 4, need at least 8"),
-        ({"min_size": 8}, "min_size is 8, need at least 16"),
-        ({"box_class": -1}, "box_class is -1, need at least 0"),
-        ({"scene_prefix": -1}, "scene_prefix is -1, need at least 0"),
-        ({"min_contrast": -1}, "min_contrast is -1, need at least 0"),
+        ({"train_ids": 1}, "train_ids is 1, expected at least 2"),
+        ({"test_ids": 0}, "test_ids is 0, expected at least 1"),
+        ({"images_per_id": 0}, "images_per_id is 0, expected at least 1"),
+        ({"test_images_per_id": 1}, "test_images_per_id is 1, expected at least 2"),
+        ({"images_per_id": 10_000}, "images_per_id is 10000, expected below 10000"),
+        ({"height": 8}, "height is 8, expected at least 16"),
+        ({"width": 4}, "width is 4, expected at least 8"),
+        ({"min_size": 8}, "min_size is 8, expected at least 16"),
+        ({"box_class": -1}, "box_class is -1, expected at least 0"),
+        ({"scene_prefix": -1}, "scene_prefix is -1, expected at least 0"),
+        ({"min_contrast": -1}, "min_contrast is -1, expected at least 0"),
         ({"infrared_range": (9, 3)}, "infrared_range is .9, 3., expected LOW HIGH"),
-        ({"seed": -1}, "seed is -1, need at least 0"),
+        ({"seed": -1}, "seed is -1, expected at least 0"),
         ({"train_share": 1.0}, "train_share is 1.0, the share of the scenes"),
         ({"train_share": float("nan")}, "train_share is nan, the share of the scenes"),
     ],
@@ -456,7 +456,7 @@ def test_option_beyond_its_bounds_is_refused(photographs, tmp_path, changes, mes
 
 
 def test_no_process_is_refused(photographs, tmp_path):
-    with pytest.raises(ValueError, match="workers is 0, need at least 1"):
+    with pytest.raises(ValueError, match="workers is 0, expected at least 1"):
         make(photographs, tmp_path, workers=0)
 
 

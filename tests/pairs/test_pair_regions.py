@@ -12,7 +12,7 @@ from wrimnet.lab.pairs.boxes import find_boxes
 from wrimnet.lab.pairs.cuts import camera, choose_frame, cut_out, render, view_of
 from wrimnet.lab.pairs.description import GENERATOR_VERSION
 from wrimnet.lab.pairs.options import Options
-from wrimnet.lab.pairs.photographs import grey
+from wrimnet.lab.pairs.photographs import gray
 from wrimnet.lab.pairs.places import MAX_OVERLAP, find_places
 from wrimnet.lab.pairs.responses import Response, draw_camera_response, draw_hour, respond
 from wrimnet.lab.pairs.same_scene import (
@@ -44,7 +44,7 @@ def places(visible, infrared, min_size=32):
 
 def test_places_lie_apart_and_all_their_cuts_inside_the_photograph():
     values = texture(0)
-    found = places(grey(as_visible(values)), as_infrared(values))
+    found = places(gray(as_visible(values)), as_infrared(values))
     assert len(found) > 3
     for number, region in enumerate(found):
         assert (overlap(region, found[:number]) <= MAX_OVERLAP).all()
@@ -54,22 +54,22 @@ def test_places_lie_apart_and_all_their_cuts_inside_the_photograph():
 
 def test_places_have_texture_in_both_modalities_and_at_the_same_spots():
     one, other, flat = texture(1), texture(2), np.full(SHAPE, 128.0)
-    assert places(grey(as_visible(one)), as_infrared(one))
-    assert not places(grey(as_visible(one)), as_infrared(flat))
-    assert not places(grey(as_visible(flat)), as_infrared(one))
-    by_chance = places(grey(as_visible(one)), as_infrared(other))
-    assert len(by_chance) < len(places(grey(as_visible(one)), as_infrared(one)))
+    assert places(gray(as_visible(one)), as_infrared(one))
+    assert not places(gray(as_visible(one)), as_infrared(flat))
+    assert not places(gray(as_visible(flat)), as_infrared(one))
+    by_chance = places(gray(as_visible(one)), as_infrared(other))
+    assert len(by_chance) < len(places(gray(as_visible(one)), as_infrared(one)))
 
 
 def test_photograph_smaller_than_a_window_has_no_place():
     values = texture(0)[:40, :40]
-    assert places(grey(as_visible(values)), as_infrared(values)) == []
+    assert places(gray(as_visible(values)), as_infrared(values)) == []
 
 
 def test_most_textured_half_is_chosen():
     values = texture(3)
     values[:, : SHAPE[1] // 2] = 128 + 0.1 * (values[:, : SHAPE[1] // 2] - 128)
-    found = places(grey(as_visible(values)), as_infrared(values))
+    found = places(gray(as_visible(values)), as_infrared(values))
     assert found and all(region.left + region.width > SHAPE[1] // 2 for region in found)
 
 
@@ -162,8 +162,8 @@ def test_small_cut_of_a_large_region_averages_its_pixels():
 
 def test_neutral_response_changes_nothing_and_infrared_has_three_equal_channels():
     draw = np.random.default_rng(0)
-    colour, infrared = as_visible(texture(6)), as_infrared(texture(6))
-    assert np.array_equal(respond(colour, NEUTRAL, NEUTRAL, draw), colour)
+    color, infrared = as_visible(texture(6)), as_infrared(texture(6))
+    assert np.array_equal(respond(color, NEUTRAL, NEUTRAL, draw), color)
     recorded = respond(
         infrared, draw_camera_response(INFRARED, draw), draw_hour(INFRARED, draw), draw
     )
@@ -272,7 +272,7 @@ def test_wanted_number_is_spread_over_the_scenes():
     ("scenes", "options", "message"),
     [
         (make_scenes(4, 0), Options(), "1 of 2 scenes have places; two disjoint splits need"),
-        (make_scenes(1, 1), Options(), "the training scenes have 1 places, need at least 2"),
+        (make_scenes(1, 1), Options(), "the training scenes have 1 places, expected at least 2"),
         (
             make_scenes(3, 3, 3),
             Options(train_ids=7),

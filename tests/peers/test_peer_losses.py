@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wrimnet.modality import INFRARED, VISIBLE
-from wrimnet.peers.expansion_losses import branch_similarity_loss, centre_pushing_loss
+from wrimnet.peers.expansion_losses import branch_similarity_loss, center_pushing_loss
 from wrimnet.peers.peer_terms import view_divergence_loss
 from wrimnet.peers.weighted_triplet import weighted_triplet_loss
 
@@ -66,7 +66,7 @@ def test_weighted_triplet_refuses_an_anchor_without_a_negative():
         weighted_triplet_loss(features(count=2), torch.tensor([0, 0]))
 
 
-def centres(rows, modality):
+def centers(rows, modality):
     chosen = [rows[(pid == PIDS) & (modality == MODALITY)].mean(0) for pid in range(3)]
     return torch.stack(chosen)
 
@@ -85,14 +85,14 @@ def literal_push(own, branch, other, margin):
     return total / 3
 
 
-def test_centre_pushing_is_the_literal_one():
+def test_center_pushing_is_the_literal_one():
     copies = [features(seed) for seed in range(3)]
-    c1, c2 = centres(copies[0], VISIBLE), centres(copies[0], INFRARED)
+    c1, c2 = centers(copies[0], VISIBLE), centers(copies[0], INFRARED)
     expected = 0.0
     for branch in copies[1:]:
-        expected += 0.5 * literal_push(c1, centres(branch, VISIBLE), c2, 0.2)
-        expected += 0.5 * literal_push(c2, centres(branch, INFRARED), c1, 0.2)
-    found = centre_pushing_loss(copies, PIDS, MODALITY, margin=0.2)
+        expected += 0.5 * literal_push(c1, centers(branch, VISIBLE), c2, 0.2)
+        expected += 0.5 * literal_push(c2, centers(branch, INFRARED), c1, 0.2)
+    found = center_pushing_loss(copies, PIDS, MODALITY, margin=0.2)
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 

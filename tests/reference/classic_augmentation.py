@@ -100,6 +100,6 @@ def erase(pixels: np.ndarray, rectangle: Rectangle | None, fill: Sequence[float]
 
 
 def grayscale(pixels: np.ndarray) -> np.ndarray:
-    """Gives (H, W, 3) three equal channels, the luma of its colours."""
+    """Gives (H, W, 3) three equal channels, the luma of its colors."""
     luma = 0.299 * pixels[..., 0] + 0.587 * pixels[..., 1] + 0.114 * pixels[..., 2]
     return np.repeat(luma[..., None], 3, axis=2)

@@ -43,8 +43,8 @@ def compress_literal(block: MIIM, image: Tensor, stride: int, region_size: int):
             regions.append(sum(members) / len(members))
     tokens = [grid[y, x] for y in range(height) for x in range(width)]
     norm = block.compression.norm
-    normalised = [[layer_norm_literal(t, norm) for t in group] for group in (tokens, regions)]
-    return normalised[0], normalised[1], (height, width)
+    normalized = [[layer_norm_literal(t, norm) for t in group] for group in (tokens, regions)]
+    return normalized[0], normalized[1], (height, width)
 
 
 def layer_norm_literal(token: Tensor, norm: torch.nn.LayerNorm) -> Tensor:

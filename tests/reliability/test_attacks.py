@@ -273,7 +273,7 @@ class FullDisk(io.BytesIO):
 
 
 def test_full_disk_is_called_so(tmp_path):
-    with pytest.raises(OSError, match="No space left on device; make room"):
+    with pytest.raises(OSError, match="No space left on device; free disk space"):
         write_atomically(tmp_path / "a", lambda _: torch.save({"a": torch.ones(9)}, FullDisk()))
 
 
@@ -409,7 +409,7 @@ def test_resumed_trainer_has_all_that_shapes_what_comes(data, tmp_path):
     trainer.data_loader.close()
     assert draw() == expected
     assert (trainer.best, trainer.start_iter) == (best, 1)
-    assert trainer.progress.summarise()["total_loss"] == 2.0
+    assert trainer.progress.summarize()["total_loss"] == 2.0
     losses = {"total_loss": torch.tensor(float("nan")), "grad_norm": torch.tensor(1.0)}
     trainer.progress.add(batch, losses, learning_rate=0.1, data_seconds=0.0)
     trainer.iter = 5

@@ -52,8 +52,8 @@ def test_float16_halves_the_file_and_keeps_the_rows(tmp_path):
     [
         (unit_rows(1, dim=7), ["n"], r"shape \(1, 7\), expected \(1, 8\)"),
         (unit_rows(2), ["n"], r"shape \(2, 8\), expected \(1, 8\)"),
-        (2 * unit_rows(1), ["n"], "the embedding of n has length 2"),
-        (np.full((1, 8), np.nan, np.float32), ["n"], "the embedding of n has length nan"),
+        (2 * unit_rows(1), ["n"], "the embedding of n has L2 norm 2"),
+        (np.full((1, 8), np.nan, np.float32), ["n"], "the embedding of n has L2 norm nan"),
     ],
 )
 def test_refused_rows_leave_the_index_whole(index, embeddings, paths, message):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
-from search import build_parser, sheet_row, warn_of_colours, warn_of_left_out
+from search import build_parser, sheet_row, warn_of_colors, warn_of_left_out
 from thermal_frames import save_frame, thermal_frame
 
 from wrimnet.lab.search.image_folder import FoundImages
@@ -54,15 +54,15 @@ def test_long_names_stand_clear_of_the_pictures(tmp_path):
     assert pictures.getbbox() is None  # no name reaches into them
 
 
-def test_colours_are_looked_for_in_every_query(tmp_path, capsys):
-    for name, colour in (("a", (9, 9, 9)), ("b", (200, 60, 30)), ("c", (30, 90, 200))):
-        Image.new("RGB", (8, 16), colour).save(tmp_path / f"{name}.png")
+def test_colors_are_looked_for_in_every_query(tmp_path, capsys):
+    for name, color in (("a", (9, 9, 9)), ("b", (200, 60, 30)), ("c", (30, 90, 200))):
+        Image.new("RGB", (8, 16), color).save(tmp_path / f"{name}.png")
     save_frame(tmp_path / "d.png", thermal_frame(0, "counts"))
     paths = [str(tmp_path / f"{name}.png") for name in "abcd"]
-    warn_of_colours([paths[0], paths[3]], (7000, 8500))
+    warn_of_colors([paths[0], paths[3]], (7000, 8500))
     assert capsys.readouterr().err == ""
-    warn_of_colours(paths, (7000, 8500))
-    assert f"2 of 4 images that are embedded as infrared have colours, such as {paths[1]}" in (
+    warn_of_colors(paths, (7000, 8500))
+    assert f"2 of 4 images that are embedded as infrared have colors, such as {paths[1]}" in (
         capsys.readouterr().err
     )
 

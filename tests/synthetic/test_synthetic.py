@@ -101,7 +101,7 @@ def test_seed_changes_the_image():
     assert not np.array_equal(make_studio().render(shot), make_studio(seed=1).render(shot))
 
 
-def test_infrared_has_no_colour_and_visible_has():
+def test_infrared_has_no_color_and_visible_has():
     studio = make_studio()
     for pid in range(1, 6):
         infrared = studio.render(Shot(pid, 1, INFRARED, 0, 1))
@@ -130,7 +130,7 @@ def test_camera_and_scene_of_an_image_do_not_depend_on_the_identity():
     assert np.array_equal(studio.scene(2).views[VISIBLE], before[1])
 
 
-def test_reflectance_says_nothing_about_brightness_of_the_colour():
+def test_reflectance_says_nothing_about_brightness_of_the_color():
     people = [draw_appearance(np.random.default_rng(number)) for number in range(600)]
     for slot in (Paint.UPPER, Paint.LOWER, Paint.SHOES):
         visible = [palette(person, VISIBLE)[slot].mean() for person in people]
@@ -352,7 +352,7 @@ def test_a_tree_of_shifted_cameras_is_another_tree(tmp_path):
     for shift in (0.0, 2.0):
         with pytest.raises(FileExistsError, match="is not this generated dataset"):
             generate_synthetic(**options, camera_shift=shift)
-    with pytest.raises(ValueError, match="camera_shift is -1, need 0 to 10"):
+    with pytest.raises(ValueError, match="camera_shift is -1, expected 0 to 10"):
         generate_synthetic(**options, camera_shift=-1)
 
 
@@ -377,17 +377,17 @@ def test_interrupted_generation_leaves_nothing_that_looks_complete(tmp_path, mon
 @pytest.mark.parametrize(
     ("layout", "changes", "message"),
     [
-        ("llcm", {"train_ids": 1}, "train_ids is 1, need at least 2"),
-        ("llcm", {"test_ids": 0}, "test_ids is 0, need at least 1"),
-        ("llcm", {"images_per_id": 0}, "images_per_id is 0, need at least 1"),
-        ("llcm", {"seed": -1}, "seed is -1, need at least 0"),
-        ("llcm", {"images_per_id": 10_000}, "images_per_id is 10000, must stay below 10000"),
+        ("llcm", {"train_ids": 1}, "train_ids is 1, expected at least 2"),
+        ("llcm", {"test_ids": 0}, "test_ids is 0, expected at least 1"),
+        ("llcm", {"images_per_id": 0}, "images_per_id is 0, expected at least 1"),
+        ("llcm", {"seed": -1}, "seed is -1, expected at least 0"),
+        ("llcm", {"images_per_id": 10_000}, "images_per_id is 10000, expected below 10000"),
         ("llcm", {"train_ids": 9999}, "9999 \\+ 3 identities do not fit folders of four digits"),
-        ("llcm", {"test_images_per_id": 1}, "test_images_per_id is 1, need at least 2"),
-        ("sysu", {"test_images_per_id": 1}, "test_images_per_id is 1, need at least 2"),
+        ("llcm", {"test_images_per_id": 1}, "test_images_per_id is 1, expected at least 2"),
+        ("sysu", {"test_images_per_id": 1}, "test_images_per_id is 1, expected at least 2"),
         ("regdb", {"images_per_id": 5}, "got 5 training and 4 test images"),
         ("llcm", {"height": 20}, "images of 20x32 are too small"),
-        ("llcm", {"workers": 0}, "workers is 0, need at least 1"),
+        ("llcm", {"workers": 0}, "workers is 0, expected at least 1"),
     ],
 )
 def test_impossible_requests_say_what_to_ask_for(tmp_path, layout, changes, message):

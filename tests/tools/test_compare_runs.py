@@ -115,7 +115,7 @@ def test_results_of_other_weights_are_refused(tmp_path, monkeypatch):
     (run / "model_final.pth").write_bytes(b"weights")
     content["description"]["weights"] = {"path": "b/model_final.pth", "sha256": "0" * 64}
     (run / "results.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"results\.json is of other weights \(b/model_final"):
+    with pytest.raises(ValueError, match=r"results\.json is from other weights \(b/model_final"):
         compare(monkeypatch, run)
 
 

@@ -80,5 +80,5 @@ def test_options_are_off_by_default_and_named_when_on(trained, tmp_path):
     options = [word for name, value in keys.items() for word in (f"TEST.{name}", value)]
     named = evaluate_again(trained, tmp_path, *options)["description"]
     assert named["flip"] is True
-    assert named["reranking"] == "k1=3 k2=2 lambda=0.3 neighbours=queries+gallery"
+    assert named["reranking"] == "k1=3 k2=2 lambda=0.3 neighbors=queries+gallery"
     assert named["query_expansion"].startswith("k=2")

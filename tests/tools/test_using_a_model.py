@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from search import warn_of_colours
+from search import warn_of_colors
 from source_tree import ROOT
 from tiny_runs import contents_of
 
@@ -134,13 +134,13 @@ def test_index_and_query(workspace, run):
     assert "18 were there already" in out
 
 
-def test_colours_among_infrared_queries_are_doubted(tmp_path, capsys):
-    for name, shift, coloured in (("grey", 0, False), ("vivid", 40, True)):
+def test_colors_among_infrared_queries_are_doubted(tmp_path, capsys):
+    for name, shift, colored in (("gray", 0, False), ("vivid", 40, True)):
         pixels = np.random.default_rng(0).integers(0, 200, (24, 9, 1)).repeat(3, axis=2)
         pixels[..., 0] += shift
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{name}.jpg")
-        warn_of_colours([str(tmp_path / f"{name}.jpg")], ())
-        assert ("have colours" in capsys.readouterr().err) is coloured
+        warn_of_colors([str(tmp_path / f"{name}.jpg")], ())
+        assert ("have colors" in capsys.readouterr().err) is colored
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_onnx_files(workspace, run):
         assert metadata["model_hash"] == embedder.facts.model_hash
         assert metadata["embedding_size"] == str(embedder.dim)
         assert metadata["modality"] == modality
-        assert "inside the graph" in metadata["normalisation"]
+        assert "inside the graph" in metadata["normalization"]
         session = onnxruntime.InferenceSession(path)
         pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
         (found,) = session.run(None, {"images": pixels})
@@ -188,11 +188,11 @@ def test_safetensors_and_model_card(workspace, run):
         assert text in card
     assert (folder / "wrimnet.safetensors").stat().st_mode & 0o044  # others may read it
     code, _, err = run(f"{command} {folder}")
-    assert code == 2 and "wrimnet.safetensors is there already; give another --out" in err
+    assert code == 2 and "wrimnet.safetensors exists; give another --out" in err
     code, _, err = run(f"{command} {folder} --force")
     assert code == 0, err
     code, _, err = run(f"{command} {run_folder}")
-    assert code == 2 and "config.yaml is there already" in err
+    assert code == 2 and "config.yaml exists" in err
 
 
 @pytest.fixture

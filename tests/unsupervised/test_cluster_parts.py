@@ -31,9 +31,9 @@ def unit(*shape, seed=0):
 
 def people(num_people, num_images, spread, seed=0):
     """Unit embeddings of people with so many images each, one after another."""
-    centres = unit(num_people, 1, 16, seed=seed)
+    centers = unit(num_people, 1, 16, seed=seed)
     noise = spread * unit(num_people, num_images, 16, seed=seed + 1)
-    return F.normalize((centres + noise).flatten(0, 1), dim=1)
+    return F.normalize((centers + noise).flatten(0, 1), dim=1)
 
 
 def test_clusters_are_those_of_dbscan_on_the_whole_matrix():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wrimnet.visualization.drawing import enlarge_map, grey_image, smooth_map
+from wrimnet.visualization.drawing import enlarge_map, gray_image, smooth_map
 from wrimnet.visualization.embeddings import count_distances, map_to_plane
 
 
@@ -44,8 +44,8 @@ def test_histogram_needs_both_modalities_and_both_kinds_of_pairs():
 
 
 def test_plane_keeps_groups_apart_and_repeats_itself():
-    centres = np.eye(6, dtype=np.float32)[[0] * 8 + [3] * 8]
-    embeddings = centres + 0.01 * unit_rows(16)
+    centers = np.eye(6, dtype=np.float32)[[0] * 8 + [3] * 8]
+    embeddings = centers + 0.01 * unit_rows(16)
     plane = map_to_plane(embeddings, seed=0)
     assert plane.shape == (16, 2)
     gap = np.linalg.norm(plane[:8].mean(0) - plane[8:].mean(0))
@@ -67,6 +67,6 @@ def test_a_map_covers_the_image_the_right_way_up():
     assert (enlarge_map(values, 40, 10)[10:20, 5:] == 3).all()
 
 
-def test_grey_image_keeps_brightness_and_loses_colour():
+def test_gray_image_keeps_brightness_and_loses_color():
     image = np.array([[[255, 0, 0], [255, 255, 255]]], np.uint8)
-    np.testing.assert_array_equal(grey_image(image), [[[76] * 3, [255] * 3]])
+    np.testing.assert_array_equal(gray_image(image), [[[76] * 3, [255] * 3]])

@@ -23,7 +23,7 @@ from wrimnet.visualization.embeddings import (
 )
 from wrimnet.visualization.gates import GatedImage, draw_gate_maps
 from wrimnet.visualization.ranked_lists import (
-    COLOURS,
+    COLORS,
     EXCLUDED,
     QUERY,
     RIGHT,
@@ -56,8 +56,8 @@ def ranked(lists):
 
 
 def tiles_of(sheet, status):
-    """Where frames of a colour lie, (top, bottom, left, right) each."""
-    mask = (np.asarray(sheet) == COLOURS[status]).all(axis=2)
+    """Where frames of a color lie, (top, bottom, left, right) each."""
+    mask = (np.asarray(sheet) == COLORS[status]).all(axis=2)
     marks, _ = ndimage.label(mask, np.ones((3, 3)))
     found = [(y.start, y.stop, x.start, x.stop) for y, x in ndimage.find_objects(marks)]
     return [place for place in found if place[1] - place[0] > 100]
@@ -68,10 +68,10 @@ def test_ranked_lists_frame_right_wrong_and_removed(ranked):
     assert counts == {QUERY: 2, RIGHT: 2, WRONG: 2}
     second_row = max(tiles_of(ranked, QUERY))[0]
     assert all(top < second_row for top, *_ in tiles_of(ranked, EXCLUDED))
-    green, red, grey = COLOURS[RIGHT], COLOURS[WRONG], COLOURS[EXCLUDED]
+    green, red, gray = COLORS[RIGHT], COLORS[WRONG], COLORS[EXCLUDED]
     assert green[1] > 2 * green[0]
     assert red[0] > 2 * red[1]
-    assert max(grey) - min(grey) == 0
+    assert max(gray) - min(gray) == 0
     for status in (QUERY, RIGHT, WRONG, EXCLUDED):
         top, bottom, left, right = first_tile(ranked, status)
         inside = np.asarray(ranked)[top + 5 : bottom - 5, left + 5 : right - 5]

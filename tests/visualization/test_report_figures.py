@@ -68,7 +68,7 @@ def test_mean_gate_by_block_with_the_parts_of_its_variance():
     assert (shared.x, shared.y) == ([3], [0.4])
 
 
-def test_gates_of_the_model_are_summarised(figures):
+def test_gates_of_the_model_are_summarized(figures):
     (chart,) = figures["Gates of the MIIMs"].charts
     assert {series.name: series.x for series in chart.series} == {
         "visible": [1, 2], "infrared": [1, 2], "shared": [3, 4],
@@ -76,7 +76,7 @@ def test_gates_of_the_model_are_summarised(figures):
     assert all(0 < mean < 1 for series in chart.series for mean in series.y)
 
 
-def test_regions_of_a_query_with_its_right_and_wrong_neighbour(figures):
+def test_regions_of_a_query_with_its_right_and_wrong_neighbor(figures):
     for row in figures["Regions that make a pair similar"].sheet.rows:
         words = [tile.lines[0] for tile in row.tiles]
         regions = ["query, regions", "gallery, regions"]
@@ -85,7 +85,7 @@ def test_regions_of_a_query_with_its_right_and_wrong_neighbour(figures):
 
 def test_plane_has_a_point_per_image(figures, subject):
     before, after = figures["Test embeddings in the plane"].maps
-    assert len(before.x) == len(after.y) == len(before.names) == len(before.colours)
+    assert len(before.x) == len(after.y) == len(before.names) == len(before.colors)
     assert set(before.symbols) == {"circle", "triangle"}
     assert (before.title, after.title) == ("Before training", "After training")
 

@@ -11,7 +11,7 @@ from wrimnet.visualization.page import render_page
 from wrimnet.visualization.query_table import QueryRow, QueryTable
 from wrimnet.visualization.report_figures import PointMap, ReportFigure
 from wrimnet.visualization.run_report import ReportContent
-from wrimnet.visualization.sheets import ColourScale, Sheet, SheetRow, SheetTile
+from wrimnet.visualization.sheets import ColorScale, Sheet, SheetRow, SheetTile
 
 LINE = Series("cls", [10, 20], [2.0, 1.0])
 
@@ -23,7 +23,7 @@ def figure_of(words):
         words,
         sheet=Sheet(
             [SheetRow(words, [SheetTile("data:image/webp;base64,cG5n", words, [words] * 2)])],
-            [ColourScale(words, words, words, "linear-gradient(90deg,red,blue)")],
+            [ColorScale(words, words, words, "linear-gradient(90deg,red,blue)")],
             [(words, words)],
         ),
         charts=[Chart(words, words, words, [LINE._replace(name=words)])],

@@ -1,4 +1,4 @@
-"""Nothing is drawn that is not there: scales are shared and said, flat maps are grey."""
+"""Nothing is drawn that is not there: scales are shared and said, flat maps are gray."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from wrimnet.visualization.similarity import ExplainedPair, draw_similarity_maps
 PICTURE = np.zeros((24, 9, 3), np.uint8)
 
 
-def test_gates_of_a_block_share_a_scale_and_flat_ones_are_grey():
+def test_gates_of_a_block_share_a_scale_and_flat_ones_are_gray():
     flat = 0.4923 + np.array([[0, 4e-4], [8e-4, 2e-4]])
     low, high = np.array([[0.2, 0.3]]), np.array([[0.7, 0.9]])
     rows = [
@@ -23,10 +23,10 @@ def test_gates_of_a_block_share_a_scale_and_flat_ones_are_grey():
     for axes in grid[:, 2]:
         assert axes.get_xlabel() == "flat, 0.4923 to 0.4931"
         assert len(np.unique(axes.images[-1].get_array())) == 1
-    assert len(figure.axes) == 6 + 1  # a colour bar for the Block that has something to show
+    assert len(figure.axes) == 6 + 1  # a color bar for the Block that has something to show
 
 
-def test_similarity_maps_say_which_image_and_what_the_colours_mean():
+def test_similarity_maps_say_which_image_and_what_the_colors_mean():
     maps = [np.array([[0.0, value]]) for value in (0.1, -0.2, 0.3, 0.4)]
     pairs = [ExplainedPair("right", PICTURE, PICTURE, *maps[n : n + 2], 0.5) for n in (0, 2)]
     figure = draw_similarity_maps("title", [pairs])

@@ -1,4 +1,4 @@
-"""Pictures of the report: their sizes, frames, colours and scales."""
+"""Pictures of the report: their sizes, frames, colors and scales."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from wrimnet.visualization.ranked_lists import EXCLUDED, QUERY, RIGHT, WRONG, Ra
 from wrimnet.visualization.sheets import (
     TILE_SIZE,
     blue_to_red,
-    colour_scale,
+    color_scale,
     overlay_map,
     picture_url,
     ranked_sheet,
@@ -58,7 +58,7 @@ def test_overlay_keeps_the_image_below_and_clips_to_the_scale():
     assert (overlay_map(image, np.array([[1.0, 2, 3]]), blue_to_red, 1.0, 3.0) > drawn).all()
 
 
-def test_scale_is_a_gradient_in_the_palettes_colours():
-    scale = colour_scale("Block 1", viridis, "0.2", "0.9")
+def test_scale_is_a_gradient_in_the_palettes_colors():
+    scale = color_scale("Block 1", viridis, "0.2", "0.9")
     assert scale.gradient.startswith("linear-gradient(90deg,rgb(68,1,84),")
     assert scale.gradient.endswith(",rgb(253,231,37))")

@@ -205,7 +205,7 @@ def check_registered(cfg: CfgNode) -> None:
     from fastreid.modeling.heads.build import REID_HEADS_REGISTRY
     from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
-    found = [
+    values = [
         find_registered(registry, name, key)
         for registry, key in (
             (META_ARCH_REGISTRY, "MODEL.META_ARCHITECTURE"),
@@ -223,7 +223,7 @@ def check_registered(cfg: CfgNode) -> None:
     ]
     find_metrics(cfg.TEST.METRICS)
     find_optimizer(cfg.SOLVER.OPT)
-    for registered in found:
+    for registered in values:
         getattr(registered, "check_config", _no_rules)(cfg)
 
 

@@ -158,7 +158,7 @@ KEYS = (
         Key(
             "INFRARED_RANGE",
             (),
-            "(low, high): infrared pixels of more than 8 bits, counts or degrees, that become grey "
+            "(low, high): infrared pixels of more than 8 bits, counts or degrees, that become gray "
             "0 and 255; auto: 0.1 and 99.9 percentile of the training images",
             None,
             IF_SET,
@@ -257,7 +257,7 @@ KEYS = (
             "PRECISION", "bf16", "precision of the forward pass; losses stay fp32", ("fp32", "bf16")
         ),
         Key("ACCUMULATION_STEPS", 1, "parts of P / n identities a batch is trained in", COUNT),
-        Key("SYNC_BN", True, "with several processes: batch normalisation over the whole batch"),
+        Key("SYNC_BN", True, "with several processes: batch normalization over the whole batch"),
     ),
     *_under(
         "SOLVER.DISTRIBUTED",
@@ -313,17 +313,17 @@ KEYS = (
     *_under(
         "TEST.RERANK",
         Key("ENABLED", False, "k-reciprocal re-ranking"),
-        Key("K1", 20, "reciprocal neighbours", COUNT),
-        Key("K2", 6, "neighbours of the local expansion", COUNT),
+        Key("K1", 20, "reciprocal neighbors", COUNT),
+        Key("K2", 6, "neighbors of the local expansion", COUNT),
         Key("LAMBDA", 0.3, "weight of the original distance", SHARE),
-        Key("GALLERY_NEIGHBORS", True, "False: only queries are neighbours", None, IF_SET),
+        Key("GALLERY_NEIGHBORS", True, "False: only queries are neighbors", None, IF_SET),
     ),
     *_under(
         "TEST.AQE",
         Key("ENABLED", False, "average query expansion"),
         Key("ALPHA", 3.0, "exponent of the similarity weights", NOT_NEGATIVE),
         Key("QE_TIME", 1, "rounds", FEW),
-        Key("QE_K", 5, "neighbours", COUNT),
+        Key("QE_K", 5, "neighbors", COUNT),
     ),
     *_under(
         "TEST",

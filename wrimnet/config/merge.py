@@ -118,12 +118,12 @@ def merge_layer(cfg: CfgNode, layer: Layer, keys: Sequence[Key] = KEYS) -> None:
 
 def join_plugins(layers: Sequence[Layer]) -> tuple[str, ...]:
     """Returns the modules of PLUGINS of every layer, each once: a layer adds to those below it."""
-    found = [
+    named = [
         name
         for layer in layers
         for name in _coerced(PLUGINS, _decoded(layer.content.get(PLUGINS, ())), (), layer.source)
     ]
-    return tuple({repr(name): name for name in found}.values())  # a wrong one may not be hashable
+    return tuple({repr(name): name for name in named}.values())  # a wrong one may not be hashable
 
 
 def _value(cfg: CfgNode, name: str, value: Any, source: str, several: Mapping[str, Any]) -> Any:

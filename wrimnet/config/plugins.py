@@ -31,7 +31,7 @@ def add_plugins(cfg: CfgNode, names: Sequence[str]) -> list[Key]:
     known, keys = set(leaf_names(cfg)), plugin_keys(names)
     for key in keys:
         if key.name in known:
-            raise ValueError(f"a plugin of PLUGINS adds {key.name}, which there is already")
+            raise ValueError(f"a plugin of PLUGINS adds {key.name}, which exists already")
         known.add(key.name)
         set_key(cfg, key.name, key.default)
     return keys

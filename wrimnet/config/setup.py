@@ -152,12 +152,12 @@ def build_network_settings(cfg: CfgNode) -> dict[str, Any]:
     and the size of its input, which may be another.
     """
     rows = {key.name: key for key in all_keys(cfg)}
-    own = {key.name for key in plugin_keys(cfg.PLUGINS)}
+    plugin_names = {key.name for key in plugin_keys(cfg.PLUGINS)}
     miim = sorted(name for name in rows if name.startswith("MODEL.WRIM.MIIM."))
     set_ones = [
         key.name
         for key in rows.values()
-        if (key.hashed == IF_SET or key.name in own)
+        if (key.hashed == IF_SET or key.name in plugin_names)
         and key.name.startswith("MODEL.")
         and not key.name.startswith("MODEL.WRIM.TRIPLET.")
         and get_key(cfg, key.name) != key.default

@@ -155,7 +155,7 @@ def _inside(start: Tensor, length: Tensor, size: int) -> Tensor:
 
 
 def _luma(images: Tensor) -> Tensor:
-    """Returns the luma of colours (..., 3) as (..., 1)."""
+    """Returns the luma of colors (..., 3) as (..., 1)."""
     red, green, blue = images.split(1, dim=-1)
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
@@ -193,7 +193,7 @@ class BatchAugmentation:
         self.rank, self.world_size = rank, world_size
 
     def augment(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Returns the batch to train on; one of one's own may hold more images, visible first."""
+        """Returns the batch to train on; a custom one may hold more images, visible first."""
         images = self(batch["images"], batch["modality"], batch["iteration"])
         return {**batch, "images": images}
 

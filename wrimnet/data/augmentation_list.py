@@ -60,7 +60,7 @@ def as_column(values: Any, images: Tensor) -> Tensor:
 
 
 class ImageAugmentation:
-    """Applies an augmentation of one's own to the images of a batch.
+    """Applies a custom augmentation to the images of a batch.
 
     Raises:
         ValueError: it returns something else than images of the same shape.
@@ -88,10 +88,10 @@ class ImageAugmentation:
         rng = RowGenerator(generator(self.seed, self.stream, batch["iteration"]), rows, count)
         result = self.function(images, modality, rng)
         if not torch.is_tensor(result) or result.shape != images.shape:
-            found = tuple(result.shape) if torch.is_tensor(result) else type(result).__name__
+            returned = tuple(result.shape) if torch.is_tensor(result) else type(result).__name__
             raise ValueError(
-                f"INPUT.AUGMENTATION: {type(self.function).__name__} returned {found}; expected a "
-                f"tensor {tuple(images.shape)}, the shape of the images it was called with"
+                f"INPUT.AUGMENTATION: {type(self.function).__name__} returned {returned}; expected "
+                f"a tensor {tuple(images.shape)}, the shape of the images it was called with"
             )
         return {**batch, "images": result}
 

@@ -95,15 +95,15 @@ def _build(
 def _open_verified(path: Path, num_threads: int) -> CacheFile | None:
     """Opens a cache and compares its checksums; None where it does not exist or is damaged."""
     try:
-        found = CacheFile(path)
-        found.verify(num_threads)
+        cache = CacheFile(path)
+        cache.verify(num_threads)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except DamagedCacheError as problem:
         logger.warning("%s; it is built again", problem)
         return None
     logger.info("using the image cache %s", path)
-    return found
+    return cache
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _unwritable(folder: Path, problem: OSError) -> OSError:
     return OSError(
         problem.errno,
-        f"the image cache cannot be kept in {folder} ({problem.strerror}); set "
+        f"cannot write the image cache in {folder} ({problem.strerror}); set "
         "DATALOADER.CACHE_DIR to a folder that can be written, or DATALOADER.CACHE to none",
     )
 
@@ -159,8 +159,8 @@ def no_space(folder: Path, key: CacheKey) -> OSError:
         lacks += ", but no room for another file (inodes or a quota)"
     return OSError(
         errno.ENOSPC,
-        f"the image cache needs {gigabytes(key):.2f} GB in {folder}, which has {lacks}; make "
-        "room, set DATALOADER.CACHE_DIR to a folder on another disk, or DATALOADER.CACHE to none",
+        f"the image cache needs {gigabytes(key):.2f} GB in {folder}, which has {lacks}; free "
+        "disk space, set DATALOADER.CACHE_DIR to another disk, or DATALOADER.CACHE to none",
     )
 
 

@@ -25,7 +25,7 @@ import PIL
 from PIL import features
 
 from wrimnet.atomic_files import check_regular
-from wrimnet.data import grey_levels, images, reading
+from wrimnet.data import gray_levels, images, reading
 from wrimnet.data.images import ImageItem, UnreadableImageError
 
 FORMAT_VERSION = 2  # of the cache file itself
@@ -99,7 +99,7 @@ def cache_key(
         code=_hash(
             [
                 FORMAT_VERSION,
-                *(inspect.getsource(m) for m in (grey_levels, images, reading)),
+                *(inspect.getsource(m) for m in (gray_levels, images, reading)),
             ]
         ),
         libraries=f"Pillow {PIL.__version__}, JPEG {features.version('jpg')}",

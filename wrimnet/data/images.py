@@ -4,8 +4,8 @@
 |---|---|
 | 1, L, P, RGB, CMYK, YCbCr, HSV, LAB | PIL's own conversion |
 | LA, PA, RGBA | PIL's own conversion; the alpha channel is dropped, not blended |
-| I;16, I;16B, I;16L, I;16N, I, F | :mod:`wrimnet.data.grey_levels`, three equal channels |
-| RGB, RGBA, LA of 16 bits | equal channels as one channel of 16 bits; colours by their high byte |
+| I;16, I;16B, I;16L, I;16N, I, F | :mod:`wrimnet.data.gray_levels`, three equal channels |
+| RGB, RGBA, LA of 16 bits | equal channels as one channel of 16 bits; colors by their high byte |
 | all others | an error |
 
 The EXIF orientation is applied. Of a file with several frames, the first is read.
@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, features
 
-from wrimnet.data.grey_levels import (
+from wrimnet.data.gray_levels import (
     PixelRangeError,
-    check_colours,
+    check_colors,
     check_finite,
-    grey_levels,
+    gray_levels,
 )
 
 DENIED = "this user has no permission to read it"
@@ -121,7 +121,7 @@ def read_wide_pixels(path: str) -> np.ndarray | None:
     """
     try:
         with Image.open(path, formats=readable_formats()) as image:
-            wide = _wide_grey(image)
+            wide = _wide_gray(image)
             return None if wide is None else check_finite(wide)
     except Exception as problem:  # as above
         raise UnreadableImageError(str(path), _reason(path, problem)) from problem
@@ -149,15 +149,15 @@ def as_rgb(
 @functools.cache
 def readable_formats() -> tuple[str, ...]:
     """Returns PIL's names of the formats that can be opened here."""
-    found = [*FORMATS]
+    formats = [*FORMATS]
     if "avif" in features.get_supported_modules():
-        found.append("AVIF")
+        formats.append("AVIF")
     try:
         from pillow_heif import register_heif_opener
     except ModuleNotFoundError:
-        return tuple(found)
+        return tuple(formats)
     register_heif_opener()
-    return (*found, "HEIF")
+    return (*formats, "HEIF")
 
 
 def readable_endings() -> frozenset[str]:
@@ -185,8 +185,8 @@ def resize_rgb(image: Image.Image, height: int, width: int, interpolation: str) 
 
 def _to_rgb(image: Image.Image, infrared_range: Sequence[float]) -> Image.Image:
     """The only way from pixels as they are stored to RGB as they are seen."""
-    wide = _wide_grey(image, infrared_range)
-    rgb = _convert(image) if wide is None else _grey_to_rgb(grey_levels(wide, infrared_range))
+    wide = _wide_gray(image, infrared_range)
+    rgb = _convert(image) if wide is None else _gray_to_rgb(gray_levels(wide, infrared_range))
     method = _TO_UPRIGHT.get(_orientation(image))
     return rgb if method is None else rgb.transpose(method)
 
@@ -199,12 +199,12 @@ def _convert(image: Image.Image) -> Image.Image:
     raise ValueError(f"pixel format {image.mode!r} has no agreed conversion to 8-bit RGB")
 
 
-def _grey_to_rgb(grey: np.ndarray) -> Image.Image:
-    return Image.fromarray(grey).convert("RGB")
+def _gray_to_rgb(gray: np.ndarray) -> Image.Image:
+    return Image.fromarray(gray).convert("RGB")
 
 
-def _wide_grey(image: Image.Image, infrared_range: Sequence[float] = ()) -> np.ndarray | None:
-    """Returns grey pixels (H, W) of more than 8 bits as stored; None for all other images."""
+def _wide_gray(image: Image.Image, infrared_range: Sequence[float] = ()) -> np.ndarray | None:
+    """Returns gray pixels (H, W) of more than 8 bits as stored; None for all other images."""
     if image.mode in WIDE_MODES:
         return np.asarray(image)
     if not any(";16" in str(tile) for tile in getattr(image, "tile", ())):
@@ -212,7 +212,7 @@ def _wide_grey(image: Image.Image, infrared_range: Sequence[float] = ()) -> np.n
     pixels = _sixteen_bit_channels(image)
     if (pixels == pixels[..., :1]).all():
         return pixels[..., 0]
-    check_colours(pixels, infrared_range)
+    check_colors(pixels, infrared_range)
     return None
 
 
@@ -233,8 +233,8 @@ def _sixteen_bit_channels(image: Image.Image) -> np.ndarray:
 
 def _array_to_rgb(array: np.ndarray, infrared_range: Sequence[float]) -> Image.Image:
     if array.ndim == 2 and array.dtype.kind in "uif" and array.size:
-        grey = array if array.dtype == np.uint8 else grey_levels(array, infrared_range)
-        return _grey_to_rgb(grey)
+        gray = array if array.dtype == np.uint8 else gray_levels(array, infrared_range)
+        return _gray_to_rgb(gray)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(
             f"an array {array.dtype} {array.shape}: expected uint8 (H, W, 3), RGB, 0..255, or one "

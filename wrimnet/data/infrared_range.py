@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from wrimnet.data.grey_levels import KEY
+from wrimnet.data.gray_levels import KEY
 from wrimnet.data.images import ImageItem, UnreadableImageError, read_wide_pixels
 from wrimnet.modality import INFRARED
 

@@ -1,4 +1,4 @@
-"""What libjpeg warns of while it decodes: JPEG data damaged in the middle, filled with grey.
+"""What libjpeg warns of while it decodes: JPEG data damaged in the middle, filled with gray.
 
 Pillow hides these warnings and returns the image. OpenCV lets libjpeg print them, so the standard
 error of the process is looked at meanwhile; decoded to an eighth of its size, a file costs

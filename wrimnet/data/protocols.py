@@ -49,7 +49,7 @@ class Protocol:
 def all_protocols() -> dict[str, Protocol]:
     """Returns the protocols of every registered dataset, by name."""
     return {
-        protocol.name: protocol for found in datasets().values() for protocol in found.protocols
+        protocol.name: protocol for dataset in datasets().values() for protocol in dataset.protocols
     }
 
 
@@ -68,10 +68,10 @@ def dataset_protocols(dataset: Any, names: tuple[str, ...] = ()) -> list[Protoco
     protocols = [find_protocol(name) for name in names or dataset.default_protocols]
     for protocol in protocols:
         if protocol.dataset != dataset.name:
-            own = ", ".join(p.name for p in dataset.protocols)
+            choices = ", ".join(p.name for p in dataset.protocols)
             raise ValueError(
                 f"protocol {protocol.name} belongs to {protocol.dataset}, the dataset is "
-                f"{dataset.name}; choose from {own}"
+                f"{dataset.name}; choose from {choices}"
             )
     if len(set(protocols)) < len(protocols):
         raise ValueError(f"a protocol is named twice: {', '.join(p.name for p in protocols)}")

@@ -94,8 +94,8 @@ class DeviceSource(ImageSource):
 
     def read(self, indices: np.ndarray) -> Tensor:
         """Returns the indices, int64 (B,)."""
-        wanted = torch.from_numpy(indices)
-        return wanted.pin_memory() if self._images.device.type == "cuda" else wanted
+        rows = torch.from_numpy(indices)
+        return rows.pin_memory() if self._images.device.type == "cuda" else rows
 
     def to_device(self, read: Tensor, device: torch.device) -> Tensor:
         """Gathers the images on the device, uint8 (B, H, W, 3)."""

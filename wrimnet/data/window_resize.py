@@ -41,20 +41,20 @@ def plan_windows(
     top, left, tall, wide, mirrored = to_device(numbers, device)[:, :, None].unbind()
     columns = (
         _per_channel(torch.where(mirrored > 0, values.flip(1), values), channels)
-        for values in _neighbours(left, wide, width)
+        for values in _neighbors(left, wide, width)
     )
-    return WindowPlan(*_neighbours(top, tall, height), *columns)
+    return WindowPlan(*_neighbors(top, tall, height), *columns)
 
 
-def _neighbours(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def _neighbors(start: Tensor, length: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Finds the two source pixels of each of `size` output pixels, and the second one's weight.
 
     Output pixel i shows the source position start + (i + 1/2) length / size - 1/2, held inside
     the window [start, start + length - 1]. Of start and length (B, 1) it makes two times indices
     (B, size) and float32 weights (B, size) in [0, 1).
     """
-    centres = torch.arange(size, device=start.device) + 0.5
-    inside = (centres * (length.float() / size) - 0.5).clamp(min=0.0)
+    centers = torch.arange(size, device=start.device) + 0.5
+    inside = (centers * (length.float() / size) - 0.5).clamp(min=0.0)
     inside = torch.minimum(inside, length - 1.0)
     whole = inside.floor()
     first = start + whole.long()

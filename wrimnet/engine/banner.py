@@ -60,7 +60,7 @@ def build_model_line(cfg: CfgNode, model: nn.Module, start: str) -> str:
 def build_start(cfg: CfgNode, iteration: int) -> str:
     """Says what the weights of a training are before its first iteration."""
     if iteration:
-        return f"going on after iteration {iteration}"
+        return f"continuing after iteration {iteration}"
     if cfg.MODEL.WEIGHTS:
         return f"weights {cfg.MODEL.WEIGHTS}"
     return f"{'ImageNet' if cfg.MODEL.BACKBONE.PRETRAIN else 'random'} weights"

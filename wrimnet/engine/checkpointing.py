@@ -172,7 +172,7 @@ def _complete(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def write_atomically(path: Path, write: Any) -> None:
     """Writes a file of a run: whole, or not at all (:func:`wrimnet.atomic_files.write_file`)."""
-    advice = "make room or choose another OUTPUT_DIR, then go on with --resume: earlier checkpoints"
+    advice = "free disk space or choose another OUTPUT_DIR, then use --resume: earlier checkpoints"
     atomic_files.write_file(path, write, f"{advice} are whole")
 
 

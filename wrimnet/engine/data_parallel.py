@@ -62,16 +62,16 @@ class _Gather(torch.autograd.Function):
 
 def load_whole_batch(load: Callable[[int], dict[str, Any]], iteration: int) -> dict[str, Any]:
     """Loads the batch of all processes, in one process's order; all must call it."""
-    own = load(iteration)
+    share = load(iteration)
     if not dist.is_initialized():
-        return own
+        return share
     shares: list[dict[str, Any]] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(shares, map_tensors(own, Tensor.cpu))
+    dist.all_gather_object(shares, map_tensors(share, Tensor.cpu))
     return join_shares(shares)
 
 
 class AllReduceBatchNorm(_BatchNorm):
-    """Batch normalisation over all processes; unlike nn.SyncBatchNorm, no device is waited for.
+    """Batch normalization over all processes; unlike nn.SyncBatchNorm, no device is waited for.
 
     Statistics and gradients are those of one process with the whole batch; the result has the
     input's number format. Parameters and buffers have the names of
@@ -83,7 +83,7 @@ class AllReduceBatchNorm(_BatchNorm):
             raise ValueError(f"expected (B, C, ...), got {tuple(values.shape)}")
 
     def forward(self, values: Tensor) -> Tensor:
-        """Normalises (B, C, ...); in evaluation with the running statistics."""
+        """Normalizes (B, C, ...); in evaluation with the running statistics."""
         if not self.training:
             return super().forward(values)
         self._check_input_dim(values)
@@ -124,9 +124,9 @@ class _Normalize(torch.autograd.Function):
         context: Any, values: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         formats = (torch.zeros_like(weight), torch.zeros_like(weight))  # of the two results
-        own = torch.stack(torch.batch_norm_update_stats(values, *formats, 0.0))
-        of_ranks = own.new_empty((dist.get_world_size(), *own.shape))
-        dist.all_gather(list(of_ranks.unbind(0)), own)
+        statistics = torch.stack(torch.batch_norm_update_stats(values, *formats, 0.0))
+        of_ranks = statistics.new_empty((dist.get_world_size(), *statistics.shape))
+        dist.all_gather(list(of_ranks.unbind(0)), statistics)
         mean = of_ranks[:, 0].mean(0)
         variance = (of_ranks[:, 1] + (of_ranks[:, 0] - mean).square()).mean(0)
         context.save_for_backward(values, mean, variance, weight)
@@ -149,7 +149,7 @@ class _Normalize(torch.autograd.Function):
 
 
 def synchronize_batch_norm(model: ModelT) -> ModelT:
-    """Lets every batch normalisation of ``model`` use the images of all processes.
+    """Lets every batch normalization of ``model`` use the images of all processes.
 
     Parameters and buffers stay the same objects under the same names.
     """
@@ -169,7 +169,7 @@ def _all_reduced(norm: _BatchNorm) -> AllReduceBatchNorm:
 
 
 def build_shared_model(cfg: CfgNode, model: CrossModalityNetwork) -> CrossModalityNetwork:
-    """Lets the losses, and with SOLVER.SYNC_BN the normalisation, see the whole batch."""
+    """Lets the losses, and with SOLVER.SYNC_BN the normalization, see the whole batch."""
     if comm.get_world_size() == 1:
         return model
     model.gather = gather_whole_batch
@@ -191,7 +191,7 @@ def share_gradients(model: nn.Module) -> nn.Module:
 def share_statistics(model: nn.Module) -> None:
     """Gives all processes the mean of their running statistics, before an evaluation or a save.
 
-    Those of synchronised normalisation are equal already.
+    Those of synchronized normalization are equal already.
     """
     if comm.get_world_size() == 1:
         return

@@ -38,12 +38,12 @@ class Agreement:
 
     def __call__(self, *asked: bool) -> list[bool]:
         """Takes this process's answers; returns what the processes agreed on."""
-        own = torch.tensor(asked, dtype=torch.int32)
+        flags = torch.tensor(asked, dtype=torch.int32)
         if self._group is None:
-            return own.bool().tolist()
+            return flags.bool().tolist()
         agreed = self.finish()
-        self._flags = own
-        self._work = dist.all_reduce(own, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        self._flags = flags
+        self._work = dist.all_reduce(flags, dist.ReduceOp.MAX, group=self._group, async_op=True)
         return agreed
 
     def finish(self) -> list[bool]:
@@ -91,10 +91,10 @@ def _hand_out(store: dist.Store, world_size: int, end: float) -> str:
 
 
 def _ask(store: dist.Store, rank: int, timeout: timedelta) -> str:
-    own = uuid.uuid4().hex
-    store.set(f"asks {rank}", own)
-    store.wait([f"answer {own}"], timeout)
-    name = store.get(f"answer {own}").decode()
+    token = uuid.uuid4().hex
+    store.set(f"asks {rank}", token)
+    store.wait([f"answer {token}"], timeout)
+    name = store.get(f"answer {token}").decode()
     store.set(f"{name} reached {rank}", "1")
     return name
 
@@ -235,11 +235,11 @@ def leave() -> None:
 
 def was_restarted() -> bool:
     """Whether torchrun started this job again; on any machine, as each counts its own failures."""
-    own = read_place().restarts
+    num_restarts = read_place().restarts
     if comm.get_world_size() == 1:
-        return own > 0
+        return num_restarts > 0
     restarts: list[int] = [0] * comm.get_world_size()
-    dist.all_gather_object(restarts, own)
+    dist.all_gather_object(restarts, num_restarts)
     return max(restarts) > 0
 
 

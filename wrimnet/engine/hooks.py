@@ -22,7 +22,7 @@ _logger = logging.getLogger("fastreid.wrimnet.hooks")
 
 
 class Hook(HookBase):
-    """A hook of one's own: FastReID's methods, what is saved with it, and weights of its own.
+    """A custom hook: FastReID's methods, what is saved with it, and weights of its own.
 
     HOOKS names it as it is registered in HOOK_REGISTRY, and it is built with (cfg). Its methods run
     before those of the trainer, once for each iteration, also in a run that is resumed.
@@ -140,8 +140,8 @@ class LogHook(HookBase):
             writer.write()
         except OSError as error:
             raise OSError(
-                f"cannot write the log in {self.trainer.output_dir}: {error}; make room, then go "
-                "on with --resume"
+                f"cannot write the log in {self.trainer.output_dir}: {error}; free disk space, "
+                "then continue with --resume"
             ) from error
 
     def after_train(self) -> None:
@@ -194,17 +194,17 @@ class CheckpointHook(HookBase):
         by_epoch = epochs is not None and self._epochs and epochs % self._epochs == 0
         by_count = self._iterations and done % self._iterations == 0
         over = bool(self._seconds) and time.monotonic() - self._saved_at >= self._seconds
-        asked, by_time = self._agreement(bool(self._request.requested), over)
+        signaled, by_time = self._agreement(bool(self._request.requested), over)
         last = done == self.trainer.max_iter
-        if by_epoch or by_count or by_time or asked or last:
+        if by_epoch or by_count or by_time or signaled or last:
             self.trainer.save_checkpoint()
             self._saved_at = time.monotonic()
         if last:
             self._agreement.finish()
-        elif asked:
+        elif signaled:
             self._agreement.finish()
             comm.synchronize()  # torchrun ends all as soon as one has ended; the file must be whole
-            self._request.stop(f"saved after iteration {done}, go on with --resume")
+            self._request.stop(f"saved after iteration {done}, continue with --resume")
 
 
 def ended_epochs(trainer: TrainerBase) -> int | None:
@@ -236,10 +236,12 @@ class WeightsCheckHook(HookBase):
 
 def check_weights_of(hook: Hook, model: nn.Module) -> None:
     """Raises ValueError if evaluated_weights has a name or a shape that is not the model's."""
-    own = model.state_dict()
+    weights = model.state_dict()
     for name, tensor in hook.evaluated_weights().items():
-        if name not in own or own[name].shape != tensor.shape:
-            expected = f"of shape {tuple(own[name].shape)}" if name in own else "no such tensor"
+        if name not in weights or weights[name].shape != tensor.shape:
+            expected = (
+                f"of shape {tuple(weights[name].shape)}" if name in weights else "no such tensor"
+            )
             raise ValueError(
                 f"the hook {hook.label}: evaluated_weights has {name!r} of shape "
                 f"{tuple(tensor.shape)}, the model {expected}; use names of model.state_dict()"
@@ -249,9 +251,9 @@ def check_weights_of(hook: Hook, model: nn.Module) -> None:
 @contextmanager
 def other_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """Puts tensors into a model, and its own back at the end."""
-    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict({**own, **weights})
+    saved = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict({**saved, **weights})
     try:
         yield
     finally:
-        model.load_state_dict(own)
+        model.load_state_dict(saved)

@@ -106,7 +106,7 @@ def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
     files = run_files(folder)
     if files and not resume:
         raise ValueError(
-            f"OUTPUT_DIR = {str(folder)!r} holds an earlier run; add --resume to go on with it, or "
+            f"OUTPUT_DIR = {str(folder)!r} holds an earlier run; add --resume to continue it, or "
             "choose another OUTPUT_DIR"
         )
     store = build_checkpoints(cfg, folder)
@@ -144,13 +144,14 @@ def build_output_dir(cfg: CfgNode) -> Path:
     """Returns the folder of the run; nothing is made.
 
     Raises:
-        ValueError: it is the working folder.
+        ValueError: it is the current directory.
         OSError: it cannot be written.
     """
     folder = Path(cfg.OUTPUT_DIR)
     if folder == Path():
         raise ValueError(
-            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} is the working folder; choose one for this run alone"
+            f"OUTPUT_DIR = {cfg.OUTPUT_DIR!r} is the current directory; choose a folder for this "
+            "run alone"
         )
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):

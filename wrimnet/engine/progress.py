@@ -236,7 +236,7 @@ class Progress:
         """Sets a value of the log lines from the next one on, until it is set again."""
         self._logged[name] = float(value)
 
-    def summarise(self) -> dict[str, float]:
+    def summarize(self) -> dict[str, float]:
         """Returns the means over the period and starts a new one; waits for the device once.
 
         Raises NonFiniteError: a value is NaN or infinite; names term, iteration and images.
@@ -277,9 +277,9 @@ class Progress:
         self._check(self._losses.rows())
 
     def _check(self, rows: list[dict[str, float]]) -> None:
-        found = first_non_finite(rows)
-        if found is not None:
-            index, term = found
+        bad_row = first_non_finite(rows)
+        if bad_row is not None:
+            index, term = bad_row
             raise NonFiniteError(term, rows[index][term], self._batches[index])
 
     def state_dict(self) -> dict[str, Any]:

@@ -84,15 +84,15 @@ def _or_default(value: float, default: float) -> float:
 
 def _trainable(model: nn.Module) -> list[tuple[str, str, bool, torch.nn.Parameter]]:
     """Name, kind ("norm", "bias", "weight"), whether it is of the head, and the parameter."""
-    found = []
+    trainable = []
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
                 kind = "norm" if isinstance(module, _NORMS) else name.rpartition("_")[2]
                 kind = kind if kind in ("norm", "bias") else "weight"
                 full_name = f"{module_name}.{name}".lstrip(".")
-                found.append((full_name, kind, module_name.startswith("heads"), parameter))
-    return found
+                trainable.append((full_name, kind, module_name.startswith("heads"), parameter))
+    return trainable
 
 
 def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer, iters_per_epoch: int) -> LambdaLR:

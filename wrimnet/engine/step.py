@@ -91,10 +91,10 @@ def build_acceleration(cfg: CfgNode, model: CrossModalityNetwork) -> AbstractCon
     has_functions = bool(model.compiled_functions())
     if solver.COMPILE == "always" and not has_functions:
         raise ValueError(
-            f"SOLVER.COMPILE is always, but {type(model).__name__} names nothing to compile"
+            f"SOLVER.COMPILE is always, but {type(model).__name__} declares no modules to compile"
         )
-    wanted = {"auto": on_gpu and not barred, "always": True, "never": False}[solver.COMPILE]
-    return CompiledTraining(model) if wanted and has_functions else nullcontext()
+    should_compile = {"auto": on_gpu and not barred, "always": True, "never": False}[solver.COMPILE]
+    return CompiledTraining(model) if should_compile and has_functions else nullcontext()
 
 
 def micro_batches(batch: dict[str, Any], num_parts: int) -> Iterator[dict[str, Any]]:

@@ -213,7 +213,7 @@ class WRIMTrainer(TrainerBase):
 
     def record_progress(self) -> None:
         """Puts the means since the last log line in the event storage."""
-        self.storage.put_scalars(smoothing_hint=False, **self.progress.summarise())
+        self.storage.put_scalars(smoothing_hint=False, **self.progress.summarize())
 
     def log(self, name: str, value: float) -> None:
         """Logs a value of a hook's under a name; lines have the newest one, also after a resume."""
@@ -372,7 +372,9 @@ class WRIMTrainer(TrainerBase):
     def _load_hooks(self, states: dict[str, Any]) -> None:
         hooks = {hook.label: hook for hook in self._stateful_hooks()}
         if missing := [name for name, state in states.items() if state and name not in hooks]:
-            raise ValueError(f"it holds the state of the hook {missing[0]}, which is not there")
+            raise ValueError(
+                f"it holds the state of the hook {missing[0]}, which HOOKS does not name"
+            )
         for name, hook in hooks.items():
             if name in states:
                 state = map_tensors(states[name], lambda one: one.to(self.model.device))

@@ -95,12 +95,12 @@ class FlushedTensorboardWriter(TensorboardXWriter):
     def write(self) -> None:
         """Writes the newest values of the event storage."""
         latest = get_event_storage().latest_with_smoothing_hint(self._window_size)
-        new = {name: found for name, found in latest.items() if found[1] > self._last_write}
+        new = {name: entry for name, entry in latest.items() if entry[1] > self._last_write}
         for name, (value, iteration) in new.items():
             kind = kind_of(name)
             shown = 100 * value if kind == "test" else value
             self._writer.add_scalar(f"{kind}/{name}", shown, iteration)
-        self._last_write = max([self._last_write, *(found[1] for found in new.values())])
+        self._last_write = max([self._last_write, *(entry[1] for entry in new.values())])
         tested = [name for name in new if kind_of(name) == "test"]
         metrics = [f"test/{name}" for name in tested if is_compared(name.rpartition("/")[2])]
         if metrics and not self._has_hparams:

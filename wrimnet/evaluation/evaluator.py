@@ -29,7 +29,7 @@ from wrimnet.evaluation.query_values import NUM_NEAREST, QueryValues
 from wrimnet.evaluation.results import EvaluationReport, ProtocolResult, describe_metrics
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring, rank_trials
 from wrimnet.metrics.names import PRINTED
-from wrimnet.metrics.ranking import summarise_scores
+from wrimnet.metrics.ranking import summarize_scores
 from wrimnet.registries import find_metrics
 
 
@@ -137,7 +137,7 @@ class Evaluator:
             run.draw,
             parts,
             whole,
-            [summarise_scores(scores, self.registered) for scores in ranked],
+            [summarize_scores(scores, self.registered) for scores in ranked],
             self.metrics,
             QueryValues(self.items, run.trials, ranked, (*self.registered,)) if whole else None,
         )

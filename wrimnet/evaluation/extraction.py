@@ -135,7 +135,7 @@ def build_extraction(cfg: CfgNode) -> Extraction:
 def batch_rows(modalities: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     """Yields the rows of each batch: one modality each, all full but a modality's last."""
     for modality in sorted(set(modalities)):
-        rows = [row for row, own in enumerate(modalities) if own == modality]
+        rows = [row for row, kind in enumerate(modalities) if kind == modality]
         for start in range(0, len(rows), batch_size):
             yield rows[start : start + batch_size]
 
@@ -173,11 +173,11 @@ def extract_by_all(
         return extract(model, images, modalities)
     rows = rows_of_process(modalities, batch_size, comm.get_rank(), comm.get_world_size())
     chosen = ([of[row] for row in rows] for of in (images, modalities))
-    own = extract(model, *chosen) if rows else {}
+    parts_of_rows = extract(model, *chosen) if rows else {}
     shares: list[Any] = [None] * comm.get_world_size()
-    dist.gather_object((rows, own), shares if comm.is_main_process() else None, dst=0)
+    dist.gather_object((rows, parts_of_rows), shares if comm.is_main_process() else None, dst=0)
     if not comm.is_main_process():
-        return own
+        return parts_of_rows
     whole: Parts = {}
     for rows, parts in shares:
         for name, part in parts.items():

@@ -18,7 +18,7 @@ from wrimnet.evaluation.scoring import Scoring, score_trials
 from wrimnet.metrics.distances import unit_rows
 from wrimnet.metrics.exclusion import camera_rule
 from wrimnet.metrics.names import PRINTED
-from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
+from wrimnet.metrics.ranking import Labels, rank_queries, summarize_scores
 from wrimnet.registries import find_dataset, find_metrics
 
 _logger = logging.getLogger("fastreid.wrimnet.evaluation")
@@ -114,19 +114,19 @@ def check_test_images(items: Sequence[ImageItem], dataset: str) -> None:
 
     Warns where they are not as many as the dataset's published test images.
     """
-    found = find_dataset(dataset)
-    others = [i.relpath for i in items if i.relpath.partition("/")[0] in found.train_folders]
+    tested = find_dataset(dataset)
+    others = [i.relpath for i in items if i.relpath.partition("/")[0] in tested.train_folders]
     if others:
         raise ValueError(
             f"{others[0]!r} and {len(others) - 1} more of {len(items)} paths are in folders of "
-            f"{found.title}'s training images, which hold copies of test images, too; leave their "
+            f"{tested.title}'s training images, which hold copies of test images, too; leave their "
             "features out"
         )
-    published = (found.expected_counts or {}).get("test", {})
+    published = (tested.expected_counts or {}).get("test", {})
     num_ids = len({item.pid for item in items})
     if published and num_ids > published["identities"]:
         raise ValueError(
-            f"the features are of {num_ids} identities, {found.title} tests on "
+            f"the features are of {num_ids} identities, {tested.title} tests on "
             f"{published['identities']}: images of training are among them. Leave them out, or "
             "name the others in test_ids"
         )
@@ -134,7 +134,7 @@ def check_test_images(items: Sequence[ImageItem], dataset: str) -> None:
         _logger.warning(
             "these are features of %d images of %d identities, %s tests on %d of %d: the results "
             "are not comparable with published ones",
-            *(len(items), num_ids, found.title, published["images"], published["identities"]),
+            *(len(items), num_ids, tested.title, published["images"], published["identities"]),
         )
 
 
@@ -146,7 +146,7 @@ def parse_items(relpaths: Sequence[str], dataset: str) -> list[ImageItem]:
     """
     if len(set(relpaths)) < len(relpaths):
         twice = Counter(relpaths).most_common(1)[0][0]
-        raise ValueError(f"{twice!r} comes more than once among the paths; keep one feature each")
+        raise ValueError(f"{twice!r} is in paths more than once; keep one feature each")
     parse_relpath = find_dataset(dataset).parse_relpath
     labels = (parse_relpath(path) for path in relpaths)
     return [
@@ -181,9 +181,9 @@ def evaluate_features(
         protocol, items, draw=draw, num_trials=num_trials, permutations=permutations
     )
     registered = find_metrics(metrics)
-    found = score_trials(features, items, trials, protocol, scoring or Scoring(), registered)
+    results = score_trials(features, items, trials, protocol, scoring or Scoring(), registered)
     drawn = draw if protocol.drawn_side else ""
-    return ProtocolResult(protocol, drawn, ("features",), True, found, tuple(metrics))
+    return ProtocolResult(protocol, drawn, ("features",), True, results, tuple(metrics))
 
 
 def unit_length(features: np.ndarray, items: Sequence[ImageItem]) -> np.ndarray:
@@ -258,5 +258,5 @@ def evaluate_distances(
         unique_ids=protocol.unique_ids,
         metrics=registered,
     )
-    trials = [summarise_scores(scores, registered)]
+    trials = [summarize_scores(scores, registered)]
     return ProtocolResult(protocol, "", ("distances",), True, trials, tuple(metrics))

@@ -101,9 +101,9 @@ def _camera_cells(path: str | Path) -> list[np.ndarray]:
     except Exception as error:  # scipy's reader raises whatever the damage leads to
         raise ValueError(f"{path} is not a MATLAB file ({error}); {_SOURCE}") from error
     if cell is None or cell.shape != (_NUM_CAMERAS, 1) or cell.dtype != object:
-        found = "no such variable" if cell is None else f"{cell.dtype} {cell.shape}"
+        shape = "no such variable" if cell is None else f"{cell.dtype} {cell.shape}"
         raise ValueError(
-            f"{path}: expected rand_perm_cam, a {_NUM_CAMERAS} x 1 cell; found {found}; {_SOURCE}"
+            f"{path}: expected rand_perm_cam, a {_NUM_CAMERAS} x 1 cell; found {shape}; {_SOURCE}"
         )
     cameras = [cell[camera][0] for camera in range(_NUM_CAMERAS)]
     for camera, identities in enumerate(cameras, start=1):
@@ -271,7 +271,7 @@ def _numbered_rows(items: Sequence[ImageItem], rows: list[int], numbers: list[in
     if missing or not numbers:
         folder = PurePosixPath(items[rows[0]].relpath).parent
         raise ValueError(
-            f"the official draw takes images {missing or 'none'} of {folder}, which holds "
-            f"{len(rows)}; check that the dataset is complete and rand_perm_cam.mat its own"
+            f"the official permutations name the images {missing or 'none'} of {folder}, which "
+            f"holds {len(rows)}; check that the dataset is complete and rand_perm_cam.mat from it"
         )
     return [by_number[number] for number in numbers]

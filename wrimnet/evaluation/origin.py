@@ -78,9 +78,8 @@ def check_unseen(
         )
         if not allowed:
             raise ValueError(
-                f"{text}: the results would be too good. Test on the DATASETS.SPLIT and division "
-                "they were trained for; TEST.ALLOW_SEEN_IDENTITIES True tests nonetheless and "
-                "records it"
+                f"{text}; expected other identities. Use the DATASETS.SPLIT and the trial of the "
+                "training, or set TEST.ALLOW_SEEN_IDENTITIES True, which the results record"
             )
         _logger.warning("%s; the results record it", text)
     for entry in lineage:
@@ -122,9 +121,9 @@ def check_own_results(
     """
     check_scored(content, weights)
     for name, fact in expected.items():
-        found = content["description"].get(name)
-        if found != fact:
+        recorded = content["description"].get(name)
+        if recorded != fact:
             raise ValueError(
-                f"the results in {weights.parent} are of another run: {name} is {found!r}, of this "
-                f"run {fact!r}; remove them and go on with --resume, which evaluates again"
+                f"the results in {weights.parent} are of another run: {name} is {recorded!r}, of "
+                f"this run {fact!r}; remove them and use --resume, which evaluates again"
             )

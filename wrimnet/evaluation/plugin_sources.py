@@ -33,20 +33,20 @@ def list_sources(names: Sequence[str]) -> list[dict[str, Any]]:
     description of the code has their version.
     """
     tops = sorted({name.partition(".")[0] for name in names} - _NOT_PLUGINS)
-    found: dict[str, dict[str, Any]] = {}
+    sources: dict[str, dict[str, Any]] = {}
     for top in tops:
         version = getattr(sys.modules[top], "__version__", None)
         for module, file in _sources(top).items():
             source = {"module": module, "file": str(file), "sha256": file_sha256(file)}
-            found.setdefault(module, source | {"version": version})
-    return [found[module] for module in sorted(found)]
+            sources.setdefault(module, source | {"version": version})
+    return [sources[module] for module in sorted(sources)]
 
 
 def _sources(top: str) -> dict[str, Path]:
     """Returns the source files of a loaded package or module and of what it imports, by name."""
     module = sys.modules[top]
     places = [*getattr(module, "__path__", ())] or [module.__file__ or ""]
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     for root in {Path(place).parent for place in places if place}:
         waiting, seen = [top], set(_NOT_PLUGINS)
         while waiting:
@@ -54,10 +54,10 @@ def _sources(top: str) -> dict[str, Path]:
                 continue
             seen.add(name)
             files = _files(root, name)
-            found |= {".".join(f.relative_to(root).with_suffix("").parts): f for f in files}
+            sources |= {".".join(f.relative_to(root).with_suffix("").parts): f for f in files}
             if not _INSTALLED & {*root.parts}:
                 waiting += [imported for file in files for imported in _imported(file)]
-    return found
+    return sources
 
 
 def _files(root: Path, name: str) -> list[Path]:

@@ -43,8 +43,8 @@ class QueryValues:
                 item, first = self.items[row], int(scores.first_match[query])
                 labels = [number, item.relpath, item.pid, item.camid]
                 values = [column[query] if first else "" for column in columns]
-                found = self._paths(trial, nearest[query])
-                yield [*labels, int(scores.num_matches[query]), first or "", *values, *found]
+                paths = self._paths(trial, nearest[query])
+                yield [*labels, int(scores.num_matches[query]), first or "", *values, *paths]
 
     def _column(self, scores: QueryScores, metric: str) -> np.ndarray:
         """Values (Q,) of a metric."""
@@ -58,5 +58,5 @@ class QueryValues:
     def _paths(self, trial: Trial, nearest: np.ndarray) -> list[str]:
         """Paths of the nearest images, "" where there is no further one."""
         places = nearest[nearest >= 0]
-        found = [self.items[row].relpath for row in trial.gallery_rows[places]]
-        return found + [""] * (NUM_NEAREST - len(found))
+        paths = [self.items[row].relpath for row in trial.gallery_rows[places]]
+        return paths + [""] * (NUM_NEAREST - len(paths))

@@ -313,12 +313,12 @@ def check_expected(
     for entry in expected:
         names = next(iter(metrics.values()))
         protocol, metric, value, tolerance = check_entry(entry, metrics, names)
-        found = metrics[protocol][metric]
-        off = abs(found - value) - tolerance
+        result = metrics[protocol][metric]
+        off = abs(result - value) - tolerance
         if not off <= 0:
             failures.append(
-                f"{protocol} {metric} is {found:.6f}, expected {value:.6f} ± {tolerance:.6f}: "
-                f"{'below' if found < value else 'above'} the range by {off:.6f}"
+                f"{protocol} {metric} is {result:.6f}, expected {value:.6f} ± {tolerance:.6f}: "
+                f"{'below' if result < value else 'above'} the range by {off:.6f}"
             )
     return failures
 

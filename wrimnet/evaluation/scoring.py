@@ -26,7 +26,7 @@ from wrimnet.metrics.ranking import (
     RankingMetrics,
     concatenate_scores,
     rank_queries,
-    summarise_scores,
+    summarize_scores,
 )
 from wrimnet.metrics.reranking import check_reranking, rerank_blocks
 
@@ -36,7 +36,7 @@ _MOST_ROWS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class QueryExpansion:
-    """Average query expansion: neighbours taken, exponent of their weights, rounds."""
+    """Average query expansion: neighbors taken, exponent of their weights, rounds."""
 
     neighbors: int
     alpha: float
@@ -47,7 +47,7 @@ class QueryExpansion:
 class Reranking:
     """k-reciprocal re-ranking: k1, k2, and lambda, the weight of the original distance.
 
-    ``gallery_neighbors``: gallery images are neighbours too, as in the paper; else queries alone.
+    ``gallery_neighbors``: gallery images are neighbors too, as in the paper; else queries alone.
     """
 
     k1: int
@@ -62,7 +62,7 @@ class Reranking:
 
     def __str__(self) -> str:
         near = "queries+gallery" if self.gallery_neighbors else "queries"
-        return f"k1={self.k1} k2={self.k2} lambda={self.original_weight} neighbours={near}"
+        return f"k1={self.k1} k2={self.k2} lambda={self.original_weight} neighbors={near}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def score_trials(
     an embedding is not finite, the shapes do not fit, or a trial has no match.
     """
     ranked = rank_trials(embeddings, items, trials, protocol, scoring, metrics=metrics)
-    return [summarise_scores(scores, metrics or ()) for scores in ranked]
+    return [summarize_scores(scores, metrics or ()) for scores in ranked]
 
 
 def rank_trials(
@@ -140,9 +140,9 @@ def rank_trials(
     scores: list[list[QueryScores]] = [[] for _ in trials]
     for trial, queries, dist in blocks(tensor, trials, scoring):
         rows = (trials[trial].query_rows[queries], trials[trial].gallery_rows)
-        asked, gallery = (labels[torch.from_numpy(of).to(scoring.device)] for of in rows)
+        query_labels, gallery = (labels[torch.from_numpy(of).to(scoring.device)] for of in rows)
         numbers[trial].append(queries)
-        scores[trial].append(rank_queries(dist, asked, gallery, **options))
+        scores[trial].append(rank_queries(dist, query_labels, gallery, **options))
     return [_in_order(*of_trial) for of_trial in zip(numbers, scores, strict=True)]
 
 
@@ -169,8 +169,8 @@ def _plain_blocks(
             inside = inside[(place[inside] >= 0) & (place[inside] < step)]
             for chosen in np.split(inside, range(step, len(inside), step)):
                 if chosen.size:
-                    found = place[chosen], gallery_place[trial.gallery_rows]
-                    yield number, chosen, _looked_up(dist, *found)
+                    positions = place[chosen], gallery_place[trial.gallery_rows]
+                    yield number, chosen, _looked_up(dist, *positions)
 
 
 def _distinct(embeddings: Tensor, rows: list[np.ndarray]) -> tuple[Tensor, np.ndarray]:

@@ -111,8 +111,8 @@ class Embedder:
             gives it: the embedding is the L2-normalized concatenation of those in ``parts``.
         """
         given = as_image_list(images)
-        found = self._extract(given.images, modality, batch_size)
-        return {name: part[0] if given.single else part for name, part in found.items()}
+        parts = self._extract(given.images, modality, batch_size)
+        return {name: part[0] if given.single else part for name, part in parts.items()}
 
     def embed_items(self, items: Sequence[ImageItem]) -> np.ndarray:
         """Embeds images of a dataset, of both modalities, (N, D), rows in their order."""

@@ -54,7 +54,7 @@ class SingleModalityEmbedder(nn.Module):
         self.modality = modality
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float32, RGB, 0..255, not normalised -> (B, D)."""
+        """(B, 3, H, W) float32, RGB, 0..255, not normalized -> (B, D)."""
         return join_parts(self.model.embed_parts(images, self.modality), self.parts)
 
 
@@ -125,11 +125,11 @@ def largest_distance(network: nn.Module, session: Any, size: tuple[int, int]) ->
         images = _random_images(batch, size, seed)
         with torch.inference_mode():
             expected = network(torch.from_numpy(images)).double().numpy()
-        found = session.run([OUTPUT], {INPUT: images})[0].astype(np.float64)
-        if found.shape != expected.shape:
-            raise ValueError(f"ONNX returned {found.shape}, PyTorch {expected.shape}")
-        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-        distances.append(np.max(1 - (found * expected).sum(axis=1) / lengths))
+        exported = session.run([OUTPUT], {INPUT: images})[0].astype(np.float64)
+        if exported.shape != expected.shape:
+            raise ValueError(f"ONNX returned {exported.shape}, PyTorch {expected.shape}")
+        lengths = np.linalg.norm(exported, axis=1) * np.linalg.norm(expected, axis=1)
+        distances.append(np.max(1 - (exported * expected).sum(axis=1) / lengths))
     return float(max(distances))
 
 
@@ -183,7 +183,7 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
         "input": f"{INPUT}: float32 (batch, 3, height, width), RGB, 0..255",
         "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), L2-normalized",
         TRAINED_ON: json.dumps(embedder.facts.lineage),
-        "normalisation": "inside the graph: (pixel - pixel_mean) / pixel_std",
+        "normalization": "inside the graph: (pixel - pixel_mean) / pixel_std",
     }
     return build_onnx(
         embedder.model,

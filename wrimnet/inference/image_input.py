@@ -23,7 +23,7 @@ class GivenImages(NamedTuple):
 def as_image_list(given: Any) -> GivenImages:
     """Lists paths, PIL images, arrays and tensors; a single one of them is a list of one.
 
-    Arrays have their channels last: (H, W) or (H, W, 1) grey, (H, W, 3) RGB; several of one size
+    Arrays have their channels last: (H, W) or (H, W, 1) gray, (H, W, 3) RGB; several of one size
     are (N, H, W), (N, H, W, 1) or (N, H, W, 3). Tensors have them first: (H, W), (C, H, W),
     (N, C, H, W), C being 1 or 3, on any device; floating-point ones hold 0..1.
 
@@ -52,7 +52,7 @@ def _is_one_image(array: np.ndarray) -> bool:
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] > _MOST_CHANNELS:
         raise ValueError(
             f"an array of shape {array.shape}: the channels of an array come last, (H, W, 3); give "
-            "three grey images as a list"
+            "three gray images as a list"
         )
     return array.ndim == 2 or (array.ndim == 3 and array.shape[2] <= _MOST_CHANNELS)
 

@@ -68,8 +68,8 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
         facts = compared_facts(content["description"]) if content else {}
         named = {f"{OF_RESULTS}{name}": fact for name, fact in facts.items()}
         settings = {**hashed_values(cfg), **plugin_hashes(content), **named}
-        own = ComparedRun(name, settings, read_metrics(folder), metrics)
-        runs += [own, *_of_hooks(own, content or {})]
+        compared = ComparedRun(name, settings, read_metrics(folder), metrics)
+        runs += [compared, *_of_hooks(compared, content or {})]
     return runs
 
 
@@ -89,15 +89,15 @@ def _of_hooks(run: ComparedRun, content: Mapping[str, Any]) -> list[ComparedRun]
 def short_names(folders: Sequence[Path]) -> list[str]:
     """Returns what is left of each path without the parts that all begin and all end with."""
     parts = [folder.resolve().parts for folder in folders]
-    shortest = min(len(own) for own in parts)
+    shortest = min(len(words) for words in parts)
     first = min(_num_common(parts), shortest - 1)
-    last = min(_num_common([own[::-1] for own in parts]), shortest - first - 1)
-    return ["/".join(own[first : len(own) - last]) for own in parts]
+    last = min(_num_common([words[::-1] for words in parts]), shortest - first - 1)
+    return ["/".join(words[first : len(words) - last]) for words in parts]
 
 
 def _num_common(parts: Sequence[Sequence[str]]) -> int:
     """How many parts all paths begin with."""
-    return sum(1 for _ in takewhile(lambda own: len(set(own)) == 1, zip(*parts, strict=False)))
+    return sum(1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*parts, strict=False)))
 
 
 def keys_that_differ(runs: Sequence[ComparedRun]) -> Table:
@@ -130,8 +130,8 @@ def results_of(runs: Sequence[ComparedRun]) -> Table:
 
 def compared_columns(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
     """Protocol and metric of every column: Rank-1, mAP, mINP and registered metrics."""
-    found = [(name, m) for run in runs for name, values in run.metrics.items() for m in values]
-    return [(name, m) for name, m in dict.fromkeys(found) if is_compared(m) or m == "mINP"]
+    columns = [(name, m) for run in runs for name, values in run.metrics.items() for m in values]
+    return [(name, m) for name, m in dict.fromkeys(columns) if is_compared(m) or m == "mINP"]
 
 
 def _progress(lines: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

@@ -22,10 +22,10 @@ class MIIM(nn.Module):
 
     Each of the four steps is a method that a subclass may replace.
 
-    The supplement leaves normalisation open: here, F0 is batch-normalised without weights on its
+    The supplement leaves normalization open: here, F0 is batch-normalized without weights on its
     way into SCC ("entrance", see docs/deviations.md); F5 ("gate"), both or none can be tried.
 
-    PyTorch's default initialisation everywhere. A channels-last input gives a channels-last output
+    PyTorch's default initialization everywhere. A channels-last input gives a channels-last output
     without a change of layout on the way.
 
     Args:

@@ -15,7 +15,7 @@ class PerModality(nn.Module):
 
     Args:
         build_block: makes a new block at each call; called twice, so that the two copies are
-            initialised independently. The block maps (B, ...) to (B, ...) image by image.
+            initialized independently. The block maps (B, ...) to (B, ...) image by image.
     """
 
     def __init__(self, build_block: Callable[[], nn.Module]) -> None:

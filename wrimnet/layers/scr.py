@@ -21,7 +21,7 @@ class SpatialChannelRestoration(nn.Module):
         channels: C.
         reduction: r of the paper.
         stride: s of the paper, in pixels of the feature map.
-        normalized: whether an affine-free batch normalisation of F5 comes last.
+        normalized: whether an affine-free batch normalization of F5 comes last.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
     L = L_cls_P5 + L_tri_P5 + lambda1 L_CMKIC_P5 + lambda2 (L_cls_P4 + L_tri_P4)
 
-A term of one's own is appended by :func:`register_term`, from a module that PLUGINS names. It is
+A custom term is appended by :func:`register_term`, from a module that PLUGINS names. It is
 then in the total, in the log as ``loss_NAME`` and ``raw/NAME``, and in the report of a value that
 is not finite. A term of weight 0 is neither computed nor logged.
 """

@@ -1,6 +1,6 @@
 """The metrics by name: which are always computed, and which a table shows.
 
-A metric of one's own is a function of one query's ranked gallery; it gets its name when it is
+A custom metric is a function of one query's ranked gallery; it gets its name when it is
 registered (:data:`wrimnet.registries.METRIC_REGISTRY`).
 """
 
@@ -23,8 +23,8 @@ ALWAYS = ("cmc", "mAP", "mINP")  # what the numbers of every trial hold
 
 def rank_of(name: str) -> int | None:
     """Returns k of "Rank-k", None for another name or a rank beyond the curve."""
-    found = re.fullmatch(r"Rank-([1-9]\d?)", name)
-    return int(found[1]) if found and int(found[1]) <= CMC_LENGTH else None
+    match = re.fullmatch(r"Rank-([1-9]\d?)", name)
+    return int(match[1]) if match and int(match[1]) <= CMC_LENGTH else None
 
 
 def is_computed_always(name: str) -> bool:

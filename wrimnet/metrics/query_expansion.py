@@ -1,4 +1,4 @@
-"""Average query expansion: each embedding becomes the mean of its nearest neighbours.
+"""Average query expansion: each embedding becomes the mean of its nearest neighbors.
 
 Source: Chum et al., "Total Recall", ICCV 2007, with the similarity weights of Radenovic et al.
 (alpha query expansion), applied to queries and gallery alike, as FastReID does.
@@ -60,10 +60,10 @@ def _nearest(
     products: DistanceRows, num_all: int, count: int, block_rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices (N, k) and similarities (N, k) of the nearest, nearest first."""
-    found = []
+    neighbors = []
     for start in range(0, num_all, block_rows):
         dist = products(slice(start, start + block_rows))
         indices = nearest_neighbors(dist, count)
-        found.append((indices.numpy(), -dist.cpu().gather(1, indices).numpy()))
-    indices, similarity = zip(*found, strict=True)
+        neighbors.append((indices.numpy(), -dist.cpu().gather(1, indices).numpy()))
+    indices, similarity = zip(*neighbors, strict=True)
     return np.concatenate(indices), np.concatenate(similarity)

@@ -129,7 +129,7 @@ def concatenate_scores(chunks: Iterable[QueryScores]) -> QueryScores:
     return QueryScores(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
 
 
-def summarise_scores(scores: QueryScores, names: Iterable[str] = ()) -> RankingMetrics:
+def summarize_scores(scores: QueryScores, names: Iterable[str] = ()) -> RankingMetrics:
     """Averages over the queries that have a match.
 
     The curve is a float32 sum of indicators divided by the number of such queries. It has 20
@@ -223,13 +223,13 @@ _NO_MATCH = torch.iinfo(torch.int32).max
 
 def _match_ranks(dist: Tensor, columns: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
     """Ranks (Q, M) of the matches, _NO_MATCH where there is none, and which rows hold a tie."""
-    own = dist.gather(1, columns).masked_fill_(~exists, torch.inf)
-    ranks = torch.full(own.shape, _NO_MATCH, dtype=torch.int32, device=dist.device)
+    distances = dist.gather(1, columns).masked_fill_(~exists, torch.inf)
+    ranks = torch.full(distances.shape, _NO_MATCH, dtype=torch.int32, device=dist.device)
     tied = torch.zeros(len(dist), dtype=torch.bool, device=dist.device)
-    for m in range(own.shape[1]):
-        seen = own[:, m] < torch.inf
-        closer = (dist < own[:, m, None]).sum(1, dtype=torch.int32)
-        within = (dist <= own[:, m, None]).sum(1, dtype=torch.int32)
+    for m in range(distances.shape[1]):
+        seen = distances[:, m] < torch.inf
+        closer = (dist < distances[:, m, None]).sum(1, dtype=torch.int32)
+        within = (dist <= distances[:, m, None]).sum(1, dtype=torch.int32)
         ranks[:, m] = torch.where(seen, closer + 1, _NO_MATCH)
         tied |= seen & (within - closer > 1)
     return ranks, tied
@@ -247,8 +247,8 @@ def _identity_rank(dist: Tensor, columns: Tensor, ranks: Tensor, gallery: _Galle
     """One plus the identities whose closest image is closer than the query's own closest, (Q,)."""
     closest = dist.new_full((len(dist), len(gallery.pids)), torch.inf)
     closest.scatter_reduce_(1, gallery.identity_of_column.expand_as(dist), dist, "amin")
-    own = dist.gather(1, columns.gather(1, ranks.argmin(1, keepdim=True)))
-    return (closest < own).sum(1, dtype=torch.int32) + 1
+    distance = dist.gather(1, columns.gather(1, ranks.argmin(1, keepdim=True)))
+    return (closest < distance).sum(1, dtype=torch.int32) + 1
 
 
 def _scores_from_ranks(ranks: np.ndarray, first: np.ndarray) -> QueryScores:

@@ -1,4 +1,4 @@
-"""Metrics of one's own: each query's ranked gallery, handed to a function of it."""
+"""Custom metrics: each query's ranked gallery, handed to a function of it."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -26,14 +26,14 @@ def score_registered(
         ValueError: a metric gives no number in [0, 1]; names it.
     """
     values = np.zeros((len(ranks), len(metrics)))
-    for query, (own, size) in enumerate(zip(ranks, gallery_sizes.tolist(), strict=True)):
+    for query, (positions, size) in enumerate(zip(ranks, gallery_sizes.tolist(), strict=True)):
         matches = np.zeros(size, bool)
-        matches[own[own <= size] - 1] = True
+        matches[positions[positions <= size] - 1] = True
         matches.setflags(write=False)
         num_relevant = int(matches.sum())
         if num_relevant:
-            found = [_checked(name, of(matches, num_relevant)) for name, of in metrics.items()]
-            values[query] = found
+            row = [_checked(name, of(matches, num_relevant)) for name, of in metrics.items()]
+            values[query] = row
     return values
 
 

@@ -1,4 +1,4 @@
-"""k-reciprocal re-ranking with sparse neighbour sets.
+"""k-reciprocal re-ranking with sparse neighbor sets.
 
 Source: Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
 N = Q + G images, queries first. d_ij is the squared Euclidean distance divided by the largest of
@@ -12,11 +12,11 @@ in stable order (i itself among them).
     jaccard  = 1 - sum_j min(V_ij, V_gj) / sum_j max(V_ij, V_gj)                       (Eq. 10)
     distance = (1 - lambda) jaccard + lambda d                                         (Eq. 12)
 
-A variant in use, IDKL's, bars the gallery from every N(i, k): an image's neighbours are queries
+A variant in use, IDKL's, bars the gallery from every N(i, k): an image's neighbors are queries
 alone. Then R of a gallery image is empty, and V of it is the mean over its k2 nearest queries.
 
 V has a few dozen entries per row, so it is kept sparse. Everything that follows the search for
-neighbours runs on the CPU: one distance matrix gives one result on every device.
+neighbors runs on the CPU: one distance matrix gives one result on every device.
 """
 
 import warnings
@@ -45,9 +45,9 @@ def nearest_neighbors(dist: Tensor, count: int) -> Tensor:
     """
     _, indices = dist.topk(count, dim=1, largest=False)
     indices = indices.sort(dim=1).values
-    own, order = dist.gather(1, indices).sort(dim=1, stable=True)
+    distances, order = dist.gather(1, indices).sort(dim=1, stable=True)
     indices = indices.gather(1, order)
-    tied = (dist <= own[:, -1:]).sum(1) > count  # topk took any of the equally far
+    tied = (dist <= distances[:, -1:]).sum(1) > count  # topk took any of the equally far
     if tied.any():
         indices[tied] = dist[tied].argsort(dim=1, stable=True)[:, :count]
     return indices.cpu()
@@ -56,21 +56,21 @@ def nearest_neighbors(dist: Tensor, count: int) -> Tensor:
 def expanded_sets(neighbors: Tensor, half: int) -> tuple[Tensor, Tensor]:
     """Lists R*, the expanded k-reciprocal set of every image, from its (N, k + 1) nearest ones.
 
-    The smaller neighbourhoods, whose sets are added, are the ``half`` nearest. Returns images and
+    The smaller neighborhoods, whose sets are added, are the ``half`` nearest. Returns images and
     members, (E,) each: pairs in ascending order, without duplicates.
     """
     members = _reciprocal(neighbors)  # (N, k + 1)
     smaller = _reciprocal(neighbors[:, :half])  # (N, half)
     pairs = [_expanded(members[rows], smaller, rows) for rows in _row_blocks(len(neighbors))]
-    images, found = zip(*pairs, strict=True)
-    return torch.cat(images), torch.cat(found)
+    images, expanded = zip(*pairs, strict=True)
+    return torch.cat(images), torch.cat(expanded)
 
 
 _NOBODY = -1
 
 
 def _reciprocal(neighbors: Tensor) -> Tensor:
-    """The neighbours (N, k) that have the image among their own; _NOBODY for the others."""
+    """The neighbors (N, k) that have the image among their own; _NOBODY for the others."""
     parts = []
     for rows in _row_blocks(len(neighbors)):
         images = torch.arange(len(neighbors))[rows, None, None]
@@ -118,11 +118,11 @@ def rerank_blocks(
         distances: gives rows of the (N, N) squared Euclidean distances; called three times per row.
         num_queries: Q, the first images.
         num_gallery: G, the others.
-        k1: size of the reciprocal neighbourhood.
+        k1: size of the reciprocal neighborhood.
         k2: images averaged in the local expansion.
         original_weight: lambda, in [0, 1].
         block_rows: rows asked for at once.
-        gallery_neighbors: gallery images are neighbours too; False for the variant above.
+        gallery_neighbors: gallery images are neighbors too; False for the variant above.
 
     Yields:
         The queries and their (B, G) distances to the gallery, on the CPU.
@@ -131,7 +131,7 @@ def rerank_blocks(
         ValueError: k1, k2 or lambda is out of range.
     """
     num_all = num_queries + num_gallery
-    near = num_all if gallery_neighbors else num_queries  # images that may be neighbours
+    near = num_all if gallery_neighbors else num_queries  # images that may be neighbors
     check_reranking(k1, k2, original_weight, near)
     expanded, largest = _encode_all(
         distances, num_images=num_all, near=near, k1=k1, k2=k2, block_rows=block_rows
@@ -151,7 +151,7 @@ def jaccard_blocks(
     Args:
         distances: gives rows of the (N, N) squared Euclidean distances; called twice per row.
         num_images: N.
-        k1: size of the reciprocal neighbourhood.
+        k1: size of the reciprocal neighborhood.
         k2: images averaged in the local expansion.
         block_rows: rows asked for at once, and yielded.
 
@@ -175,9 +175,9 @@ def _encode_all(
 ) -> tuple["_Rows", Tensor]:
     """Returns V of all images and the largest distance of each, (N,), 1 in place of 0."""
     blocks = _blocks(num_images, block_rows)
-    found = [_nearest_and_farthest(distances(rows), near, k1 + 1) for rows in blocks]
-    neighbors = torch.cat([indices for indices, _ in found])  # (N, k1 + 1)
-    largest = torch.cat([row_max for _, row_max in found])  # (N,)
+    extremes = [_nearest_and_farthest(distances(rows), near, k1 + 1) for rows in blocks]
+    neighbors = torch.cat([indices for indices, _ in extremes])  # (N, k1 + 1)
+    largest = torch.cat([row_max for _, row_max in extremes])  # (N,)
     largest = torch.where(largest > 0, largest, 1.0)
     images, members = expanded_sets(neighbors, round(k1 / 2) + 1)
     encoding = _encode(distances, blocks, images, members, largest)
@@ -231,7 +231,7 @@ def check_reranking(k1: int, k2: int, original_weight: float, near: int) -> None
     """Raises ValueError unless 1 <= k1 < near, 1 <= k2 <= k1 + 1 and 0 <= lambda <= 1."""
     if not 1 <= k1 < near:
         raise ValueError(
-            f"K1 of re-ranking is {k1}, expected 1 to {near - 1} (images that may be neighbours, "
+            f"K1 of re-ranking is {k1}, expected 1 to {near - 1} (images that may be neighbors, "
             "less one)"
         )
     if not 1 <= k2 <= k1 + 1:
@@ -247,13 +247,13 @@ def _encode(
     bounds = torch.searchsorted(
         images, torch.tensor([rows.start for rows in blocks] + [len(largest)])
     )
-    own = []
+    encoding = []
     for rows, start, end in zip(blocks, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         dist = distances(rows)
         pair = images[start:end] - rows.start, members[start:end]
-        own.append(dist[tuple(index.to(dist.device) for index in pair)].cpu())
+        encoding.append(dist[tuple(index.to(dist.device) for index in pair)].cpu())
     # NumPy's exp: torch's rounds by the place in the array, which threads decide
-    weights = torch.from_numpy(np.exp((-torch.cat(own) / largest[images]).numpy()))
+    weights = torch.from_numpy(np.exp((-torch.cat(encoding) / largest[images]).numpy()))
     total = torch.zeros_like(largest).index_add_(0, images, weights)
     indices, size = torch.stack((images, members)), (len(largest), len(largest))
     return torch.sparse_coo_tensor(

@@ -1,6 +1,6 @@
 """AICL head: both levels, contrastive embedding, test embedding (METHOD section 4).
 
-A head of one's own is a module that MODEL.HEADS.NAME names, often a subclass of :class:`AICLHead`:
+A custom head is a module that MODEL.HEADS.NAME names, often a subclass of :class:`AICLHead`:
 
 - It is built by ``Head(cfg, channels={"main": C, "auxiliary": C'})``.
 - ``forward(levels, num_visible)`` returns a :class:`HeadOutput`, in training and in evaluation. The
@@ -108,7 +108,7 @@ class HeadOutput(NamedTuple):
     main: LevelOutput
     auxiliary: LevelOutput | None
     contrastive: Tensor | None  # z (B, E) or (B, 2E), L2-normalized
-    branches: Mapping[str, LevelOutput] = {}  # of a head of one's own
+    branches: Mapping[str, LevelOutput] = {}  # of a custom head
 
 
 @REID_HEADS_REGISTRY.register()

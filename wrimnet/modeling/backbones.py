@@ -62,7 +62,7 @@ class StagedBackbone(nn.Module):
             last = block[-1] if isinstance(block, nn.Sequential) else block
             last.register_forward_hook(partial(self._after, stage))
         with torch.no_grad():
-            self.channels = tuple(found.shape[1] for found in self.probe(size))
+            self.channels = tuple(feature_map.shape[1] for feature_map in self.probe(size))
         self.level_channels = {"main": self.channels[3], "auxiliary": self.channels[2]}
 
     def forward(self, images: Tensor, num_visible: int) -> dict[str, Tensor]:
@@ -85,14 +85,14 @@ class StagedBackbone(nn.Module):
                 f"cannot take images of this size: {error}"
             ) from error
         self.network.train(training)
-        found: list[Any] = [maps.get(stage) for stage in range(1, 5)]
-        if any(value is None or value.ndim != 4 for value in found):
+        levels: list[Any] = [maps.get(stage) for stage in range(1, 5)]
+        if any(value is None or value.ndim != 4 for value in levels):
             raise ValueError(
                 f"MODEL.BACKBONE.STAGES = {self.stages}: expected four Blocks that each give a "
                 "feature map (B, C, h, w); for other features name their layout, see "
                 "wrimnet.modeling.feature_layout"
             )
-        return found
+        return levels
 
     def keep_size_in_block_4(self, size: Sequence[int]) -> None:
         """Sets the strides of all convolutions between Block 3 and the end of Block 4 to 1."""
@@ -233,7 +233,7 @@ def build_staged(
     backbone.freeze_unreached(size)
     for size_name in ("SIZE_TRAIN", "SIZE_TEST"):
         maps = backbone.probe(cfg.INPUT[size_name])
-        check_map_sizes(cfg, size_name, [(found.shape[2], found.shape[3]) for found in maps])
+        check_map_sizes(cfg, size_name, [(level.shape[2], level.shape[3]) for level in maps])
     backbone.miims = build_miims(cfg, backbone.channels)
     return backbone
 
@@ -247,8 +247,8 @@ def _remove_last_stride(backbone: StagedBackbone, size: Sequence[int]) -> None:
         is_kept = False
     if not is_kept:
         raise ValueError(
-            f"MODEL.BACKBONE.LAST_STRIDE = 1: Block 4 of {type(backbone.network).__name__} shrinks "
-            "its map by more than convolutions, which cannot be turned off; set LAST_STRIDE to 2"
+            f"MODEL.BACKBONE.LAST_STRIDE = 1: Block 4 of {type(backbone.network).__name__} "
+            "has strides outside of its convolutions, which cannot be changed; set LAST_STRIDE to 2"
         )
 
 

@@ -1,9 +1,9 @@
 """The blocks after the backbone's Blocks, as MODEL.WRIM.MIIM names and places them.
 
-A block of one's own is a class in MIIM_REGISTRY: a subclass of :class:`wrimnet.layers.miim.MIIM`,
+A custom block is a class in MIIM_REGISTRY: a subclass of :class:`wrimnet.layers.miim.MIIM`,
 or any module (B, C, H, W) -> (B, C, H, W). It is called with the keyword arguments that its class
 method ``from_config(cfg, stage, channels)`` returns; without one, with those of MIIM
-(:func:`build_miim_options`). A fusion of one's own is in FUSION_REGISTRY, a class or function
+(:func:`build_miim_options`). A custom fusion is in FUSION_REGISTRY, a class or function
 ``(cfg, stage, channels) -> module``, which maps features and F5, (B, C, H, W) each, to features.
 ``stage`` is the Block, 1 to 4, and ``channels`` is C of its map.
 """
@@ -109,13 +109,13 @@ def run_miim(miims: nn.ModuleDict, stage: int, features: Tensor, num_visible: in
     if str(stage) not in miims:
         return features
     miim = miims[str(stage)]
-    found = miim(features, num_visible) if isinstance(miim, PerModality) else miim(features)
-    if found.shape != features.shape:
+    output = miim(features, num_visible) if isinstance(miim, PerModality) else miim(features)
+    if output.shape != features.shape:
         raise ValueError(
-            f"after Block {stage}, {_parts_of(miim)} made {tuple(found.shape)} of features "
+            f"after Block {stage}, {_parts_of(miim)} made {tuple(output.shape)} of features "
             f"{tuple(features.shape)}; expected the same shape"
         )
-    return found
+    return output
 
 
 def _parts_of(miim: nn.Module) -> str:

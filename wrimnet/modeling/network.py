@@ -20,7 +20,7 @@ def own_rows(rows: Tensor, num_visible: int) -> Tensor:
 class CrossModalityNetwork(nn.Module, ABC):
     """A network that trains on batches of both modalities and embeds images of one.
 
-    A meta-architecture of one's own subclasses this, and is then trained, resumed, evaluated and
+    A custom meta-architecture subclasses this, and is then trained, resumed, evaluated and
     exported by the tools. Parameters below ``heads`` get SOLVER.HEADS_LR_FACTOR. What it may refuse
     of a configuration stands in a static ``check_config(cfg)``, called before data are read.
 
@@ -84,7 +84,7 @@ class CrossModalityNetwork(nn.Module, ABC):
         return self.pixel_mean.device
 
     def preprocess_image(self, images: Tensor) -> Tensor:
-        """Normalises pixels out of place; (B, H, W, 3) bytes become (B, 3, H, W) floats."""
+        """Normalizes pixels out of place; (B, H, W, 3) bytes become (B, 3, H, W) floats."""
         if images.dtype == torch.uint8:
             images = images.permute(0, 3, 1, 2)
         return (images.to(self.pixel_mean.dtype) - self.pixel_mean) / self.pixel_std

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 def run_recomputed(function: Callable[..., Any], module: nn.Module, *arguments: Any) -> Any:
     """Runs a function whose intermediate maps are dropped, and computed again for the backward.
 
-    The second computation runs batch normalisation again. Without care it would update the running
+    The second computation runs batch normalization again. Without care it would update the running
     statistics again, with the same batch, and the trained model would be another one than without
     checkpointing. The function draws no random numbers; ``module`` holds the buffers.
     """

@@ -189,12 +189,16 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     names = sorted(defaults.keys() & (trained.keys() | here.keys()))
     now = {n: here.get(n, plain(get_key(cfg, n))) for n in names}
     pairs = {n: (trained.get(n, defaults[n]), now[n]) for n in names}
-    told = [f"{n} {then!r}, here {here!r}" for n, (then, here) in pairs.items() if then != here]
-    if not told:
+    differences = [
+        f"{n} {then!r}, here {here!r}" for n, (then, here) in pairs.items() if then != here
+    ]
+    if not differences:
         return
-    text = f"the weights {cfg.MODEL.WEIGHTS} were trained with {'; '.join(told)}"
-    if cfg.MODEL.WEIGHTS_STRICT and any(line.startswith("MODEL.") for line in told):
-        raise ValueError(f"{text}. Set it so; MODEL.WEIGHTS_STRICT False uses them anyway")
+    text = f"the weights {cfg.MODEL.WEIGHTS} were trained with {'; '.join(differences)}"
+    if cfg.MODEL.WEIGHTS_STRICT and any(line.startswith("MODEL.") for line in differences):
+        raise ValueError(
+            f"{text}. Set the same value, or MODEL.WEIGHTS_STRICT False to use them anyway"
+        )
     _logger.warning("%s; used anyway", text)
 
 
@@ -254,10 +258,10 @@ def _named_as_backbone(
     weights: dict[str, Tensor], expected: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Names the tensors of a network without heads as they are named inside the model."""
-    own = {name: tensor for name, tensor in weights.items() if not name.startswith("fc.")}
-    names = [f"backbone.{name}" for name in own]
-    if own and all(name in expected for name in names):
-        return dict(zip(names, own.values(), strict=True))
+    tensors = {name: tensor for name, tensor in weights.items() if not name.startswith("fc.")}
+    names = [f"backbone.{name}" for name in tensors]
+    if tensors and all(name in expected for name in names):
+        return dict(zip(names, tensors.values(), strict=True))
     return weights
 
 
@@ -335,8 +339,8 @@ def _download(depth: str) -> dict[str, Tensor]:
     except Exception as error:  # torch raises many types for a wrong hash or a damaged file
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(
-            f"what {weights.url} gave, or its copy in {folder}, is damaged ({reason}); remove the "
-            "copy and start again"
+            f"the file from {weights.url}, or its copy in {folder}, is damaged ({reason}); remove "
+            "the copy and start again"
         ) from error
 
 
@@ -346,9 +350,9 @@ def _differences(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
     of_another_kind = []
     for name in [name for name in expected if name in weights]:
         kinds = [(tuple(tensor.shape), tensor.dtype) for tensor in (weights[name], expected[name])]
-        for found, wanted in zip(*kinds, strict=True):
-            if found != wanted:
-                of_another_kind.append(f"  {name}: {found} in the file, {wanted} in the model")
+        for in_file, in_model in zip(*kinds, strict=True):
+            if in_file != in_model:
+                of_another_kind.append(f"  {name}: {in_file} in the file, {in_model} in the model")
                 break
     return [line for lines in (missing, foreign, of_another_kind) for line in _shortened(lines)]
 

@@ -49,7 +49,7 @@ class WRIMResNet(ResNet):
         """Computes the feature maps of the two levels.
 
         Args:
-            images: (B, 3, H, W), normalised, the visible images first.
+            images: (B, 3, H, W), normalized, the visible images first.
             num_visible: how many of them are visible.
 
         Returns:

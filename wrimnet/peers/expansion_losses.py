@@ -9,13 +9,13 @@ from wrimnet.losses.precision import at_least_float32, without_autocast
 from wrimnet.modality import INFRARED, VISIBLE
 
 
-def centre_pushing_loss(
+def center_pushing_loss(
     copies: Sequence[Tensor], pids: Tensor, modality: Tensor, *, margin: float
 ) -> Tensor:
-    """CPM: a branch's centres near the original's of the other modality, away from its own.
+    """CPM: a branch's centers near the original's of the other modality, away from its own.
 
-    With c1, c2 the visible and infrared centres of the original, c3, c4 those of a branch, d the
-    Euclidean distance, m(c) that to the nearest other identity's centre of the same kind, sg
+    With c1, c2 the visible and infrared centers of the original, c3, c4 those of a branch, d the
+    Euclidean distance, m(c) that to the nearest other identity's center of the same kind, sg
     without gradient, hinge(n, p) = mean over identities of max(0, p - n + margin)::
 
         L = sum over branches of 1/2 [ push(c1, c3, d(c2, c3)) + push(c2, c4, d(c1, c4)) ]
@@ -46,16 +46,16 @@ def centre_pushing_loss(
 
 
 def _mean_of(members: Tensor) -> Tensor:
-    """Weights (N, N) that make of images (N, D) the centre of each row's members."""
+    """Weights (N, N) that make of images (N, D) the center of each row's members."""
     return members / members.sum(1, keepdim=True)
 
 
-def _push(own: Tensor, branch: Tensor, other: Tensor, same: Tensor, margin: float) -> Tensor:
+def _push(features: Tensor, branch: Tensor, other: Tensor, same: Tensor, margin: float) -> Tensor:
     """Rows are images: every identity counts as often as the others."""
     positive = _distance(other, branch)
-    away = (positive - _distance(own, branch).detach() + margin).relu().mean()
-    for centres in (branch, own):
-        away = away + (positive - _nearest_other(centres, same) + margin).relu().mean() / 2
+    away = (positive - _distance(features, branch).detach() + margin).relu().mean()
+    for centers in (branch, features):
+        away = away + (positive - _nearest_other(centers, same) + margin).relu().mean() / 2
     return away
 
 
@@ -63,8 +63,8 @@ def _distance(first: Tensor, second: Tensor) -> Tensor:
     return torch.linalg.vector_norm(first - second, dim=1)
 
 
-def _nearest_other(centres: Tensor, same: Tensor) -> Tensor:
-    dist = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
+def _nearest_other(centers: Tensor, same: Tensor) -> Tensor:
+    dist = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist")
     return dist.masked_fill(same, torch.inf).amin(1)
 
 

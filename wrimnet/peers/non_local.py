@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def project_from_zero(channels: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """Builds a 1x1 convolution with a normalisation that starts at 0, for a residual branch."""
+    """Builds a 1x1 convolution with a normalization that starts at 0, for a residual branch."""
     norm = nn.BatchNorm2d(outputs)
     nn.init.zeros_(norm.weight)
     return nn.Sequential(nn.Conv2d(channels, outputs, 1, stride), norm)

@@ -39,8 +39,8 @@ def name_of_official(name: str) -> str | None:
     if _UNUSED.match(name):
         return None
     for pattern, replacement in _RENAMED:
-        renamed, found = re.subn(f"^{pattern}", replacement, name)
-        if found:  # "#" stands before what the official code counts from 1
+        renamed, num_found = re.subn(f"^{pattern}", replacement, name)
+        if num_found:  # "#" stands before what the official code counts from 1
             return re.sub(r"#(\d)", lambda number: str(int(number[1]) - 1), renamed)
     raise KeyError(
         f"{name!r} is not a tensor of the official AGW or DEEN network; give the state dict that "

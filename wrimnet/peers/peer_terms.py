@@ -6,7 +6,7 @@ from torch import Tensor
 from wrimnet.losses.pairs import check_identity_pairs
 from wrimnet.losses.total import LossInputs, LossTerm, register_term
 from wrimnet.peers.embedding_expansion import COPIES
-from wrimnet.peers.expansion_losses import branch_similarity_loss, centre_pushing_loss
+from wrimnet.peers.expansion_losses import branch_similarity_loss, center_pushing_loss
 from wrimnet.peers.weighted_triplet import weighted_triplet_loss
 
 
@@ -31,10 +31,10 @@ def _view_divergence(inputs: LossInputs) -> Tensor:
     return view_divergence_loss(inputs.output.main.logits[0])
 
 
-def _centre_pushing(inputs: LossInputs, margin: float) -> Tensor:
+def _center_pushing(inputs: LossInputs, margin: float) -> Tensor:
     copies = inputs.gather(inputs.output.main.pooled).chunk(COPIES)
     pids, modality = (labels.chunk(COPIES)[0] for labels in (inputs.pids, inputs.modality))
-    return centre_pushing_loss(copies, pids, modality, margin=margin)
+    return center_pushing_loss(copies, pids, modality, margin=margin)
 
 
 def _branch_similarity(inputs: LossInputs) -> Tensor:
@@ -52,7 +52,7 @@ def _register() -> None:
     for name, compute, key, settings in (
         ("wrt", _weighted_triplet, "WEIGHTED_TRIPLET", squared),
         ("views", _view_divergence, "VIEWS", {}),
-        ("cpm", _centre_pushing, "CPM", margin),
+        ("cpm", _center_pushing, "CPM", margin),
         ("ort", _branch_similarity, "ORTHOGONALITY", {}),
     ):
         weights = (f"{group}.{key}.WEIGHT",)

@@ -1,4 +1,4 @@
-"""AGW's weighted regularised triplet loss, and CAJ's enhanced form of it.
+"""AGW's weighted regularized triplet loss, and CAJ's enhanced form of it.
 
 Ye et al., PAMI 2021 (AGW); Ye et al., Channel Augmented Joint Learning, ICCV 2021 (CAJ).
 """

@@ -146,8 +146,8 @@ def _metric_charts(
 
 def _optimizer_charts(lines: Sequence[Mapping[str, Any]]) -> list[Chart]:
     norms = [("mean", "grad_norm"), ("largest", "grad_norm_max")]
-    found = [_series(lines, name)._replace(name=label) for label, name in norms]
-    positive = [series for series in found if series.y and min(series.y) > 0]
+    charts = [_series(lines, name)._replace(name=label) for label, name in norms]
+    positive = [series for series in charts if series.y and min(series.y) > 0]
     waits = [
         f"{line['data_time'] / line['time']:.0%} of it waiting for data"
         for line in lines

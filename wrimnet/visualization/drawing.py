@@ -107,15 +107,15 @@ def enlarge_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def smooth_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Brings a map (h, w) to (height, width) by bilinear interpolation between cell centres."""
+    """Brings a map (h, w) to (height, width) by bilinear interpolation between cell centers."""
     image = Image.fromarray(values.astype(np.float32))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def grey_image(image: np.ndarray) -> np.ndarray:
-    """Returns an image (H, W, 3) without its colours, so that those of a map over it stand out."""
-    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+def gray_image(image: np.ndarray) -> np.ndarray:
+    """Returns an image (H, W, 3) without its colors, so that those of a map over it stand out."""
+    gray = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return np.repeat(gray[..., None], 3, axis=2).astype(np.uint8)
 
 
 def show_image(axes: Any, image: np.ndarray) -> None:
@@ -127,6 +127,6 @@ def show_image(axes: Any, image: np.ndarray) -> None:
 
 
 def show_overlay(axes: Any, image: np.ndarray, layer: np.ndarray, **options: Any) -> Any:
-    """Draws ``layer`` (H, W), half transparent, over the grey image; returns what is drawn."""
-    show_image(axes, grey_image(image))
+    """Draws ``layer`` (H, W), half transparent, over the gray image; returns what is drawn."""
+    show_image(axes, gray_image(image))
     return axes.imshow(layer, alpha=0.55, **options)

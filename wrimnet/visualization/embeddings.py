@@ -40,13 +40,13 @@ def draw_embedding_map(
 ) -> "Figure":
     """Draws planes side by side, one per model: heading -> (N, 2) points."""
     figure = new_figure(5.2 * len(panels), 5.6, title, layout="constrained")
-    colours = identity_colours(pids)
+    colors = identity_colors(pids)
     for axes, (heading, points) in zip(add_axes(figure, 1, len(panels))[0], panels.items(),
                                        strict=True):  # fmt: skip
         for kind, marker in _MARKERS.items():
             rows = modality == kind
             style = {"marker": marker, "s": 34, "edgecolors": "#333333", "linewidths": 0.4}
-            axes.scatter(*points[rows].T, c=colours[rows], label=MODALITY_NAMES[kind], **style)
+            axes.scatter(*points[rows].T, c=colors[rows], label=MODALITY_NAMES[kind], **style)
         axes.set(title=heading, xticks=[], yticks=[])
         axes.set_box_aspect(1)
     legend: Any = figure.axes[0].legend(loc="best", fontsize=8)
@@ -55,8 +55,8 @@ def draw_embedding_map(
     return figure
 
 
-def identity_colours(pids: np.ndarray) -> np.ndarray:
-    """Returns RGB (N, 3) in 0..1: each identity a hue of its own, neighbours apart in lightness."""
+def identity_colors(pids: np.ndarray) -> np.ndarray:
+    """Returns RGB (N, 3) in 0..1: each identity a hue of its own, neighbors apart in lightness."""
     _, index = np.unique(pids, return_inverse=True)
     hues, values = index / (index.max() + 1), np.where(index % 2 == 0, 0.95, 0.65)
     return np.array([hsv_to_rgb(hue, 0.75, value) for hue, value in zip(hues, values, strict=True)])
@@ -119,11 +119,11 @@ def draw_distance_histograms(title: str, panels: Mapping[str, DistanceHistogram]
     figure = new_figure(5.2 * len(panels), 3.9, title, layout="constrained")
     places = add_axes(figure, 1, len(panels), sharex=True)[0]
     for axes, (heading, histogram) in zip(places, panels.items(), strict=True):
-        for name, shares, count, colour in (
+        for name, shares, count, color in (
             ("same identity", histogram.same, histogram.num_same, "#1a9641"),
             ("different identities", histogram.different, histogram.num_different, "#d73027"),
         ):
-            style = {"fill": True, "alpha": 0.5, "color": colour}
+            style = {"fill": True, "alpha": 0.5, "color": color}
             axes.stairs(100 * shares, histogram.edges, label=f"{name}, {count:,} pairs", **style)
         axes.set(
             title=f"{heading}: overlap {100 * histogram.overlap:.1f} %",

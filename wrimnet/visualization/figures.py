@@ -66,7 +66,7 @@ class Subject:
     """A trained model, the same network before training, and the dataset's test images."""
 
     trained: Embedder
-    untrained: Embedder  # as training starts it: SEED's initialisation, ImageNet weights if set
+    untrained: Embedder  # as training starts it: SEED's initialization, ImageNet weights if set
     items: Sequence[ImageItem]  # N test images of both modalities
     runs: Sequence[ProtocolRun]
     dataset: str  # for titles, with "synthetic" where the images are generated
@@ -126,7 +126,7 @@ class Subject:
 def build_subject(cfg: CfgNode) -> Subject:
     """Builds the subject of a configuration with MODEL.WEIGHTS."""
     dataset = build_dataset(cfg)
-    with torch.random.fork_rng():  # initialising draws; whoever called keeps its generators
+    with torch.random.fork_rng():  # initializing draws; whoever called keeps its generators
         torch.manual_seed(cfg.SEED)
         untrained = build_model(cfg)
         trained = build_embedder(cfg)
@@ -183,7 +183,7 @@ def _drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         )
     yield (
         "embedding_map",
-        f"t-SNE of test embeddings: colour is identity, marker is modality; "
+        f"t-SNE of test embeddings: color is identity, marker is modality; "
         f"{_MAP_IDENTITIES} identities at most.",
         lambda: draw_map(subject),
     )
@@ -212,7 +212,7 @@ def _gate_drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], An
         yield (
             "gates",
             "What the MIIM after each Block multiplies its features with (sigmoid of F5), mean "
-            "over the channels, on one scale per Block; the range is printed below each map. Grey "
+            "over the channels, on one scale per Block; the range is printed below each map. Gray "
             f"is flat: it varies by less than 0.001.{note}",
             lambda: draw_gates(subject),
         )
@@ -312,8 +312,8 @@ def _explained_pairs(subject: Subject, ranking: Ranking) -> list[ExplainedPair]:
     pid, kept = subject.items[ranking.query].pid, ranking.order[~ranking.removed]
     right = next(int(row) for row in kept if subject.items[row].pid == pid)
     wrong = next(int(row) for row in kept if subject.items[row].pid != pid)
-    found = {"nearest right": right, "nearest wrong": wrong}
-    return [_explain(subject, ranking.query, row, heading) for heading, row in found.items()]
+    pairs = {"nearest right": right, "nearest wrong": wrong}
+    return [_explain(subject, ranking.query, row, heading) for heading, row in pairs.items()]
 
 
 def _explain(subject: Subject, query: int, gallery: int, heading: str) -> ExplainedPair:
@@ -334,6 +334,6 @@ def _rows_of_identities(subject: Subject, count: int, per_modality: int, stream:
     rows: list[int] = []
     for pid in sorted(draw.permutation(both)[:count]):
         for modality in (VISIBLE, INFRARED):
-            found = np.flatnonzero((subject.pids == pid) & (subject.modality == modality))
-            rows += sorted(draw.permutation(found)[:per_modality])
+            rows_of_pid = np.flatnonzero((subject.pids == pid) & (subject.modality == modality))
+            rows += sorted(draw.permutation(rows_of_pid)[:per_modality])
     return [int(row) for row in rows]

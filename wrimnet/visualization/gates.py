@@ -38,9 +38,9 @@ class GatedImage(NamedTuple):
 def draw_gate_maps(
     title: str, rows: Sequence[GatedImage], placement: Mapping[int, str]
 ) -> "Figure":
-    """Draws one row per image, one column per Block with one scale and its colour bar.
+    """Draws one row per image, one column per Block with one scale and its color bar.
 
-    A map that varies by less than FLAT is grey and called flat: its range, printed below every
+    A map that varies by less than FLAT is gray and called flat: its range, printed below every
     map, is too small to be looked at. ``placement`` says of each Block "separate" or "shared".
 
     Raises:

@@ -52,7 +52,7 @@ def headlines(
 
 def _number(
     metric: str,
-    found: Mapping[str, float],
+    values: Mapping[str, float],
     chance: Mapping[str, float],
     printed: Mapping[str, float],
 ) -> Number:
@@ -61,4 +61,4 @@ def _number(
         beside.append(f"chance {100 * chance[metric]:.2f}")
     if metric in printed:
         beside.append(f"paper {printed[metric]:.2f}, direction not named")
-    return Number(metric, f"{100 * found[metric]:.2f}", tuple(beside))
+    return Number(metric, f"{100 * values[metric]:.2f}", tuple(beside))

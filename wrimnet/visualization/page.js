@@ -1,11 +1,11 @@
-// Draws each chart of the page as SVG in the page's colours, at the width of its place.
+// Draws each chart of the page as SVG in the page's colors, at the width of its place.
 // Pointer and arrow keys choose a place on the horizontal axis; the legend shows its values.
 "use strict";
 
 const HEIGHT = 230;
-const DASHES = ["none", "7 3", "2 3", "9 3 2 3"];  // by series, beside its colour
+const DASHES = ["none", "7 3", "2 3", "9 3 2 3"];  // by series, beside its color
 
-const colour = (number) => `var(--series-${number % 8})`;
+const color = (number) => `var(--series-${number % 8})`;
 const format = (value) => Number(value.toPrecision(4)).toLocaleString("en-US", {maximumSignificantDigits: 4});
 
 function pointsOf(series) {
@@ -16,7 +16,7 @@ function marks(chart) {
   const curve = chart.steps ? "step" : "linear";
   const base = chart.log ? [] : [Plot.ruleY([0], {stroke: "var(--rule)"})];
   return base.concat(...chart.series.map((series, number) => {
-    const stroke = colour(number);
+    const stroke = color(number);
     const line = {x: "x", y: "y", stroke, curve, strokeWidth: 2};
     const drawn = [Plot.lineY(pointsOf(series), {...line, strokeDasharray: DASHES[number % 4]})];
     if (chart.steps) drawn.unshift(Plot.areaY(pointsOf(series), {...line, stroke: "none", fill: stroke, fillOpacity: 0.25}));
@@ -104,7 +104,7 @@ function startChart(figure) {
   const places = [...new Set(chart.series.flatMap((series) => series.x))].sort((a, b) => a - b);
   let svg, crosshair;
   figure.querySelectorAll(".swatch path").forEach((path, number) => {
-    path.style.stroke = colour(number);
+    path.style.stroke = color(number);
     path.style.strokeDasharray = DASHES[number % 4];
   });
 
@@ -136,7 +136,7 @@ function startPoints(figure) {
   const map = JSON.parse(figure.querySelector("script").textContent);
   const place = figure.querySelector(".plot");
   const heading = figure.querySelector(".place");
-  const points = map.names.map((name, i) => ({name, x: map.x[i], y: map.y[i], fill: map.colours[i], symbol: map.symbols[i]}));
+  const points = map.names.map((name, i) => ({name, x: map.x[i], y: map.y[i], fill: map.colors[i], symbol: map.symbols[i]}));
   let svg, ring;
 
   function show(chosen) {

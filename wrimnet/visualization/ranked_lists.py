@@ -21,7 +21,7 @@ from wrimnet.modality import INFRARED, VISIBLE
 
 KINDS = ("best", "random", "worst")
 RIGHT, WRONG, EXCLUDED, UNKNOWN, QUERY = "right", "wrong", "excluded", "unknown", "query"
-COLOURS = {
+COLORS = {
     RIGHT: (26, 150, 65),
     WRONG: (215, 48, 39),
     EXCLUDED: (138, 138, 138),
@@ -35,7 +35,7 @@ _FRAME, _GAP, _MARGIN, _LABEL, _CAPTION, _TITLE, _LEGEND = 5, 10, 14, 92, 36, 52
 _LEGEND_WORDS = {
     RIGHT: "green: the query's identity",
     WRONG: "red: another identity",
-    EXCLUDED: "grey, struck out: removed by the camera rule, not counted",
+    EXCLUDED: "gray, struck out: removed by the camera rule, not counted",
 }
 
 
@@ -93,8 +93,10 @@ def choose_rankings(
     rankings = []
     matched, pids = np.flatnonzero(scores.first_match > 0), labels.pids[queries].numpy()
     for kind, number in _choose(scores.average_precision, matched, pids, per_kind, seed):
-        asked, found = labels[queries[number : number + 1]], labels[gallery]
-        removed = rule(asked.pids, asked.camids, found.pids, found.camids)[0]
+        query_labels, gallery_labels = labels[queries[number : number + 1]], labels[gallery]
+        removed = rule(
+            query_labels.pids, query_labels.camids, gallery_labels.pids, gallery_labels.camids
+        )[0]
         order = dist[number].argsort(stable=True)
         rankings.append(
             Ranking(
@@ -139,7 +141,7 @@ def _next_identities(order: np.ndarray, pids: np.ndarray, shown: list[int]) -> l
 
 def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
     """Makes the row of a sheet from a ranking."""
-    asked = items[ranking.query]
+    query = items[ranking.query]
 
     def tile(place: int, status: str, rank: int) -> Tile:
         item = items[ranking.order[place]]
@@ -148,18 +150,18 @@ def listed(ranking: Ranking, items: Sequence[ImageItem]) -> RankedList:
 
     kept = np.flatnonzero(~ranking.removed)[:LISTED]
     gone = np.flatnonzero(ranking.removed)[:REMOVED_SHOWN]
-    found = [items[ranking.order[place]].pid for place in kept]
-    statuses = [RIGHT if pid == asked.pid else WRONG for pid in found]
+    pids = [items[ranking.order[place]].pid for place in kept]
+    statuses = [RIGHT if pid == query.pid else WRONG for pid in pids]
     return RankedList(
         label=f"{ranking.kind}\nAP {100 * ranking.average_precision:.0f} %",
-        query=Tile(asked.path, QUERY, f"id {asked.pid}\ncamera {asked.camid}", asked.modality),
+        query=Tile(query.path, QUERY, f"id {query.pid}\ncamera {query.camid}", query.modality),
         ranked=[tile(place, statuses[n], n + 1) for n, place in enumerate(kept)],
         removed=[tile(p, EXCLUDED, int((~ranking.removed[:p]).sum()) + 1) for p in gone],
     )
 
 
 def read_tile(tile: Tile, infrared_range: Sequence[float]) -> Image.Image:
-    """Reads a tile's image; infrared pixels of more than 8 bits become grey by the range."""
+    """Reads a tile's image; infrared pixels of more than 8 bits become gray by the range."""
     return read_rgb(tile.path, infrared_range if tile.modality == INFRARED else ())
 
 
@@ -202,12 +204,12 @@ def draw_ranked_lists(
 
 
 def _draw_tile(sheet: Image.Image, tile: Tile, picture: Image.Image, left: int, top: int) -> None:
-    frame = Image.new("RGB", (_TILE[0] + 2 * _FRAME, _TILE[1] + 2 * _FRAME), COLOURS[tile.status])
+    frame = Image.new("RGB", (_TILE[0] + 2 * _FRAME, _TILE[1] + 2 * _FRAME), COLORS[tile.status])
     frame.paste(picture.resize(_TILE, Image.Resampling.BICUBIC), (_FRAME, _FRAME))
     if tile.status == EXCLUDED:
         corners = (0, frame.height, frame.width, 0)
         ImageDraw.Draw(frame).line(corners, "white", 7)
-        ImageDraw.Draw(frame).line(corners, COLOURS[EXCLUDED], 3)
+        ImageDraw.Draw(frame).line(corners, COLORS[EXCLUDED], 3)
     sheet.paste(frame, (left, top))
     place = (left, top + frame.height + 2)
     ImageDraw.Draw(sheet).multiline_text(place, tile.caption, "black", _font(12), spacing=2)

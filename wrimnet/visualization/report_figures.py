@@ -9,7 +9,7 @@ from wrimnet.evaluation.evaluator import ProtocolRun
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 from wrimnet.visualization.charts import Chart, Series
 from wrimnet.visualization.drawing import enlarge_map, smooth_map
-from wrimnet.visualization.embeddings import DistanceHistogram, identity_colours
+from wrimnet.visualization.embeddings import DistanceHistogram, identity_colors
 from wrimnet.visualization.figures import (
     Subject,
     compare_distances,
@@ -34,7 +34,7 @@ from wrimnet.visualization.sheets import (
     SheetRow,
     SheetTile,
     blue_to_red,
-    colour_scale,
+    color_scale,
     overlay_map,
     picture_url,
     ranked_sheet,
@@ -49,7 +49,7 @@ class PointMap(NamedTuple):
     title: str
     x: Sequence[float]
     y: Sequence[float]
-    colours: Sequence[str]  # CSS
+    colors: Sequence[str]  # CSS
     symbols: Sequence[str]  # "circle" or "triangle"
     names: Sequence[str]
 
@@ -95,7 +95,7 @@ def _gates(subject: Subject) -> Iterator[ReportFigure]:
     if gated_miims(model):
         caption = (
             "What the MIIM after each Block multiplies its features with, sigmoid(F5), mean over "
-            "the channels, on one scale per Block. The range is below each map; grey: it varies "
+            "the channels, on one scale per Block. The range is below each map; gray: it varies "
             f"by less than {FLAT:g}.{note}"
         )
         chart = gate_chart(gate_spreads(subject))
@@ -106,7 +106,7 @@ def _gates(subject: Subject) -> Iterator[ReportFigure]:
 
 def gate_chart(spreads: Mapping[MIIMName, Spread]) -> Chart:
     """Draws the mean gate of each MIIM by Block; beside it, what its variance consists of."""
-    found = {
+    values = {
         copy: sorted((name.block, spread) for name, spread in spreads.items() if name.copy == copy)
         for copy in dict.fromkeys(name.copy for name in spreads)
     }
@@ -117,7 +117,7 @@ def gate_chart(spreads: Mapping[MIIMName, Spread]) -> Chart:
             [spread.mean for _, spread in of_copy],
             [_spread_words(spread) for _, spread in of_copy],
         )
-        for copy, of_copy in found.items()
+        for copy, of_copy in values.items()
     ]
     return Chart("Mean gate by Block", "Block", "sigmoid(F5)", series, top=1.0)
 
@@ -136,7 +136,7 @@ def _gate_sheet(subject: Subject) -> Sheet:
     return Sheet(
         [_gate_row(image, scales, placement) for image in images],
         scales=[
-            colour_scale(f"Block {block}", viridis, f"{low:.3f}", f"{high:.3f}")
+            color_scale(f"Block {block}", viridis, f"{low:.3f}", f"{high:.3f}")
             for block, (low, high) in scales.items()
             if high - low >= FLAT
         ],
@@ -180,7 +180,7 @@ def _similarity(subject: Subject) -> ReportFigure:
         "order. Red raises the cosine, blue lowers it.",
         sheet=Sheet(
             [_query_row(f"query {n}", pairs, limit) for n, pairs in enumerate(queries, start=1)],
-            scales=[colour_scale("share", blue_to_red, f"{-limit:.2g}", f"{limit:.2g}")],
+            scales=[color_scale("share", blue_to_red, f"{-limit:.2g}", f"{limit:.2g}")],
         ),
     )
 
@@ -208,18 +208,18 @@ _SYMBOLS = {VISIBLE: "circle", INFRARED: "triangle"}
 def _embedding_map(subject: Subject) -> ReportFigure:
     planes, rows = map_planes(subject)
     pids, modality = subject.pids[rows], subject.modality[rows]
-    colours = [f"rgb({','.join(map(str, c))})" for c in np.rint(255 * identity_colours(pids))]
+    colors = [f"rgb({','.join(map(str, c))})" for c in np.rint(255 * identity_colors(pids))]
     names = [f"identity {p}, {MODALITY_NAMES[m]}" for p, m in zip(pids, modality, strict=True)]
     return ReportFigure(
         "Test embeddings in the plane",
-        f"t-SNE of {len(rows)} test images of {len(set(pids))} identities. Colour is identity. "
+        f"t-SNE of {len(rows)} test images of {len(set(pids))} identities. Color is identity. "
         "Circles are visible images, triangles infrared ones. The axes have no unit.",
         maps=[
             PointMap(
                 heading.capitalize(),
                 plane[:, 0].tolist(),
                 plane[:, 1].tolist(),
-                colours,
+                colors,
                 [_SYMBOLS[kind] for kind in modality],
                 names,
             )
@@ -229,21 +229,21 @@ def _embedding_map(subject: Subject) -> ReportFigure:
 
 
 def _distances(subject: Subject) -> ReportFigure:
-    found = compare_distances(subject)
-    ends = [h.edges[0] for h in found.values()], [h.edges[-1] for h in found.values()]
+    distances = compare_distances(subject)
+    ends = [h.edges[0] for h in distances.values()], [h.edges[-1] for h in distances.values()]
     return ReportFigure(
         "Distances between the modalities",
         "Cosine distances of all visible-infrared pairs of one identity and of two. The overlap "
         "is the sum over the bins of the smaller share.",
         charts=[
             _histogram_chart(heading, histogram, min(ends[0]), max(ends[1]))
-            for heading, histogram in found.items()
+            for heading, histogram in distances.items()
         ],
     )
 
 
 def _histogram_chart(heading: str, histogram: DistanceHistogram, start: float, end: float) -> Chart:
-    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    centers = (histogram.edges[:-1] + histogram.edges[1:]) / 2
     width = histogram.edges[1] - histogram.edges[0]
     kinds = {
         f"same identity, {histogram.num_same:,} pairs": histogram.same,
@@ -253,7 +253,7 @@ def _histogram_chart(heading: str, histogram: DistanceHistogram, start: float, e
         f"{heading.capitalize()}: overlap {100 * histogram.overlap:.1f} %",
         "cosine distance",
         f"percent of pairs per bin of {width:.2g}",
-        [Series(name, centres.tolist(), (100 * shares).tolist()) for name, shares in kinds.items()],
+        [Series(name, centers.tolist(), (100 * shares).tolist()) for name, shares in kinds.items()],
         start=float(start),
         end=float(end),
         steps=True,

@@ -130,15 +130,15 @@ def build_findings(cfg: CfgNode, run: Path) -> Findings:
             ).mean
             for each in subject.runs
         }
-        found = Findings(chance, ranked_figures(subject), [*model_figures(subject)])
+        findings = Findings(chance, ranked_figures(subject), [*model_figures(subject)])
     except (ValueError, OSError, KeyError) as error:
         return Findings(notes=[f"Figures and chance level are left out: {error}"])
     try:
         tables = read_query_tables(run, subject.runs, subject.items)
     except (ValueError, OSError, KeyError) as error:
-        return found._replace(notes=[f"The queries are left out: {error}"])
+        return findings._replace(notes=[f"The queries are left out: {error}"])
     pictures = thumbnails(tables, subject.items, subject.read)
-    return found._replace(queries=tables, thumbnails=pictures)
+    return findings._replace(queries=tables, thumbnails=pictures)
 
 
 def build_report(
@@ -148,7 +148,7 @@ def build_report(
     description = content["description"]
     stand_in, code = describe_stand_in(description), description["code"]
     facts, lines = read_json(run / ENVIRONMENT) or code, read_metrics(run)
-    own = "".join(f", {name} {sha}" for name, sha in plugin_hashes(content).items())
+    plugins = "".join(f", {name} {sha}" for name, sha in plugin_hashes(content).items())
     network = cfg.MODEL.META_ARCHITECTURE
     dataset = f"{description['dataset']}{stand_in and f' ({stand_in})'}"
     paper = PAPER.values("WRIM-Net") if (network, dataset) == ("WRIMNet", "LLCM") else {}
@@ -157,7 +157,7 @@ def build_report(
         title=f"{run.resolve().name}: {network} on {dataset}",
         summary=f"{describe_steps(facts, lines)}; configuration {config_hash(cfg)}, split "
         f"{description['split']}, input {description['input']}, {description['precision']}, "
-        f"commit {code['commit']}{own}.",
+        f"commit {code['commit']}{plugins}.",
         notes=findings.notes,
         headlines=headlines(content, findings.chance, paper),
         results=[t for name in results_by_weights(content) for t in result_tables(content, name)],

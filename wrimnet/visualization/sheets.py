@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from wrimnet.visualization.drawing import grey_image
+from wrimnet.visualization.drawing import gray_image
 from wrimnet.visualization.ranked_lists import (
     EXCLUDED,
     QUERY,
@@ -42,8 +42,8 @@ class SheetRow(NamedTuple):
     tiles: Sequence[SheetTile]
 
 
-class ColourScale(NamedTuple):
-    """What the colours of a map mean, as a CSS gradient from ``low`` to ``high``."""
+class ColorScale(NamedTuple):
+    """What the colors of a map mean, as a CSS gradient from ``low`` to ``high``."""
 
     name: str
     low: str
@@ -52,10 +52,10 @@ class ColourScale(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """Rows of pictures; the legend explains their frames, the scales their colours."""
+    """Rows of pictures; the legend explains their frames, the scales their colors."""
 
     rows: Sequence[SheetRow]
-    scales: Sequence[ColourScale] = ()
+    scales: Sequence[ColorScale] = ()
     legend: Sequence[tuple[str, str]] = ()  # status and its meaning
 
 
@@ -99,14 +99,14 @@ Palette = Callable[[np.ndarray], np.ndarray]
 
 
 def viridis(shares: np.ndarray) -> np.ndarray:
-    """Returns the colours (..., 3) uint8 of shares in 0..1, from dark blue to yellow."""
+    """Returns the colors (..., 3) uint8 of shares in 0..1, from dark blue to yellow."""
     levels = np.rint(255 * shares).astype(np.uint8)
-    colours = cv2.applyColorMap(levels.reshape(-1, 1), cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
-    return colours.reshape(*shares.shape, 3)
+    colors = cv2.applyColorMap(levels.reshape(-1, 1), cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
+    return colors.reshape(*shares.shape, 3)
 
 
 def blue_to_red(shares: np.ndarray) -> np.ndarray:
-    """Returns the colours (..., 3) uint8 of shares in 0..1, from blue over white to red."""
+    """Returns the colors (..., 3) uint8 of shares in 0..1, from blue over white to red."""
     channels = [np.interp(shares, (0, 0.5, 1), _BLUE_TO_RED[:, c]) for c in range(3)]
     return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
 
@@ -114,12 +114,12 @@ def blue_to_red(shares: np.ndarray) -> np.ndarray:
 def overlay_map(
     image: np.ndarray, layer: np.ndarray, palette: Palette, low: float, high: float
 ) -> np.ndarray:
-    """Lays a map (H, W) with values in low..high over the grey image (H, W, 3) uint8."""
-    colours = palette(np.clip((layer - low) / (high - low), 0, 1))
-    return np.rint(_OPACITY * colours + (1 - _OPACITY) * grey_image(image)).astype(np.uint8)
+    """Lays a map (H, W) with values in low..high over the gray image (H, W, 3) uint8."""
+    colors = palette(np.clip((layer - low) / (high - low), 0, 1))
+    return np.rint(_OPACITY * colors + (1 - _OPACITY) * gray_image(image)).astype(np.uint8)
 
 
-def colour_scale(name: str, palette: Palette, low: str, high: str) -> ColourScale:
+def color_scale(name: str, palette: Palette, low: str, high: str) -> ColorScale:
     """Describes a palette as CSS draws it."""
-    stops = [f"rgb({','.join(map(str, colour))})" for colour in palette(np.linspace(0, 1, 9))]
-    return ColourScale(name, low, high, f"linear-gradient(90deg,{','.join(stops)})")
+    stops = [f"rgb({','.join(map(str, color))})" for color in palette(np.linspace(0, 1, 9))]
+    return ColorScale(name, low, high, f"linear-gradient(90deg,{','.join(stops)})")

@@ -75,7 +75,7 @@ class ExplainedPair(NamedTuple):
 def draw_similarity_maps(title: str, pairs: Sequence[Sequence[ExplainedPair]]) -> "Figure":
     """Draws pairs: query, gallery image, then both with their maps, all on one scale.
 
-    Red regions raise the similarity, blue ones lower it (gradient times feature), as the colour
+    Red regions raise the similarity, blue ones lower it (gradient times feature), as the color
     bar says. Each row of ``pairs`` has as many.
 
     Raises:
@@ -102,7 +102,7 @@ def draw_similarity_maps(title: str, pairs: Sequence[Sequence[ExplainedPair]]) -
 
 
 def _draw_pair(axes: np.ndarray, pair: ExplainedPair, limit: float) -> Any:
-    """Draws the images, then their maps; returns the last for the colour bar."""
+    """Draws the images, then their maps; returns the last for the color bar."""
     for place, name, image in zip(axes, _SIDES, (pair.query, pair.gallery), strict=False):
         show_image(place, image)
         place.set_xlabel(name, fontsize=7, labelpad=2)

@@ -1,4 +1,4 @@
-"""A sampler of one's own: people are drawn anew for every batch."""
+"""A custom sampler: people are drawn anew for every batch."""
 
 import numpy as np
 

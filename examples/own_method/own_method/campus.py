@@ -35,10 +35,10 @@ class CampusVI(CrossModalityDataset):
 
     @staticmethod
     def parse_relpath(relpath):
-        found = re.fullmatch(r"images/(\d+)_(\d+)_(rgb|ir)_\d+\.png", relpath)
-        if not found:
+        match = re.fullmatch(r"images/(\d+)_(\d+)_(rgb|ir)_\d+\.png", relpath)
+        if not match:
             raise ValueError(f"{relpath!r} is no path of CampusVI; expected images/7_2_ir_0.png")
-        return int(found[1]), int(found[2]), VISIBLE if found[3] == "rgb" else INFRARED
+        return int(match[1]), int(match[2]), VISIBLE if match[3] == "rgb" else INFRARED
 
     @staticmethod
     def read_train(folder, number, on_problem):

@@ -1,4 +1,4 @@
-"""A metric of one's own: how much of the query's identity comes first."""
+"""A custom metric: how much of the query's identity comes first."""
 
 from wrimnet.registries import METRIC_REGISTRY
 

@@ -1,4 +1,4 @@
-"""A writer of one's own: prints iteration and total loss of each log line."""
+"""A custom writer: prints iteration and total loss of each log line."""
 
 import wrimnet.compat  # noqa: F401
 

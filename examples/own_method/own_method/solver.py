@@ -1,4 +1,4 @@
-"""An optimizer and a schedule of one's own."""
+"""An optimizer and a custom schedule."""
 
 import math
 

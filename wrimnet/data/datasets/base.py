@@ -1,6 +1,6 @@
 """What the datasets share: splits, identities held out, query and gallery, counts, summaries.
 
-A dataset of one's own is one file: a subclass of :class:`CrossModalityDataset`, registered in
+A custom dataset is one file: a subclass of :class:`CrossModalityDataset`, registered in
 FastReID's DATASET_REGISTRY, in a module that PLUGINS names. Training, the dataset check, the
 evaluation of other code's features, tables and reports find everything they need on the class.
 """
@@ -190,8 +190,8 @@ class CrossModalityDataset(ABC):
             )
 
     def _warn_of_unpublished_counts(self) -> None:
-        found = {"train": count_items(self.train), "test": count_items(self.test)}
-        differences = count_differences(found, self.expected_counts or {})
+        counts = {"train": count_items(self.train), "test": count_items(self.test)}
+        differences = count_differences(counts, self.expected_counts or {})
         if differences and not self.stand_in:
             logger.warning(
                 "%s differs from the published dataset (%s); run tools/check_dataset.py",
@@ -247,18 +247,18 @@ def count_items(items: Sequence[ImageItem]) -> Counts:
     return counts
 
 
-def count_differences(found: Counts, expected: Counts, prefix: str = "") -> list[str]:
+def count_differences(counts: Counts, expected: Counts, prefix: str = "") -> list[str]:
     """Names every expected count that was not found: "train, images: found 10, expected 12".
 
     Keys that ``expected`` leaves out are not compared; ``prefix`` stands before each difference.
     """
     differences = []
-    for key, wanted in expected.items():
+    for key, number in expected.items():
         where = f"{prefix}, {key}" if prefix else key
-        if isinstance(wanted, dict):
-            differences += count_differences(found.get(key, {}), wanted, where)
-        elif found.get(key, 0) != wanted:
-            differences.append(f"{where}: found {found.get(key, 0)}, expected {wanted}")
+        if isinstance(number, dict):
+            differences += count_differences(counts.get(key, {}), number, where)
+        elif counts.get(key, 0) != number:
+            differences.append(f"{where}: found {counts.get(key, 0)}, expected {number}")
     return differences
 
 

@@ -39,7 +39,7 @@ class Picture(NamedTuple):
     path: str
     problem: str  # why it should not be used, or ""
     digest: str = ""  # SHA-256 of its pixels; "" if it cannot be read
-    is_grey: bool = False  # its three channels are equal
+    is_gray: bool = False  # its three channels are equal
     is_turned: bool = False  # its EXIF orientation is not upright
     wide_range: tuple[float, float] | None = None  # of its pixels, if they have more than 8 bits
 
@@ -64,14 +64,14 @@ def _open_picture(path: str) -> Picture:
     if not os.path.isfile(path):
         return Picture(path, "it is not a regular file")  # reading a pipe would not end
     try:
-        wide = read_wide_pixels(path)  # as stored: no range makes grey levels of them here
+        wide = read_wide_pixels(path)  # as stored: no range makes gray levels of them here
         pixels = np.asarray(read_rgb(path)) if wide is None else wide[..., None]
     except UnreadableImageError as problem:
         return Picture(path, problem.reason)
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
-    is_grey = bool((pixels == pixels[..., :1]).all())
+    is_gray = bool((pixels == pixels[..., :1]).all())
     wide_range = None if wide is None else (float(wide.min()), float(wide.max()))
-    return Picture(path, jpeg_warning(path), digest, is_grey, is_turned(path), wide_range)
+    return Picture(path, jpeg_warning(path), digest, is_gray, is_turned(path), wide_range)
 
 
 def describe_cameras(pictures: Iterable[Picture]) -> list[str]:
@@ -96,7 +96,7 @@ def misplaced_pictures(
     pictures: Mapping[str, Picture],
     identity_of: Callable[[ImageItem], int],
 ) -> list[str]:
-    """Describes, in a sentence each, equal pictures and visible ones without colours.
+    """Describes, in a sentence each, equal pictures and visible ones without colors.
 
     ``pictures`` are found by path.
     """
@@ -112,14 +112,14 @@ def misplaced_pictures(
         "pictures are both training and test images": lambda g: _in_both(g, splits),
     }
     equal = [group for group in groups.values() if len(group) > 1]
-    found = {what: [group for group in equal if holds(group)] for what, holds in rules.items()}
-    found["pictures are there under several names"] = [
-        group for group in equal if not any(group in of_rule for of_rule in found.values())
+    by_rule = {what: [group for group in equal if holds(group)] for what, holds in rules.items()}
+    by_rule["pictures are there under several names"] = [
+        group for group in equal if not any(group in of_rule for of_rule in by_rule.values())
     ]
-    found["visible images have three equal channels, as infrared ones have"] = [
-        [item] for p, item in items.items() if item.modality == VISIBLE and pictures[p].is_grey
+    by_rule["visible images have three equal channels, as infrared ones have"] = [
+        [item] for p, item in items.items() if item.modality == VISIBLE and pictures[p].is_gray
     ]
-    return [_sentence(what, of_kind) for what, of_kind in found.items() if of_kind]
+    return [_sentence(what, of_kind) for what, of_kind in by_rule.items() if of_kind]
 
 
 def _in_both(group: Collection[ImageItem], splits: Sequence[tuple[set[str], set[str]]]) -> bool:

@@ -150,10 +150,10 @@ def inside(
 
 
 def check_present(
-    listed: Iterable[int], found: Iterable[int], place: str, on_problem: OnProblem
+    listed: Iterable[int], present: Iterable[int], place: str, on_problem: OnProblem
 ) -> None:
     """Checks that every listed identity has an image; all that have none are one problem."""
-    absent = sorted(set(listed) - set(found))
+    absent = sorted(set(listed) - set(present))
     if absent:
         on_problem(
             FileNotFoundError(

@@ -23,12 +23,12 @@ def draw_costs(title: str, points: Sequence[Mapping[str, Any]]) -> "Figure":
     figure = new_figure(9, 4.6, title, layout="constrained")
     panels = add_axes(figure, 2, len(_AXES), sharey="row")
     for column, (axis, unit) in enumerate(_AXES):
-        found = sorted((p for p in points if p["axis"] == axis), key=lambda point: point["value"])
-        values = [point["value"] for point in found]
-        times = [1e3 * median(point["seconds"]) for point in found]
+        line = sorted((p for p in points if p["axis"] == axis), key=lambda point: point["value"])
+        values = [point["value"] for point in line]
+        times = [1e3 * median(point["seconds"]) for point in line]
         panels[0][column].plot(values, times, marker="o")
         for name, label in (("activation_bytes", "activations"), ("state_bytes", "weights etc.")):
-            sizes = [point[name] / 1e9 for point in found]
+            sizes = [point[name] / 1e9 for point in line]
             panels[1][column].plot(values, sizes, marker="o", label=label)
         for panel in (panels[0][column], panels[1][column]):
             panel.set_xscale("log", base=10 if axis == "identities" else 2)

@@ -15,7 +15,7 @@ from wrimnet.data.randomness import generator
 from wrimnet.lab.benchmarks.benchmark_setup import Section, with_spread
 from wrimnet.lab.benchmarks.timing import seconds_of
 from wrimnet.metrics.exclusion import camera_rule
-from wrimnet.metrics.ranking import Labels, rank_queries, summarise_scores
+from wrimnet.metrics.ranking import Labels, rank_queries, summarize_scores
 from wrimnet.metrics.reranking import rerank
 from wrimnet.tables import markdown_rows
 
@@ -71,13 +71,13 @@ def ranking(size: Size, dist: Tensor, labels: Labels) -> Callable[[], Any]:
     block = dist[queries, gallery].contiguous()
     rule = camera_rule(protocol.camera_rule)
     options: dict[str, Any] = {"rule": rule, "unique_ids": protocol.unique_ids}
-    return lambda: summarise_scores(
+    return lambda: summarize_scores(
         rank_queries(block, labels[queries], labels[gallery], **options)
     )
 
 
 def distances(size: Size) -> tuple[Tensor, Labels]:
-    """Squared distances (N, N) of noisy identity centres, queries first, and their labels."""
+    """Squared distances (N, N) of noisy identity centers, queries first, and their labels."""
     rng = generator(0, f"benchmark {size.protocol}", 0)
     pids = np.concatenate([np.arange(n) % size.num_ids for n in size[1:3]])
     camids = np.concatenate(

@@ -29,7 +29,7 @@ RESERVED_GB = 2.0  # an allowance for context, libraries' work space, fragmentat
 
 
 def find_cards(entries: Sequence[str]) -> dict[str, Card]:
-    """Returns cards by name; ``NAME=GB,BF16,TF32,GB/s`` is an entry of one's own.
+    """Returns cards by name; ``NAME=GB,BF16,TF32,GB/s`` is a custom entry.
 
     Raises:
         ValueError: an unknown name, or an entry of another form.

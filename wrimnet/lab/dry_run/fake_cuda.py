@@ -63,8 +63,8 @@ def build_shim() -> Path:
     """
     if asks_for_driver():
         raise ValueError(
-            f"PyTorch {torch.__version__} is built for CUDA and asks for a driver, which is not "
-            "here; a simulated CUDA device needs a CPU build, or PyTorch 2.11 and newer"
+            f"PyTorch {torch.__version__} is built for CUDA and needs its driver, which this "
+            "machine lacks; a simulated CUDA device needs a CPU build, or PyTorch 2.11 and newer"
         )
     if not shutil.which(COMPILER):
         raise ValueError(f"a simulated CUDA device needs a C++ compiler: install {COMPILER}")

@@ -41,7 +41,7 @@ class DryRun:
     bytes_of: Counter[str]  # of that step, by operator
     peak: dict[str, int]  # bytes by kind at the step's peak
     faults: list[str]  # what a GPU would wait for, maps that are widened
-    read_twice: int = 0  # bytes that batch normalisation's kernels read again; not in the cost
+    read_twice: int = 0  # bytes that batch normalization's kernels read again; not in the cost
     compiled: StepCost | None = None  # of the step that SOLVER.COMPILE always makes
 
     @property
@@ -173,8 +173,8 @@ def training_size(cfg: CfgNode) -> tuple[int, int, ImageItem | None]:
     known = cfg.DATASETS.SPLIT == "trainval" and {"images", "identities"} <= published.keys()
     if known and not build_dataset_folder(cfg).exists():
         return published["images"], published["identities"], None
-    found = build_dataset(cfg)
-    return len(found.train), found.num_train_pids, found.train[0]
+    dataset = build_dataset(cfg)
+    return len(dataset.train), dataset.num_train_pids, dataset.train[0]
 
 
 def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
@@ -195,20 +195,20 @@ def watch_maps(model: nn.Module) -> list[str]:
     In a network of tokens, or with the channels last, MIIMs alone have maps (B, C, h, w): its other
     tensors with four dimensions are attention, or are laid out otherwise.
     """
-    found: list[str] = []
+    maps: list[str] = []
     backbone: Any = getattr(model, "backbone", model)
     has_maps = getattr(backbone, "layout", MAPS) is MAPS
     watched = backbone if has_maps else backbone.miims
 
     def check(name: str, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() == 4 and name not in found:
+        if isinstance(output, Tensor) and output.dim() == 4 and name not in maps:
             narrow = output.dtype == torch.bfloat16
             if not narrow or not output.is_contiguous(memory_format=torch.channels_last):
-                found.append(name)
+                maps.append(name)
 
     for name, module in watched.named_modules():
         module.register_forward_hook(lambda module, inputs, output, name=name: check(name, output))
-    return found
+    return maps
 
 
 def embed(cfg: CfgNode, model: CrossModalityNetwork) -> None:

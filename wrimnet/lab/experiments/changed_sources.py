@@ -31,7 +31,7 @@ def set_aside(folder: Path) -> None:
     Raises:
         BlockingIOError: a training is at work in the folder.
     """
-    with sole_writer(folder, "wait for it, then call again"):
+    with sole_writer(folder, "wait for it, then run the same command again"):
         others = {path.name: path for path in folder.iterdir() if not _stays(path.name)}
         last = [others.pop(name) for name in (RECORD, RESULTS) if name in others]
         numbers = range(1, 2 + sum(1 for _ in folder.glob(f"{REPLACED}*")))

@@ -139,6 +139,6 @@ def _generated_data_facts(records: Iterable[Record]) -> list[str]:
     for described in (record.about["generated_data"] or {} for record in records):
         rest = {n: v for n, v in described.items() if n != "what" and not isinstance(v, dict)}
         if described:
-            kind = described.get("what", "generated data, no photograph")
+            kind = described.get("what", "synthetic data, no photograph")
             texts[f"Data: {kind}; {', '.join(f'{name} {v}' for name, v in rest.items())}"] = None
     return list(texts)

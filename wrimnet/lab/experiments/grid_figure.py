@@ -22,7 +22,7 @@ SYMBOLS = {
     "MODEL.WRIM.MIIM.NUM_HEADS": "heads",
     "MODEL.WRIM.MIIM.REDUCTION": "r",
 }
-COLOURS = ("#1b6ca8", "#c8553d", "#4a7c59", "#8d6a9f", "#b8860b", "#444444")
+COLORS = ("#1b6ca8", "#c8553d", "#4a7c59", "#8d6a9f", "#b8860b", "#444444")
 
 
 def draw_grids(reports: Sequence[TableReport], title: str) -> "Figure":
@@ -54,8 +54,8 @@ def _draw_panel(panel: "Axes", report: TableReport, columns: Sequence[Column]) -
         curves.setdefault(name, []).append(row)
         if row is report.against:
             place = values.index(str(row.point[first]))
-            panel.axvline(place, color="grey", linestyle="--", zorder=0, label=row.name)
-    colours = iter(COLOURS * len(curves) * len(columns))
+            panel.axvline(place, color="gray", linestyle="--", zorder=0, label=row.name)
+    colors = iter(COLORS * len(curves) * len(columns))
     for (name, rows), column in product(curves.items(), columns):
         summaries = [summary for row in rows if (summary := row.summary(column))]
         panel.errorbar(
@@ -65,7 +65,7 @@ def _draw_panel(panel: "Axes", report: TableReport, columns: Sequence[Column]) -
             marker="o",
             capsize=3,
             label=", ".join(word for word in (column[0], name) if word),
-            color=next(colours),
+            color=next(colors),
         )
     panel.set_xticks(range(len(values)), values)
     panel.set_xlabel(SYMBOLS.get(first, first))

@@ -74,11 +74,11 @@ def cost_command(plan: TablePlan, tool: Path, threads: int) -> list[str]:
 def measure_costs(plans: Sequence[TablePlan], tool: Path, environment: Mapping[str, str]) -> None:
     """Measures each network once, alone on the machine, on the first finished run that has it."""
     for plan in plans:
-        wanted, folders = set(plan.table.costs) - {"images_per_second"}, []
+        columns, folders = set(plan.table.costs) - {"images_per_second"}, []
         for row in plan.rows:
             finished = [str(run.folder) for run in row.runs.values() if find_results(run.folder)]
             costs = [read_json(run.folder / COST) or {} for run in row.runs.values()]
-            if not any(wanted <= cost.keys() for cost in costs):
+            if not any(columns <= cost.keys() for cost in costs):
                 folders += finished[:1]
         if folders:
             words = cost_command(plan, tool, int(environment["OMP_NUM_THREADS"]))

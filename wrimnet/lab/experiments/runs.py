@@ -85,10 +85,10 @@ def is_done(run: ExperimentRun) -> bool:
     results = find_results(run.folder)
     if results is None:
         return False
-    found = results["description"]["config"]
-    if found != run.config:
+    config = results["description"]["config"]
+    if config != run.config:
         raise ValueError(
-            f"{run.folder} holds results of another configuration ({found}, this one is "
+            f"{run.folder} holds results of another configuration ({config}, this one is "
             f"{run.config}), so the settings have changed since; choose another --out"
         )
     _check_start(run)
@@ -221,7 +221,10 @@ class Attempt:
 def _incomplete(run: ExperimentRun) -> str:
     """Says why a training that ended well is not done."""
     if changed := changed_files(run):
-        return f"the source of plug-ins, {', '.join(changed)}, changed during the call; call again"
+        return (
+            f"the source of plug-ins, {', '.join(changed)}, changed meanwhile; run the same "
+            "command again"
+        )
     return "ended without complete results"
 
 

@@ -126,7 +126,7 @@ def _import_submitit() -> Any:
         raise ValueError("--slurm needs submitit: pip install -e '.[slurm]'") from None
     if CLUSTER == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise ValueError(
-            "--slurm: there is no sbatch here; call this on a login node of the cluster, or leave "
+            "--slurm: sbatch was not found; run this on a login node of the cluster, or leave "
             "out --slurm to train on this machine"
         )
     return submitit
@@ -137,7 +137,7 @@ def queued_jobs() -> dict[str, str]:
     words = ["squeue", "--noheader", "--array", "--format=%i %T", f"--user={getpass.getuser()}"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise OSError(f"squeue failed: {done.stderr.strip()}; call again")
+        raise OSError(f"squeue failed: {done.stderr.strip()}; run the same command again")
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())
 
 

@@ -165,21 +165,21 @@ def _rows(content: Mapping[str, Any], where: str) -> Iterator[Row]:
 
 def _rows_of(label: str, spec: Any, config: str, where: str) -> Iterator[Row]:
     """Yields the row, or one for each point of its grid."""
-    own = _known({k: v for k, v in spec.items() if not _is_key(k)}, _ROW, where)
+    given = _known({k: v for k, v in spec.items() if not _is_key(k)}, _ROW, where)
     fixed = {key: value for key, value in spec.items() if _is_key(key)}
-    if not (own["config"] or config):
+    if not (given["config"] or config):
         raise ValueError(f"{where}: no config, neither its own nor the table's")
-    if own_of_runs := {"SEED", "OUTPUT_DIR"} & {*fixed, *own["grid"]}:
+    if own_of_runs := {"SEED", "OUTPUT_DIR"} & {*fixed, *given["grid"]}:
         raise ValueError(f"{where}: every run has its own {own_of_runs.pop()}; see seeds and out")
-    file = "" if fixed else [*own["overlay"], own["config"]][max(0, len(own["overlay"]) - 1)]
-    folder = own["folder"] or path_word(Path(file).stem or label)
-    for point in _points(own["grid"], where):
+    file = "" if fixed else [*given["overlay"], given["config"]][max(0, len(given["overlay"]) - 1)]
+    folder = given["folder"] or path_word(Path(file).stem or label)
+    for point in _points(given["grid"], where):
         named = ",".join(f"{key}={path_word(str(value))}" for key, value in point.items())
         yield Row(
             label=", ".join(text for text in (label, *map(str, point.values())) if text),
             folder="-".join(word for word in (folder, named) if word),
-            config=own["config"] or config,
-            overlays=tuple(own["overlay"]),
+            config=given["config"] or config,
+            overlays=tuple(given["overlay"]),
             options=tuple(str(word) for pair in {**fixed, **point}.items() for word in pair),
             point=point,
         )

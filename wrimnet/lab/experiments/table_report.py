@@ -67,14 +67,14 @@ class Difference(NamedTuple):
 
 def paired_difference(row: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
     """Returns ``row`` minus ``other``, over the seeds or splits of both; None without one."""
-    found = [row[number] - other[number] for number in sorted(row.keys() & other.keys())]
-    if not found:
+    differences = [row[number] - other[number] for number in sorted(row.keys() & other.keys())]
+    if not differences:
         return None
     margin = None
-    if (number := len(found)) > 1:
+    if (number := len(differences)) > 1:
         quantile = float(stdtrit(number - 1, 0.975))
-        margin = quantile * statistics.stdev(found) / math.sqrt(number)
-    return Difference(statistics.fmean(found), margin)
+        margin = quantile * statistics.stdev(differences) / math.sqrt(number)
+    return Difference(statistics.fmean(differences), margin)
 
 
 def _plus_minus(margin: float | None) -> str:
@@ -139,16 +139,18 @@ class TableReport(NamedTuple):
         if self.against is None:
             return {}
         pairs = {c: (row.values(c), self.against.values(c)) for c in self.columns}
-        found = {column: paired_difference(*pair) for column, pair in pairs.items()}
-        return {column: ours for column, ours in found.items() if ours}
+        intervals = {column: paired_difference(*pair) for column, pair in pairs.items()}
+        return {column: ours for column, ours in intervals.items() if ours}
 
     def published_differences(self, row: RowRuns) -> dict[str, float]:
         """The same of the published numbers, by metric; {} unless they are from one source."""
         if len(self.published) != 1 or self.against is None:
             return {}
         names = (row.name, self.against.name)
-        own, other = (self.published[0].values(name) for name in names)
-        return {metric: own[metric] - other[metric] for metric in own if metric in other}
+        published, other = (self.published[0].values(name) for name in names)
+        return {
+            metric: published[metric] - other[metric] for metric in published if metric in other
+        }
 
 
 def make_report(plan: TablePlan) -> TableReport:
@@ -183,11 +185,11 @@ def make_report(plan: TablePlan) -> TableReport:
 
 def with_hooks(row: RowRuns) -> list[RowRuns]:
     """Returns a row, then one for each weights that hooks had evaluated, such as an EMA's."""
-    found: dict[str, dict[int, Record]] = {}
+    records: dict[str, dict[int, Record]] = {}
     for number, record in row.records.items():
         for label, other in record.of_hooks().items():
-            found.setdefault(label, {})[number] = other
-    others = [RowRuns(f"{row.label} {w}", f"{row.name} {w}", {}, of) for w, of in found.items()]
+            records.setdefault(label, {})[number] = other
+    others = [RowRuns(f"{row.label} {w}", f"{row.name} {w}", {}, of) for w, of in records.items()]
     return [row, *others]
 
 

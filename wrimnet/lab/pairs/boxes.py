@@ -53,15 +53,15 @@ def find_boxes(
             or a box or track is there twice.
     """
     boxes = _read(path, shape) if path.exists() else []
-    wanted = [(Region(stem, *box), track) for number, track, *box in boxes if number == box_class]
-    large = [(region, track) for region, track in wanted if region.height >= min_size]
+    selected = [(Region(stem, *box), track) for number, track, *box in boxes if number == box_class]
+    large = [(region, track) for region, track in selected if region.height >= min_size]
     kept = [(region, track) for region, track in large if pad or _is_inside(region, shape)]
     return FoundBoxes(
         regions=[region for region, _ in kept],
         tracks=[track for _, track in kept if track is not None],
-        too_small=len(wanted) - len(large),
+        too_small=len(selected) - len(large),
         at_edge=len(large) - len(kept),
-        other_class=len(boxes) - len(wanted),
+        other_class=len(boxes) - len(selected),
     )
 
 

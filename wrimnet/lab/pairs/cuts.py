@@ -62,7 +62,7 @@ def cut_out(photograph: np.ndarray, outline: np.ndarray, size: tuple[int, int]) 
     rows = float(np.linalg.norm(outline[3] - outline[0]))
     fineness = min(max(math.ceil(rows / height), 1), MAX_SUPERSAMPLING)
     edges = np.array([[0, 0], [width, 0], [width, height]], np.float32) * fineness
-    # the corner of a pixel lies half a pixel before its centre, which is what cv2 counts from
+    # the corner of a pixel lies half a pixel before its center, which is what cv2 counts from
     transform = cv2.getAffineTransform(edges - 0.5, outline[:3].astype(np.float32) - 0.5)
     large = cv2.warpAffine(
         photograph,

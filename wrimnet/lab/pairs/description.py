@@ -160,11 +160,11 @@ def _origin(manifest: dict[str, Any], split: str) -> str:
 
 
 def _contrast_in_words(manifest: dict[str, Any]) -> list[str]:
-    found, low = manifest["low_contrast"]["found"], manifest["low_contrast"]["low"]
+    number, low = manifest["low_contrast"]["found"], manifest["low_contrast"]["low"]
     if not low:
         return []
     return [
-        f"  nearly black: {low} of {found} {manifest['kind']} found ({low / found:.0%}) have a "
-        f"visible contrast below {LOW_CONTRAST} grey levels (--min-contrast {LOW_CONTRAST} leaves "
+        f"  nearly black: {low} of {number} {manifest['kind']} found ({low / number:.0%}) have a "
+        f"visible contrast below {LOW_CONTRAST} gray levels (--min-contrast {LOW_CONTRAST} leaves "
         "them out)"
     ]

@@ -70,13 +70,13 @@ def generate_pairs(
     holds the very same set, of the same photographs, is left alone.
 
     Args:
-        visible: folder of colour photographs.
+        visible: folder of color photographs.
         infrared: folder of infrared photographs, with the same stems.
         boxes: folder of YOLO label files with the same stems; None looks for places.
         out: folder that gets ``LLCM``.
         options: what decides the bytes.
         workers: processes; they do not change a byte.
-        force: replace a folder that is there.
+        force: replace an existing folder.
 
     Raises:
         FileExistsError: the folder holds something else and ``force`` is not given.
@@ -85,7 +85,7 @@ def generate_pairs(
     """
     check_options(options)
     if workers < 1:
-        raise ValueError(f"workers is {workers}, need at least 1")
+        raise ValueError(f"workers is {workers}, expected at least 1")
     pairs = list_pairs(visible, infrared)
     options = _with_range(options, pairs, workers)
     sought = Sought(pairs, boxes, options, hash_sources(pairs, boxes))

@@ -40,7 +40,7 @@ class Options:
         min_size: least height of a place or a box in a photograph, pixels.
         seed: all randomness comes from it.
         pad: keep boxes whose cuts leave the photograph; its edge is repeated there.
-        min_contrast: least visible contrast of a place or a box, grey levels.
+        min_contrast: least visible contrast of a place or a box, gray levels.
         infrared_range: (low, high) of infrared pixels of more than 8 bits; () for none.
     """
 
@@ -70,10 +70,10 @@ def check_options(options: Options) -> None:
     for name, least in LEAST.items():
         value = getattr(options, name)
         if value is not None and value < least:
-            raise ValueError(f"{name} is {value}, need at least {least}")
+            raise ValueError(f"{name} is {value}, expected at least {least}")
     for name, bound in BELOW.items():
         if getattr(options, name) >= bound:
-            raise ValueError(f"{name} is {getattr(options, name)}, must stay below {bound}")
+            raise ValueError(f"{name} is {getattr(options, name)}, expected below {bound}")
     ends = options.infrared_range
     if ends not in ((), AUTO) and not (len(ends) == 2 and ends[0] < ends[1]):
         raise ValueError(f"infrared_range is {ends}, expected LOW HIGH with LOW < HIGH, or auto")

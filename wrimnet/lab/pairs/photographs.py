@@ -17,7 +17,7 @@ class Pair:
 
     Args:
         stem: name of both files without extension.
-        visible: colour photograph.
+        visible: color photograph.
         infrared: infrared photograph.
     """
 
@@ -36,8 +36,8 @@ def list_pairs(visible: Path, infrared: Path) -> list[Pair]:
     if visible.resolve() == infrared.resolve():
         raise ValueError(f"--visible and --infrared are one folder, {visible}; give one of each")
     sides = _images_by_stem(visible), _images_by_stem(infrared)
-    for folder, found in zip((visible, infrared), sides, strict=True):
-        if not found:
+    for folder, images in zip((visible, infrared), sides, strict=True):
+        if not images:
             known = " ".join(sorted(readable_endings()))
             raise ValueError(f"no pair: {folder} holds no image ({known})")
     missing = [
@@ -84,7 +84,7 @@ def read_pair(pair: Pair, infrared_range: Sequence[float] = ()) -> tuple[np.ndar
         infrared_range: (low, high) of infrared pixels of more than 8 bits; () for none.
 
     Returns:
-        Colour (H, W, 3) and infrared (H, W), uint8; infrared of several channels becomes grey.
+        Color (H, W, 3) and infrared (H, W), uint8; infrared of several channels becomes gray.
 
     Raises:
         UnreadableImageError: a file cannot be read.
@@ -98,19 +98,19 @@ def read_pair(pair: Pair, infrared_range: Sequence[float] = ()) -> tuple[np.ndar
             "same grid first"
         )
     pixels = np.asarray(visible), np.asarray(infrared)
-    if not has_colours(pixels[0]) and has_colours(pixels[1]):
+    if not has_colors(pixels[0]) and has_colors(pixels[1]):
         raise ValueError(
-            f"{pair.infrared} has colours and {pair.visible} has none; --visible and --infrared "
+            f"{pair.infrared} has colors and {pair.visible} has none; --visible and --infrared "
             "seem to be exchanged"
         )
-    return pixels[0], grey(pixels[1])
+    return pixels[0], gray(pixels[1])
 
 
-def has_colours(image: np.ndarray) -> bool:
+def has_colors(image: np.ndarray) -> bool:
     """Say whether the channels of an RGB image (H, W, 3) differ anywhere."""
     return bool((image != image[..., :1]).any())
 
 
-def grey(colour: np.ndarray) -> np.ndarray:
+def gray(color: np.ndarray) -> np.ndarray:
     """Return the brightness (H, W) of an RGB image (H, W, 3), uint8."""
-    return cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+    return cv2.cvtColor(color, cv2.COLOR_RGB2GRAY)

@@ -8,7 +8,7 @@ import numpy as np
 from wrimnet.lab.pairs.views import Region, overlap, reach
 
 SIZES = (1.0, 1.25, 1.6)  # heights of windows, in least heights
-LEAST_GRADIENT = 3.0  # grey levels per pixel, mean over the window; sky and fog have less
+LEAST_GRADIENT = 3.0  # gray levels per pixel, mean over the window; sky and fog have less
 QUANTILE = 0.5  # of the windows of the same photograph, to be exceeded in both modalities
 # Correlation of the two gradients over the window: below, an eye finds nothing common in the two.
 LEAST_AGREEMENT = 0.3
@@ -62,7 +62,7 @@ def _candidates(
 
 
 def _gradient(image: np.ndarray) -> np.ndarray:
-    """Return the length of the gradient (H, W), grey levels per pixel."""
+    """Return the length of the gradient (H, W), gray levels per pixel."""
     down, right = np.gradient(cv2.GaussianBlur(image.astype(np.float64), (0, 0), SMOOTH[0]))
     return cv2.GaussianBlur(np.hypot(down, right), (0, 0), SMOOTH[1])
 

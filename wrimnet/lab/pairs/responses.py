@@ -1,4 +1,4 @@
-"""What a camera's sensor and the hour make of an image: brightness, contrast, colour, grain."""
+"""What a camera's sensor and the hour make of an image: brightness, contrast, color, grain."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from wrimnet.modality import VISIBLE
 
-MIDDLE = 128.0  # grey level about which contrast turns
+MIDDLE = 128.0  # gray level about which contrast turns
 REFERENCE_ROWS = 128  # of the image to which blur is referred
 
 
@@ -18,12 +18,12 @@ class Response:
 
     Args:
         gain: factor of all values.
-        contrast: factor about the middle grey.
-        level: grey levels that are added.
+        contrast: factor about the middle gray.
+        level: gray levels that are added.
         gamma: exponent of the curve.
         cast: factors of red, green and blue; equal in infrared.
         blur: standard deviation in pixels of an image of 128 rows.
-        noise: standard deviation in grey levels.
+        noise: standard deviation in gray levels.
     """
 
     gain: float
@@ -36,7 +36,7 @@ class Response:
 
 
 def draw_camera_response(modality: int, draw: np.random.Generator) -> Response:
-    """Draw the response of a camera: colour and exposure, or a thermal sensor's gain and level."""
+    """Draw the response of a camera: color and exposure, or a thermal sensor's gain and level."""
     visible = modality == VISIBLE
     cast = draw.uniform(0.94, 1.06, 3).tolist()
     return Response(

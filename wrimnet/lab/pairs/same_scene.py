@@ -1,4 +1,4 @@
-"""Which photographs show the same place: neighbours of a video, a corner passed twice.
+"""Which photographs show the same place: neighbors of a video, a corner passed twice.
 
 Two such photographs in training and test would make the test an exam of known places, and two in
 one split would give one place two identities.
@@ -90,7 +90,7 @@ def group_by_look(features: Sequence[Features], run: Callable[..., Iterable]) ->
         for second in starts
         if first <= second
     ]
-    same = sorted(pair for found in run(_compare_blocks, jobs) for pair in found)
+    same = sorted(pair for pairs in run(_compare_blocks, jobs) for pair in pairs)
     return _connected(len(features), same)
 
 

@@ -59,8 +59,9 @@ def _keep(scenes: Scenes, split: str, num_requested: int | None, options: Option
 def _check_total(train: int, test: int, options: Options) -> None:
     if train < LEAST_IN_TRAINING:
         raise ValueError(
-            f"the training scenes have {train} {options.kind}, need at least {LEAST_IN_TRAINING}: "
-            "give more photographs, a larger --train-share or a smaller --min-size"
+            f"the training scenes have {train} {options.kind}, expected at least "
+            f"{LEAST_IN_TRAINING}: give more photographs, a larger --train-share or a smaller "
+            "--min-size"
         )
     if train + test > MAX_IDENTITIES:
         raise ValueError(

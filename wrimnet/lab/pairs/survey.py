@@ -9,13 +9,13 @@ import numpy as np
 
 from wrimnet.lab.pairs.boxes import count_boxes, find_boxes
 from wrimnet.lab.pairs.options import Options
-from wrimnet.lab.pairs.photographs import Pair, grey, read_pair
+from wrimnet.lab.pairs.photographs import Pair, gray, read_pair
 from wrimnet.lab.pairs.places import find_places
 from wrimnet.lab.pairs.same_scene import Features, find_features, group_by_look, group_by_prefix
 from wrimnet.lab.pairs.tracks import Tracks, has_tracks, join_tracks, tracks_in
 from wrimnet.lab.pairs.views import Region
 
-LOW_CONTRAST = 30  # grey levels of visible light between the 5th and 95th percentile: nearly black
+LOW_CONTRAST = 30  # gray levels of visible light between the 5th and 95th percentile: nearly black
 Run = Callable[..., Iterable]
 Groups = list[list[int]]
 Remember = Callable[[Callable[[], Groups]], Groups]  # returns groups known, or those of the call
@@ -87,8 +87,8 @@ def survey(
     from_all = tracked or (boxes is not None and options.scene_prefix > 0)
     used = groups if from_all else _one_each(groups, labels, options)
     jobs = [(number, pairs[number], boxes, options) for group in used for number in group]
-    found = dict(run(_look_at, jobs))
-    of_groups = [[found[number] for number in group] for group in used]
+    looks = dict(run(_look_at, jobs))
+    of_groups = [[looks[number] for number in group] for group in used]
     left_out = Counter({"photographs of a scene seen before": len(pairs) - len(jobs)})
     scenes = [[pairs[number].stem for number in group] for group in groups]
     regions = [[region for one in of_group for region in one.regions] for of_group in of_groups]
@@ -102,9 +102,9 @@ def survey(
         regions = [[first] for first in tracks]
         scenes = [[frame.stem for frame in frames] for frames in tracks.values()]
     left_out[f"scenes without {options.kind}"] = sum(not of_scene for of_scene in regions)
-    for one in found.values():
+    for one in looks.values():
         left_out.update(one.left_out)
-    contrasts = [contrast for one in found.values() for contrast in one.contrasts]
+    contrasts = [contrast for one in looks.values() for contrast in one.contrasts]
     reasons = {reason: number for reason, number in left_out.items() if number}
     return Survey(scenes, regions, reasons, _count_low(contrasts), tracks)
 
@@ -150,7 +150,7 @@ def _features_of(job: tuple[int, Pair, Sequence[float]]) -> tuple[int, Features]
 def _look_at(job: tuple[int, Pair, Path | None, Options]) -> tuple[int, Photograph]:
     number, pair, boxes, options = job
     visible, infrared = read_pair(pair, options.infrared_range)
-    brightness = grey(visible)
+    brightness = gray(visible)
     left_out: dict[str, int] = {}
     if boxes is None:
         aspect = options.height / options.width
@@ -158,12 +158,12 @@ def _look_at(job: tuple[int, Pair, Path | None, Options]) -> tuple[int, Photogra
         tracks: list[int] = []
     else:
         file, size = boxes / f"{pair.stem}.txt", options.min_size
-        found = find_boxes(pair.stem, file, infrared.shape, size, options.box_class, options.pad)
-        regions, tracks = found.regions, found.tracks
+        search = find_boxes(pair.stem, file, infrared.shape, size, options.box_class, options.pad)
+        regions, tracks = search.regions, search.tracks
         left_out = {
-            f"boxes lower than {size} pixels": found.too_small,
-            "boxes at the photograph's edge (--pad keeps them)": found.at_edge,
-            "boxes of another class": found.other_class,
+            f"boxes lower than {size} pixels": search.too_small,
+            "boxes at the photograph's edge (--pad keeps them)": search.at_edge,
+            "boxes of another class": search.other_class,
             "photographs without a box file": int(not file.exists()),
         }
     contrasts = [visible_contrast(brightness, region) for region in regions]
@@ -175,7 +175,7 @@ def _look_at(job: tuple[int, Pair, Path | None, Options]) -> tuple[int, Photogra
 
 
 def visible_contrast(brightness: np.ndarray, region: Region) -> float:
-    """Return the grey levels from the 5th to the 95th percentile of a region's visible pixels."""
+    """Return the gray levels from the 5th to the 95th percentile of a region's visible pixels."""
     top, left = max(int(region.top), 0), max(int(region.left), 0)
     pixels = brightness[top : int(region.top + region.height) + 1,
                         left : int(region.left + region.width) + 1]  # fmt: skip

@@ -39,7 +39,7 @@ class RegionView:
     Args:
         scale: side length of the cut, 1.0 is the region's.
         aspect: height over width, 1.0 is the region's.
-        shift: of the centre, down and right, in shares of the region's height and width.
+        shift: of the center, down and right, in shares of the region's height and width.
         angle: rotation in radians.
     """
 
@@ -73,13 +73,13 @@ def corners(region: Region, view: RegionView) -> np.ndarray:
     """Return the cut's corners (4, 2), (x, y) in pixels, clockwise from the top left one."""
     height = region.height * view.scale * math.sqrt(view.aspect)
     width = region.width * view.scale / math.sqrt(view.aspect)
-    centre = (
+    center = (
         region.left + region.width * (0.5 + view.shift[1]),
         region.top + region.height * (0.5 + view.shift[0]),
     )
     cosine, sine = math.cos(view.angle), math.sin(view.angle)
     upright = np.array([[-width, -height], [width, -height], [width, height], [-width, height]]) / 2
-    return upright @ np.array([[cosine, sine], [-sine, cosine]]) + np.array(centre)
+    return upright @ np.array([[cosine, sine], [-sine, cosine]]) + np.array(center)
 
 
 def reach(height: float, width: float) -> tuple[float, float]:

@@ -29,15 +29,15 @@ def list_images(places: Iterable[str | Path]) -> FoundImages:
         FileNotFoundError: a place does not exist.
         ValueError: a folder holds no image, or a link to a folder above it.
     """
-    found = FoundImages([], Counter())
+    images = FoundImages([], Counter())
     for place in map(Path, places):
         if place.is_file():
-            found.paths.append(str(place.resolve()))
+            images.paths.append(str(place.resolve()))
         elif place.is_dir():
-            found.paths.extend(_images_below(place, found.left_out))
+            images.paths.extend(_images_below(place, images.left_out))
         else:
             raise FileNotFoundError(f"{str(place)!r} does not exist; give images or folders")
-    return found
+    return images
 
 
 def _images_below(place: Path, left_out: Counter[str]) -> list[str]:

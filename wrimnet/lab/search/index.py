@@ -129,7 +129,7 @@ class EmbeddingIndex:
         if not (np.abs(length - 1) < 1e-2).all():
             row = int(np.flatnonzero(~(np.abs(length - 1) < 1e-2))[0])
             raise ValueError(
-                f"the embedding of {paths[row]} has length {length[row]:.4g}, expected 1"
+                f"the embedding of {paths[row]} has L2 norm {length[row]:.4g}, expected 1"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         stored = np.ascontiguousarray(embeddings, dtype=self.facts.dtype)

@@ -2,6 +2,6 @@
 
 The walk: ``appearance`` draws who a person is, ``pose`` how they stand and how a camera sees them;
 ``figure``, ``head`` and ``belongings`` turn both into flat parts, ``canvas`` paints the parts as
-material numbers, ``rendering`` gives the materials their colours or infrared reflectances and adds
+material numbers, ``rendering`` gives the materials their colors or infrared reflectances and adds
 scene and sensor, ``layouts`` decides which image lies where, ``generate`` writes the tree.
 """

@@ -1,4 +1,4 @@
-"""Who a person is: body, clothes and belongings, with a colour and a reflectance for each."""
+"""Who a person is: body, clothes and belongings, with a color and a reflectance for each."""
 
 import colorsys
 from dataclasses import dataclass
@@ -44,19 +44,19 @@ BAGS = {"none": 3, "backpack": 2, "shoulder_bag": 2, "handbag": 2}
 
 @dataclass(frozen=True)
 class Material:
-    """A surface: its colour in the visible image and, unrelated to it, its infrared reflectance.
+    """A surface: its color in the visible image and, unrelated to it, its infrared reflectance.
 
     Args:
-        colour: red, green, blue in 0..255.
-        reflectance: infrared grey value in 0..255.
+        color: red, green, blue in 0..255.
+        reflectance: infrared gray value in 0..255.
     """
 
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     reflectance: int
 
     def seen(self, modality: int) -> tuple[int, int, int]:
         """Return the three channels that a camera of ``modality`` records."""
-        return self.colour if modality == VISIBLE else (self.reflectance,) * 3
+        return self.color if modality == VISIBLE else (self.reflectance,) * 3
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def draw_appearance(generator: np.random.Generator) -> Appearance:
 def palette(appearance: Appearance, modality: int) -> np.ndarray:
     """Return what a camera of ``modality`` records of each slot, uint8 (NUM_SLOTS, 3).
 
-    Colour exists in the visible palette only; the infrared one has three equal channels.
+    Color exists in the visible palette only; the infrared one has three equal channels.
     """
     table = np.zeros((NUM_SLOTS, 3), np.uint8)
     for slot, material in appearance.materials.items():
@@ -185,7 +185,7 @@ def _draw_materials(generator: np.random.Generator) -> dict[Paint, Material]:
 
 
 def draw_material(generator: np.random.Generator, vividness: float = 1.0) -> Material:
-    """Draw a surface: muted colours are the most frequent; the reflectance ignores the colour.
+    """Draw a surface: muted colors are the most frequent; the reflectance ignores the color.
 
     Args:
         generator: where the numbers come from.
@@ -200,22 +200,22 @@ def _draw_contrasting(generator: np.random.Generator, first: Material) -> Materi
     """Draw until a pattern of both materials can be seen in either modality."""
     while True:
         second = draw_material(generator)
-        colour_gap = np.abs(np.subtract(first.colour, second.colour)).sum()
-        if colour_gap > 190 and abs(first.reflectance - second.reflectance) > 65:
+        color_gap = np.abs(np.subtract(first.color, second.color)).sum()
+        if color_gap > 190 and abs(first.reflectance - second.reflectance) > 65:
             return second
 
 
 def _draw_skin(generator: np.random.Generator) -> Material:
     """Skin tone differs between people in the visible image; in infrared all skin is bright."""
-    colour = _rgb(generator.uniform(0.04, 0.09), generator.uniform(0.3, 0.6),
+    color = _rgb(generator.uniform(0.04, 0.09), generator.uniform(0.3, 0.6),
                   generator.uniform(0.35, 0.95))  # fmt: skip
-    return Material(colour, int(generator.uniform(165, 195)))
+    return Material(color, int(generator.uniform(165, 195)))
 
 
 def _draw_hair(generator: np.random.Generator) -> Material:
-    colour = _rgb(generator.uniform(0.03, 0.12), generator.uniform(0.1, 0.6),
+    color = _rgb(generator.uniform(0.03, 0.12), generator.uniform(0.1, 0.6),
                   generator.beta(1.2, 3.0) * 0.85 + 0.05)  # fmt: skip
-    return Material(colour, int(generator.uniform(25, 170)))
+    return Material(color, int(generator.uniform(25, 170)))
 
 
 def _rgb(hue: float, saturation: float, value: float) -> tuple[int, int, int]:

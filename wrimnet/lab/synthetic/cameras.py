@@ -22,7 +22,7 @@ class Camera:
         gamma: exponent of its curve.
         cast: gain of red, green and blue; equal in infrared.
         blur: standard deviation of the lens in output pixels at 128 rows.
-        noise: standard deviation of the sensor in grey values.
+        noise: standard deviation of the sensor in gray values.
         vignette: loss of light in the corners, 0..1.
     """
 
@@ -84,7 +84,7 @@ def record(image: np.ndarray, camera: Camera, generator: np.random.Generator) ->
 
 
 def _apply_curve(image: np.ndarray, camera: Camera, exposure: float) -> np.ndarray:
-    """Return uint8 values after gain, gamma and colour cast."""
+    """Return uint8 values after gain, gamma and color cast."""
     level = np.arange(256)[:, None] / 255 * camera.gain * exposure * np.array(camera.cast)
     curve = np.minimum(np.rint(255 * level**camera.gamma), 255).astype(np.uint8)
     return cv2.LUT(image, curve[:, None])
@@ -92,15 +92,15 @@ def _apply_curve(image: np.ndarray, camera: Camera, exposure: float) -> np.ndarr
 
 def _lamp(shape: tuple[int, ...], vignette: float, generator: np.random.Generator) -> np.ndarray:
     """Return uint8 (H, W) light, FULL_LIGHT at most, around a random brightest point."""
-    centre_y, centre_x = generator.uniform(0.25, 0.75, 2)
-    y = (np.arange(shape[0])[:, None] / shape[0] - centre_y) ** 2
-    x = (np.arange(shape[1])[None] / shape[1] - centre_x) ** 2
+    center_y, center_x = generator.uniform(0.25, 0.75, 2)
+    y = (np.arange(shape[0])[:, None] / shape[0] - center_y) ** 2
+    x = (np.arange(shape[1])[None] / shape[1] - center_x) ** 2
     return (FULL_LIGHT * (1 - vignette * np.minimum(1.6 * (x + y), 1))).astype(np.uint8)
 
 
 def _grain(shape: tuple[int, ...], camera: Camera, generator: np.random.Generator) -> np.ndarray:
-    """Return int16 noise (H, W, 3), equal in the three channels of a camera without colour."""
-    grey = len(set(camera.cast)) == 1
-    noise = generator.standard_normal((*shape[:2], 1 if grey else 3), dtype=np.float32)
+    """Return int16 noise (H, W, 3), equal in the three channels of a camera without color."""
+    gray = len(set(camera.cast)) == 1
+    noise = generator.standard_normal((*shape[:2], 1 if gray else 3), dtype=np.float32)
     grain = np.rint(noise * np.float32(camera.noise)).astype(np.int16)
-    return cv2.merge([grain] * 3) if grey else grain
+    return cv2.merge([grain] * 3) if gray else grain

@@ -76,7 +76,7 @@ class Canvas:
         corners = np.rint(outline * (1 << SUBPIXEL_BITS)).astype(np.int32)
         cv2.fillPoly(self.light, [corners], int(FULL_LIGHT * light), shift=SUBPIXEL_BITS)
 
-    def colours(self, palette: np.ndarray, background: np.ndarray) -> np.ndarray:
+    def colors(self, palette: np.ndarray, background: np.ndarray) -> np.ndarray:
         """Return uint8 (H, W, 3): the background, and in front of it every painted material.
 
         Args:

@@ -31,8 +31,8 @@ def draw_person(
 
 
 def _darken_ground(canvas: Canvas, skeleton: Skeleton, view: View) -> None:
-    centre = view.project(np.array([0.0, 0.01, 0.0]))
-    canvas.darken(ellipse(centre, 0.16 * view.unit, 0.03 * view.unit), 0.6)
+    center = view.project(np.array([0.0, 0.01, 0.0]))
+    canvas.darken(ellipse(center, 0.16 * view.unit, 0.03 * view.unit), 0.6)
 
 
 def _leg_parts(appearance: Appearance, skeleton: Skeleton, view: View) -> list[Part]:

@@ -44,7 +44,7 @@ def generate_synthetic(
         height: rows of an image.
         width: columns of an image.
         workers: processes; they do not change a byte.
-        force: replace a folder that is there.
+        force: replace an existing folder.
         camera_shift: how far the cameras' responses are from the usual ones, from 0.
 
     Raises:
@@ -53,7 +53,7 @@ def generate_synthetic(
     """
     _check(request, height, width, workers)
     if not 0 <= camera_shift <= 10:
-        raise ValueError(f"camera_shift is {camera_shift}, need 0 to 10")
+        raise ValueError(f"camera_shift is {camera_shift}, expected 0 to 10")
     folder_name, make_plan = LAYOUTS[layout]
     folder = Path(out) / folder_name
     arguments = {"layout": layout, **dataclasses.asdict(request), "height": height, "width": width}
@@ -82,11 +82,11 @@ def _check(request: Request, height: int, width: int, workers: int) -> None:
     least = {"train_ids": 2, "test_ids": 1, "images_per_id": 1, "test_images_per_id": 1, "seed": 0}
     for name, bound in least.items():
         if getattr(request, name) < bound:
-            raise ValueError(f"{name} is {getattr(request, name)}, need at least {bound}")
+            raise ValueError(f"{name} is {getattr(request, name)}, expected at least {bound}")
     for name in ("images_per_id", "test_images_per_id"):
         if getattr(request, name) >= MAX_IMAGES_PER_ID:
             raise ValueError(
-                f"{name} is {getattr(request, name)}, must stay below {MAX_IMAGES_PER_ID}"
+                f"{name} is {getattr(request, name)}, expected below {MAX_IMAGES_PER_ID}"
             )
     if request.train_ids + request.test_ids > MAX_IDENTITIES:
         raise ValueError(
@@ -96,7 +96,7 @@ def _check(request: Request, height: int, width: int, workers: int) -> None:
     if height < 48 or width < 24:
         raise ValueError(f"images of {height}x{width} are too small; use at least 48x24")
     if workers < 1:
-        raise ValueError(f"workers is {workers}, need at least 1")
+        raise ValueError(f"workers is {workers}, expected at least 1")
 
 
 def _count(plan: Plan) -> dict[str, int]:

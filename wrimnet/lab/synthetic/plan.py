@@ -66,8 +66,8 @@ def require_test_images(request: Request, least: int) -> None:
     """Raise ValueError below ``least`` test images per identity and modality."""
     if request.test_images_per_id < least:
         raise ValueError(
-            f"test_images_per_id is {request.test_images_per_id}, need at least {least} so that "
-            "a query has a match in another camera"
+            f"test_images_per_id is {request.test_images_per_id}, expected at least {least}, so "
+            "that a query has a match in another camera"
         )
 
 

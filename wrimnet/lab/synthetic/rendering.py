@@ -85,17 +85,17 @@ class Studio:
         camera = self.camera(shot.camid, shot.modality)
         size = SUPERSAMPLING * self.height, SUPERSAMPLING * self.width
         background = self.scene(shot.scene).cut(shot.modality, *size, draw)
-        canvas, colours = Canvas(*size), np.zeros((3 * NUM_SLOTS, 3), np.uint8)
+        canvas, colors = Canvas(*size), np.zeros((3 * NUM_SLOTS, 3), np.uint8)
         if draw.random() < STRANGER_SHARE:
             stranger = _draw_stranger(canvas, camera, draw)
-            colours[STRANGER:OBSTACLE] = palette(stranger, shot.modality)
+            colors[STRANGER:OBSTACLE] = palette(stranger, shot.modality)
         appearance = self.appearance(shot.pid)
         view = _draw_view(size, camera, shot.facing, draw)
         draw_person(canvas, appearance, draw_pose(draw, appearance), view)
-        colours[:STRANGER] = palette(appearance, shot.modality)
+        colors[:STRANGER] = palette(appearance, shot.modality)
         if draw.random() < OBSTACLE_SHARE:
-            colours[OBSTACLE] = _draw_obstacle(canvas, draw).seen(shot.modality)
-        ideal = canvas.colours(colours, background)
+            colors[OBSTACLE] = _draw_obstacle(canvas, draw).seen(shot.modality)
+        ideal = canvas.colors(colors, background)
         small = cv2.resize(ideal, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return record(small, camera, draw)
 

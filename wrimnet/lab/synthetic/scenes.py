@@ -58,7 +58,7 @@ class _Place:
 
     def box(self, left: int, top: int, right: int, bottom: int, material: Material) -> None:
         """Fill a rectangle; right and bottom are excluded."""
-        self.visible[max(top, 0) : bottom, max(left, 0) : right] = material.colour
+        self.visible[max(top, 0) : bottom, max(left, 0) : right] = material.color
         self.infrared[max(top, 0) : bottom, max(left, 0) : right] = material.reflectance
 
     def line(self, start: tuple[int, int], end: tuple[int, int], material: Material) -> None:
@@ -67,13 +67,13 @@ class _Place:
         It is filled as a polygon: ``cv2.line`` gives other pixels in other versions of OpenCV.
         """
         outline = [np.rint(capsule(vector(*start), vector(*end), 1.0, 1.0)).astype(np.int32)]
-        cv2.fillPoly(self.visible, outline, material.colour)
+        cv2.fillPoly(self.visible, outline, material.color)
         cv2.fillPoly(self.infrared, outline, material.reflectance)
 
-    def disc(self, centre: tuple[int, int], radius: int, material: Material) -> None:
+    def disc(self, center: tuple[int, int], radius: int, material: Material) -> None:
         """Fill a circle."""
-        cv2.circle(self.visible, centre, radius, material.colour, -1)
-        cv2.circle(self.infrared, centre, radius, material.reflectance, -1)
+        cv2.circle(self.visible, center, radius, material.color, -1)
+        cv2.circle(self.infrared, center, radius, material.reflectance, -1)
 
     def finish(self) -> Scene:
         """Add stains; the illuminator of an infrared camera leaves the place darker."""
@@ -94,9 +94,9 @@ def draw_surface(generator: np.random.Generator) -> Material:
 def _near(generator: np.random.Generator, material: Material, change: int) -> Material:
     """Return a material a little lighter or darker than ``material`` in either modality."""
     shift = int(generator.integers(-change, change + 1))
-    red, green, blue = (int(np.clip(value + shift, 0, 255)) for value in material.colour)
-    grey = material.reflectance + int(generator.integers(-change, change + 1))
-    return Material((red, green, blue), int(np.clip(grey, 0, 255)))
+    red, green, blue = (int(np.clip(value + shift, 0, 255)) for value in material.color)
+    gray = material.reflectance + int(generator.integers(-change, change + 1))
+    return Material((red, green, blue), int(np.clip(gray, 0, 255)))
 
 
 def _draw_ground(place: _Place, horizon: int) -> None:

@@ -25,11 +25,11 @@ def capsule(
 
 
 def ellipse(
-    centre: np.ndarray, half_width: float, half_height: float, first: int = 0, last: int = 16
+    center: np.ndarray, half_width: float, half_height: float, first: int = 0, last: int = 16
 ) -> np.ndarray:
     """Return an ellipse, or the piece between two of its 16 points (0 right, 4 bottom, 12 top)."""
     circle = np.stack([half_width * np.cos(_CIRCLE), half_height * np.sin(_CIRCLE)], axis=1)
-    return centre + np.take(circle, np.arange(first, last + (last - first < 16)), 0, mode="wrap")
+    return center + np.take(circle, np.arange(first, last + (last - first < 16)), 0, mode="wrap")
 
 
 def ribbon(middle: np.ndarray, half_widths: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ JPEG_QUALITY = 92
 def require_same(folder: Path, mark: str, expected: Mapping[str, Any], what: str) -> None:
     """Refuse a folder whose file ``mark`` does not say that it is the very same tree."""
     file = folder / mark
-    found = json.loads(file.read_text()) if file.exists() else {}
-    if {name: found.get(name) for name in expected} != expected:
+    manifest = json.loads(file.read_text()) if file.exists() else {}
+    if {name: manifest.get(name) for name in expected} != expected:
         raise FileExistsError(
             f"{folder} exists and is not {what}; remove it, choose another folder or replace it "
             "with --force"

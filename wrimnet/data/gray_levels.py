@@ -1,7 +1,7 @@
-"""Pixels of more than 8 bits, counts or temperatures of an infrared camera, as grey levels.
+"""Pixels of more than 8 bits, counts or temperatures of an infrared camera, as gray levels.
 
 A thermal camera uses a small part of 16 bits: 14-bit counts (7000 to 8500), centikelvin (28800 to
-31300), or degrees as floats. INPUT.INFRARED_RANGE says which part becomes the 256 grey levels.
+31300), or degrees as floats. INPUT.INFRARED_RANGE says which part becomes the 256 gray levels.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ class PixelRangeError(ValueError):
     """Pixels of more than 8 bits that have no usable range."""
 
 
-def grey_levels(values: np.ndarray, infrared_range: Sequence[float] = ()) -> np.ndarray:
-    """Returns integer or float pixels (H, W) as grey levels, uint8 (H, W).
+def gray_levels(values: np.ndarray, infrared_range: Sequence[float] = ()) -> np.ndarray:
+    """Returns integer or float pixels (H, W) as gray levels, uint8 (H, W).
 
     With a range (low, high), low becomes 0, high 255, linearly, and what is outside is clipped.
     Without one, 16-bit integers are divided by 256.
@@ -40,15 +40,15 @@ def grey_levels(values: np.ndarray, infrared_range: Sequence[float] = ()) -> np.
         raise PixelRangeError(f"float {span}; {_ADVICE}")
     if low < 0 or high > 65535:
         raise PixelRangeError(f"{span}, expected 16-bit values 0..65535; {_ADVICE}")
-    grey = (values // 256).astype(np.uint8)
-    left = count_levels(grey)
+    gray = (values // 256).astype(np.uint8)
+    left = count_levels(gray)
     if left < LEAST_LEVELS and left < len(np.unique(values)):
-        raise PixelRangeError(f"16-bit {span}: {left} of 256 grey levels are left; {_ADVICE}")
-    return grey
+        raise PixelRangeError(f"16-bit {span}: {left} of 256 gray levels are left; {_ADVICE}")
+    return gray
 
 
-def check_colours(pixels: np.ndarray, infrared_range: Sequence[float]) -> None:
-    """Refuses 16-bit colours (H, W, C) that 8 bits or INPUT.INFRARED_RANGE cannot represent."""
+def check_colors(pixels: np.ndarray, infrared_range: Sequence[float]) -> None:
+    """Refuses 16-bit colors (H, W, C) that 8 bits or INPUT.INFRARED_RANGE cannot represent."""
     left = count_levels((pixels // 256).astype(np.uint8))
     if infrared_range or left < min(LEAST_LEVELS, len(np.unique(pixels))):
         raise PixelRangeError(
@@ -65,6 +65,6 @@ def check_finite(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def count_levels(grey: np.ndarray) -> int:
+def count_levels(gray: np.ndarray) -> int:
     """Counts the different values of uint8 pixels."""
-    return int(np.count_nonzero(np.bincount(grey.ravel(), minlength=256)))
+    return int(np.count_nonzero(np.bincount(gray.ravel(), minlength=256)))
