@@ -43,7 +43,7 @@ ADVICE = {
     "missing": (
         "missing folders or files",
         "Unpack the archive again, completely, and compare with the tree in datasets/README.md. "
-        "If the dataset lies elsewhere, give its parent folder as --root.",
+        "If the dataset is elsewhere, give its parent folder as --root.",
     ),
     "malformed": (
         "files or folders that are not as distributed",

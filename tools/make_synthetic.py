@@ -57,7 +57,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
     """Return the counts that the command line asks for.
 
     Raises:
-        ValueError: ``--ids`` stands beside ``--train-ids`` or ``--test-ids``.
+        ValueError: ``--ids`` is given with ``--train-ids`` or ``--test-ids``.
     """
     from wrimnet.lab.synthetic.plan import Request
 

@@ -193,7 +193,7 @@ def called_as() -> str:
 
 
 def seen_from_here(path: Path) -> Path:
-    """The path relative to the working folder where it lies below it, so that records can move."""
+    """The path relative to the current directory where it is below it, so that records can move."""
     resolved, here = path.resolve(), Path.cwd()
     return resolved.relative_to(here) if resolved.is_relative_to(here) else path
 

@@ -1,6 +1,6 @@
 """What the person at the console reads: messages of loggers named ``.console``, and warnings.
 
-The log has everything. On a terminal bars show where a wait stands; elsewhere they are silent.
+The log has everything. Progress bars are shown on a terminal only.
 """
 
 import io

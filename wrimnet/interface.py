@@ -113,7 +113,7 @@ def score(
         protocol: such as "llcm_ir2vis".
         items: the N images: items of a dataset, or their paths in its layout; None for a file.
         metrics: names as TEST.METRICS has them.
-        num_trials: gallery draws, where the protocol draws.
+        num_trials: random gallery samplings (trials), where the protocol has them.
 
     Returns:
         The metrics by name, in percent: means over the trials.

@@ -37,7 +37,7 @@ _CHECKPOINT = re.compile(r"checkpoint_\d{8,}\.pth")
 
 
 def check_run_folder(folder: str | Path) -> Path:
-    """Returns the folder of a run; FileNotFoundError where it is none, with the runs below it."""
+    """Returns the folder of a run; FileNotFoundError lists runs below another folder."""
     if Path(folder).is_file():
         raise FileNotFoundError(f"{folder} is a file; give the folder of a run")
     if not Path(folder, CONFIG).is_file():
@@ -65,12 +65,12 @@ def named_weights(label: str) -> str:
 
 
 def checkpoint_path(folder: Path, iteration: int) -> Path:
-    """Returns where the checkpoint after so many iterations lies."""
+    """Returns the path of the checkpoint after so many iterations."""
     return folder / f"checkpoint_{iteration:08d}.pth"
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Lists the full checkpoints of a run, newest first; a file of another name is none."""
+    """Lists the full checkpoints of a run, newest first; other files are ignored."""
     files = [path for path in folder.glob("checkpoint_*.pth") if _CHECKPOINT.fullmatch(path.name)]
     return sorted((path for path in files if path.is_file()), reverse=True)
 
@@ -82,7 +82,7 @@ def run_files(folder: Path) -> list[str]:
 
 
 def find_results(folder: str | Path) -> dict[str, Any] | None:
-    """Returns the content of results.json, or None where there is none or only half a file.
+    """Returns the content of results.json, or None where the file is missing or torn.
 
     Raises ValueError: it holds something else than an evaluation writes.
     """

@@ -111,9 +111,7 @@ def test_hook_from_python_sees_every_evaluation_and_its_state_is_not_lost(data, 
     cfg, hook = tiny_cfg(data, tmp_path, **keys), Average(None)
     train(cfg, hooks=[hook])
     assert len(hook.reports) == 2 and hook.num_updates == 2
-    with pytest.raises(
-        ValueError, match="holds the state of the hook average, which HOOKS does not name"
-    ):
+    with pytest.raises(ValueError, match="holds the state of the hook average, not named in HOOKS"):
         train(cfg, resume=True)
 
 

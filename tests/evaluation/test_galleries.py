@@ -157,7 +157,7 @@ def test_official_draw_refuses_a_tree_that_is_not_its_own(tmp_path):
     permutations = small_permutations(tmp_path / "perm.mat")
     options = {"draw": "official", "permutations": permutations}
     protocol = find_protocol("sysu_all_multi")
-    with pytest.raises(ValueError, match=r"takes images \[.*\] of cam1/0001, which holds 3"):
+    with pytest.raises(ValueError, match=r"name the images \[.*\] of cam1/0001, which holds 3"):
         build_trials(protocol, small_tree(images=3), **options)
     with pytest.raises(ValueError, match="identity 4 is not among the 3 permutations"):
         build_trials(protocol, small_tree(ids=4), **options)

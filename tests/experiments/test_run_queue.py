@@ -207,7 +207,7 @@ def test_interrupted_move_is_found_and_finished_by_the_next_call(tmp_path):
 def test_plugin_that_changes_while_its_run_trains_is_told(tmp_path):
     command = write_fake_train(tmp_path / "tool", plugins=plugin("2")["plugins"])
     (state,) = work([make_run(tmp_path, "a", **plugin("1"))], command)
-    assert state.reason.startswith("the source of plug-ins, /my/my_loss.py, changed during the")
+    assert state.reason.startswith("the source of plug-ins, /my/my_loss.py, changed meanwhile")
 
 
 def test_half_written_results_are_not_done(tmp_path):

@@ -24,7 +24,7 @@ _packages: set[str] = set()  # top-level names of the user's modules that were l
 def add_plugins(cfg: CfgNode, names: Sequence[str]) -> list[Key]:
     """Imports WRIM-Net's plugin and those named; adds their keys to ``cfg`` and returns them.
 
-    Raises ValueError: no such module, or a key that stands in the table already.
+    Raises ValueError: no such module, or a key that the table has already.
     """
     if names:
         load_plugin(OWN_PLUGIN)

@@ -71,7 +71,7 @@ def changed_cfg(cfg: CfgNode, values: Mapping[str, object]) -> CfgNode:
 
 
 def get_key(cfg: CfgNode, name: str) -> Any:
-    """Returns the value at the dotted key ``name``; KeyError where there is none."""
+    """Returns the value at the dotted key ``name``; KeyError where there is no such key."""
     node = cfg
     for part in name.split("."):
         node = node[part]

@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) and event.anchor not in self._allowed_anchors:
             if not _is_row(self.anchors.get(event.anchor)):
-                text = f"the alias *{event.anchor} stands for keys or for itself; write them out"
+                text = f"the alias *{event.anchor} names keys or itself; write them out"
                 raise yaml.composer.ComposerError(None, None, text, event.start_mark)
             if event.anchor in self.anchors:  # an unknown one is an error of YAML's own
                 self._allowed_anchors.add(event.anchor)

@@ -1,7 +1,7 @@
 """A training batch is a dict; some of its entries hold one row per image, visible images first.
 
 Such an entry is a tensor (B, ...), a list of B values, or a mapping of such entries, like
-"attached". All other entries are of the batch as a whole, like "iteration".
+"attached". All other entries belong to the batch as a whole, like "iteration".
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ def take_rows(batch: Batch, *parts: slice) -> Batch:
 def join_shares(shares: Sequence[Batch]) -> Batch:
     """Joins the shares of a batch: the visible halves in order, then the infrared ones.
 
-    What is of a batch as a whole is taken from the first share.
+    What belongs to the batch as a whole is taken from the first share.
     """
     size = len(shares[0]["modality"])
     return _joined(shares, (slice(0, size // 2), slice(size // 2, size)), size)

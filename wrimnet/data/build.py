@@ -38,7 +38,7 @@ def build_root(cfg: CfgNode) -> str:
 
 
 def build_dataset_folder(cfg: CfgNode) -> Path:
-    """Returns where the dataset that DATASETS.NAMES names lies; it need not be there."""
+    """Returns the folder of the dataset that DATASETS.NAMES names; it need not exist."""
     return Path(build_root(cfg), only_dataset(cfg.DATASETS.NAMES).folder_name)
 
 

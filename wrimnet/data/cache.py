@@ -152,7 +152,7 @@ def build_cache_file(
 
 
 def no_space(folder: Path, key: CacheKey) -> OSError:
-    """Makes the error of a folder without room for a cache."""
+    """Makes the error of a folder without space for a cache."""
     free = shutil.disk_usage(folder).free
     lacks = f"{free / 1e9:.2f} GB free"
     if free > key.count * key.image_bytes:
@@ -170,7 +170,7 @@ def gigabytes(key: CacheKey) -> float:
 
 
 def _reserve(partial: Path, size: int) -> None:
-    """Makes the file with all its room, so that a full disk is found before any work is done."""
+    """Reserves the file's whole size, so that a full disk is found before any work is done."""
     check_regular(partial)
     if shutil.disk_usage(partial.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -70,7 +70,7 @@ class ImageItem(NamedTuple):
     ``LossInputs.attached``; all training images carry the same names.
     """
 
-    path: str  # where the file lies on this disk
+    path: str  # of the file on this disk
     pid: int  # identity as the dataset numbers it; training relabels to 0..C-1 in ascending order
     camid: int  # camera as the dataset numbers it, from 1
     modality: int  # `wrimnet.modality.VISIBLE` or `INFRARED`
@@ -80,7 +80,7 @@ class ImageItem(NamedTuple):
 
 
 def fingerprint(items: Sequence[ImageItem]) -> str:
-    """Returns 12 hex digits over names, labels and file sizes, wherever the dataset lies."""
+    """Returns 12 hex digits over names, labels and file sizes, not over the dataset's folder."""
     digest = hashlib.sha256()
     for item in items:
         size = os.path.getsize(item.path) if os.path.exists(item.path) else -1

@@ -1,4 +1,4 @@
-"""What INPUT.INFRARED_RANGE auto stands for: percentiles of the training images' pixels."""
+"""What INPUT.INFRARED_RANGE auto means: percentiles of the training images' pixels."""
 
 import logging
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ class Protocol:
         gallery_modality: modality of the gallery.
         query_list: list (``ImageItem.lists``) that the queries are in; "" for all of the modality.
         gallery_list: list that the gallery is in.
-        drawn_side: "gallery" or "query", the side that each trial draws anew; "" for no draw.
+        drawn_side: "gallery" or "query", the side that each trial samples anew; "" for neither.
         drawn_cameras: cameras that the drawn side comes from; () for all of its modality.
         shots: images drawn per identity and camera; 0 without a draw.
         draws: ways to draw that are defined for it, see :mod:`wrimnet.evaluation.galleries`.

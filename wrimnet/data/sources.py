@@ -19,7 +19,7 @@ LOAD_IMAGES = 64  # images that pass through the host at a time when a whole cac
 class ImageSource:
     """Delivers uint8 images (B, H, W, 3) by index."""
 
-    skipped: dict[str, str]  # reason per unreadable file that another image stands for
+    skipped: dict[str, str]  # reason per unreadable file that another image replaces
 
     def read(self, indices: np.ndarray) -> Tensor:
         """Prepares the images of `indices` (B,) in host memory."""

@@ -115,8 +115,8 @@ class _Normalize(torch.autograd.Function):
         dw   = sum(dy * n),  db = sum(dy)                                    over own rows
         dx   = w (dy - E[dy] - n * E[dy * n]) / sqrt(var + eps)              E: all rows
 
-    PyTorch's fused operators read and write the maps, in the maps' format; all else is a number per
-    channel, in the format of w.
+    PyTorch's fused operators read and write the feature maps, in their format; all else is a
+    number per channel, in the format of w.
     """
 
     @staticmethod

@@ -149,7 +149,7 @@ def _by_connection(error: Exception) -> bool:
 
 
 class Place(NamedTuple):
-    """Where a process stands among those of its job; alone without torchrun."""
+    """The rank of a process in its job; a job of one without torchrun."""
 
     rank: int = 0  # 0..world_size-1 over all machines
     world_size: int = 1  # processes of the job

@@ -183,7 +183,7 @@ def build_known_cfg(
 ) -> CfgNode:
     """Returns a copy with what the data say: number of identities, INPUT.INFRARED_RANGE auto.
 
-    The range is measured on the training images, or stands in the checkpoint of a run that goes on;
+    The range is measured on the training images, or is in the checkpoint of a resumed run;
     it is the same on every process. ValueError for fewer classes than identities.
     """
     check_num_classes(cfg, dataset.num_train_pids)

@@ -83,7 +83,7 @@ def _or_default(value: float, default: float) -> float:
 
 
 def _trainable(model: nn.Module) -> list[tuple[str, str, bool, torch.nn.Parameter]]:
-    """Name, kind ("norm", "bias", "weight"), whether it is of the head, and the parameter."""
+    """Name, kind ("norm", "bias", "weight"), whether it belongs to the head, and the parameter."""
     trainable = []
     for module_name, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):

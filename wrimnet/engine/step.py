@@ -118,7 +118,7 @@ class TrainingStep:
     """Trains a model on a batch without waiting for the device.
 
     ``clip_gradients`` returns the norm before clipping; ``acceleration`` is a context of the
-    forward pass; the gradient is the mean over ``num_parts``; ``network`` stands for the model.
+    forward pass; the gradient is the mean over ``num_parts``; ``network`` replaces the model.
     """
 
     def __init__(

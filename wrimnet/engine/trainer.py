@@ -372,9 +372,7 @@ class WRIMTrainer(TrainerBase):
     def _load_hooks(self, states: dict[str, Any]) -> None:
         hooks = {hook.label: hook for hook in self._stateful_hooks()}
         if missing := [name for name, state in states.items() if state and name not in hooks]:
-            raise ValueError(
-                f"it holds the state of the hook {missing[0]}, which HOOKS does not name"
-            )
+            raise ValueError(f"it holds the state of the hook {missing[0]}, not named in HOOKS")
         for name, hook in hooks.items():
             if name in states:
                 state = map_tensors(states[name], lambda one: one.to(self.model.device))

@@ -203,7 +203,7 @@ def check_not_zero(parts: Sequence[np.ndarray], items: Sequence[ImageItem]) -> N
 
 
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an npz file, by name; ValueError: it is none, or holds objects."""
+    """Returns the arrays of an npz file, by name; ValueError: it is not one, or holds objects."""
     require_file(path, "file")
     with open(path, "rb") as opened:
         if opened.read(6) == b"\x93NUMPY":

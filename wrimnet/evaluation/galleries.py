@@ -27,7 +27,7 @@ from wrimnet.modality import MODALITY_NAMES
 
 _SOURCE = (
     "the file is not in the dataset's archive; take evaluation/data_split/rand_perm_cam.mat from "
-    "https://github.com/wuancong/SYSU-MM01, put it into the dataset's exp/ folder and, if it lies "
+    "https://github.com/wuancong/SYSU-MM01, put it into the dataset's exp/ folder and, if it is "
     "elsewhere, name it in TEST.PERM_FILE (--perm-file)"
 )
 _NUM_CAMERAS = 6

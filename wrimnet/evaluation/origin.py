@@ -3,7 +3,7 @@
 The record is a list: the training itself, then the one that its start came from, and so on. Each
 entry has "dataset", "stand_in", "split", the division's number, "identities" (numbers of persons),
 "images" (a fingerprint), "start" ("random", "ImageNet ..." or "weights ..." with a hash) and, where
-there are any, "plugins" (their source files). A file of weights without a record stands in it as
+there are any, "plugins" (their source files). The entry of a file of weights without a record is
 {"unknown": "weights ..."}.
 """
 
@@ -88,7 +88,7 @@ def check_unseen(
 
 
 def describe_lineage(lineage: Lineage, dataset: CrossModalityDataset) -> dict[str, Any]:
-    """Returns what results say of the weights; None stands for what the weights do not say."""
+    """Returns what results say of the weights; None for what the weights do not say."""
     seen = len(seen_identities(lineage, dataset))
     return {
         "train_images": lineage[0].get("images"),

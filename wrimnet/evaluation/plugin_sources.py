@@ -29,7 +29,7 @@ def list_sources(names: Sequence[str]) -> list[dict[str, Any]]:
 
     These are all files of the package, or the one module, that a name of PLUGINS is in, and the
     packages and modules beside it that these import. Of an installed plug-in the latter are left
-    out: what lies beside it are libraries. WRIM-Net's own plug-ins are left out as well: the
+    out: the files beside it are libraries. WRIM-Net's own plug-ins are left out as well: the
     description of the code has their version.
     """
     tops = sorted({name.partition(".")[0] for name in names} - _NOT_PLUGINS)

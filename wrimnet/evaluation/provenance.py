@@ -53,7 +53,7 @@ def describe_weights(path: str | None) -> dict[str, str] | None:
 
 
 def scored_sha256(content: Mapping[str, Any]) -> str | None:
-    """Returns the sha256 of the weights that results.json is of, None where it does not say."""
+    """Returns the sha256 of the weights that results.json was computed with, None if unknown."""
     return (content["description"].get("weights") or {}).get("sha256")
 
 

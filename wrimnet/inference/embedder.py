@@ -150,7 +150,7 @@ def load(
 
     Raises:
         FileNotFoundError: no such configuration or weights.
-        KeyError, ValueError: the configuration is wrong, or the weights are of another model.
+        KeyError, ValueError: the configuration is wrong, or the weights belong to another model.
     """
     given = layer_of_options(options).content
     if weights is None or Path(config).is_dir():

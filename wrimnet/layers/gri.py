@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class GlobalRegionInteraction(nn.Module):
-    """Lets every position of a map attend to the map's regions, by multi-head attention.
+    """Lets every position of a feature map attend to its regions, by multi-head attention.
 
     ::
 
@@ -16,7 +16,7 @@ class GlobalRegionInteraction(nn.Module):
     of positions. No dropout. Of q, k, v and output only the output has a bias.
 
     Without a residual, positions differ in F4 only by how they attend: when tokens and regions are
-    alike but for a part e, that is of the order e^3. With one, F4 = F2 + GRI(...).
+    alike but for a part e, that has the order e^3. With one, F4 = F2 + GRI(...).
 
     Args:
         channels: length of a token, a multiple of num_heads.

@@ -83,7 +83,7 @@ class MIIM(nn.Module):
             (B, C, H, W).
 
         Raises:
-            ValueError: the map is smaller than one stride.
+            ValueError: the feature map is smaller than one stride.
         """
         if self.has_gate:
             return features * self.gate(features)

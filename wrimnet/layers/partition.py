@@ -47,7 +47,8 @@ def _average(rows: Tensor) -> Tensor:
     """(B, h, W, C) -> (B, C).
 
     With the channels last the gradient is laid out channels-last, too. The sum is divided, not the
-    map, so that the backward pass writes the large gradient once and in the map's number format.
+    feature map, so that the backward pass writes the large gradient once, in the number format of
+    the feature map.
     """
     dtype = torch.promote_types(rows.dtype, torch.float32)
     return rows.sum((1, 2), dtype=dtype) / (rows.shape[1] * rows.shape[2])

@@ -52,7 +52,7 @@ class SpatialChannelCompression(nn.Module):
             Tokens F2, (B, h*w, C/r), and regions F3, (B, regions, C/r), both row by row.
 
         Raises:
-            ValueError: the map is smaller than one stride.
+            ValueError: the feature map is smaller than one stride.
         """
         height, width = features.shape[-2:]
         if min(height, width) < self.stride:

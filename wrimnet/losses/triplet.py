@@ -33,7 +33,7 @@ def triplet_loss(
     Pairs are checked only where labels are on the CPU (see ``losses.pairs``).
 
     Args:
-        embeddings: (N, D) of any length.
+        embeddings: (N, D) of any L2 norm.
         pids: (N,) identities.
         margin: alpha of the paper, at least 0, in units of the distance.
         soft_margin: softplus(d_p - d_n) in place of the hinge; the margin is not read.

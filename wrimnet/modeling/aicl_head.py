@@ -4,8 +4,9 @@ A custom head is a module that MODEL.HEADS.NAME names, often a subclass of :clas
 
 - It is built by ``Head(cfg, channels={"main": C, "auxiliary": C'})``.
 - ``forward(levels, num_visible)`` returns a :class:`HeadOutput`, in training and in evaluation. The
-  first ``num_visible`` rows of each map are visible images, the others infrared. Loss terms read
-  the output by the names of its fields; what a head adds is in ``branches``, for its own terms.
+  first ``num_visible`` rows of each feature map are visible images, the others infrared. Loss terms
+  read the output by the names of its fields; what a head adds for terms of its own is in
+  ``branches``.
 - ``parts(output)`` returns groups of features (B, D_group) for the test embedding. The network
   concatenates those of MODEL.WRIM.EMBEDDING_PARTS and scales the whole to unit L2 norm, so the norm
   of a group is its weight.
@@ -39,7 +40,7 @@ class LevelOutput(NamedTuple):
 
 
 class LevelHead(nn.Module):
-    """Pools a level's map and classifies the global feature and each of its N or M stripes.
+    """Pools a level's feature map and classifies the global feature and each of its N or M stripes.
 
     METHOD section 4. ``num_classes`` 0 leaves the classifiers out; ``contrastive_dim`` 0 the
     projection Linear-BN-ReLU-Linear.

@@ -33,9 +33,10 @@ _PROBE = (96, 64)
 class StagedBackbone(nn.Module):
     """A network whose four Blocks, named by ``stages``, are each followed by a MIIM if asked for.
 
-    ``channels`` are of the maps after Blocks 1 to 4; of the levels "main" is Block 4, "auxiliary"
-    3. ``layout`` says how the network keeps features, ``size`` is an (H, W) that it accepts.
-    ValueError if there is no Block of that name, or one gives no map.
+    ``channels`` are those of the feature maps after Blocks 1 to 4; the level "main" is Block 4,
+    "auxiliary" is Block 3. ``layout`` says how the network keeps features, ``size`` is an
+    (H, W) that it accepts. ValueError if there is no Block of that name, or one gives no feature
+    map.
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class StagedBackbone(nn.Module):
         return {"main": maps[4], "auxiliary": maps[3]}
 
     def probe(self, size: Sequence[int]) -> list[Tensor]:
-        """Returns the maps after the four Blocks of a black image of size (H, W).
+        """Returns the feature maps after the four Blocks of a black image of size (H, W).
 
-        Raises ValueError: the network cannot take that size, or gives no maps.
+        Raises ValueError: the network cannot take that size, or gives no feature maps.
         """
         training = self.network.training
         self.network.eval()
@@ -253,7 +254,7 @@ def _remove_last_stride(backbone: StagedBackbone, size: Sequence[int]) -> None:
 
 
 def check_map_sizes(cfg: CfgNode, size_name: str, maps: Sequence[tuple[int, int]]) -> None:
-    """Raises ValueError if an input size leaves too small a map for a MIIM or for the stripes.
+    """Raises ValueError if feature maps of an input size are too small for a MIIM or the stripes.
 
     ``maps`` are rows and columns after Blocks 1 to 4 at INPUT.SIZE_TRAIN or SIZE_TEST.
     """

@@ -28,8 +28,8 @@ def embed_parts(
 def join_parts(parts: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
     """Concatenates groups (B, D_group) and L2-normalizes each row, (B, D).
 
-    The length is summed, and the division done, in float64: rows that were joined on another device
-    or in another batch have the same bits.
+    The squared norm is summed, and the division done, in float64: rows that were joined on another
+    device or in another batch have the same bits.
     """
     joined = torch.cat([parts[name] for name in names], dim=1)
     wide = joined.double()

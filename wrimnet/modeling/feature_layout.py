@@ -1,6 +1,6 @@
-"""How a network keeps features between its Blocks, and how they become maps (B, C, h, w) and back.
+"""The layout of features between a network's Blocks, to feature maps (B, C, h, w) and back.
 
-MIIMs and heads read maps. Convolutional networks have them already, :class:`FeatureLayout`; Swin
+MIIMs and heads read feature maps. Convolutional networks have them (:class:`FeatureLayout`), Swin
 has the channels last, a vision transformer has tokens.
 """
 
@@ -14,11 +14,11 @@ class FeatureLayout:
     """Maps (B, C, h, w): nothing changes."""
 
     def to_map(self, features: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """Makes a map of features; ``image_size`` is the (H, W) of the network's input."""
+        """Makes a feature map of features; ``image_size`` is the (H, W) of the network's input."""
         return features
 
     def from_map(self, feature_map: Tensor, features: Tensor) -> Tensor:
-        """Puts a map back in place of the one that :meth:`to_map` made of ``features``."""
+        """Puts a feature map back in place of the one that :meth:`to_map` made of ``features``."""
         return feature_map
 
 
@@ -49,10 +49,10 @@ class Tokens(FeatureLayout):
         self.grid = grid
 
     def to_map(self, features: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """Lays the tokens of the grid out as a map."""
+        """Lays the tokens of the grid out as a feature map."""
         return features[:, self.num_prefix :].transpose(1, 2).unflatten(2, self.grid(image_size))
 
     def from_map(self, feature_map: Tensor, features: Tensor) -> Tensor:
-        """Puts the map's positions back behind the prefix."""
+        """Puts the feature map's positions back behind the prefix."""
         prefix = features[:, : self.num_prefix]
         return torch.cat((prefix, feature_map.flatten(2).transpose(1, 2)), dim=1)

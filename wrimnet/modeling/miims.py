@@ -5,7 +5,7 @@ or any module (B, C, H, W) -> (B, C, H, W). It is called with the keyword argume
 method ``from_config(cfg, stage, channels)`` returns; without one, with those of MIIM
 (:func:`build_miim_options`). A custom fusion is in FUSION_REGISTRY, a class or function
 ``(cfg, stage, channels) -> module``, which maps features and F5, (B, C, H, W) each, to features.
-``stage`` is the Block, 1 to 4, and ``channels`` is C of its map.
+``stage`` is the Block, 1 to 4, and ``channels`` is C of its feature map.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def build_addition(cfg: CfgNode, stage: int, channels: int) -> nn.Module:
 def build_miims(cfg: CfgNode, channels: Sequence[int]) -> nn.ModuleDict:
     """Builds the blocks of ``cfg.MODEL.WRIM.MIIM``: one per modality or one for both, by Block.
 
-    ``channels`` are those of the maps after Blocks 1 to 4.
+    ``channels`` are those of the feature maps after Blocks 1 to 4.
     """
     miim, built = cfg.MODEL.WRIM.MIIM, nn.ModuleDict()
     for stage in sorted((*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)):

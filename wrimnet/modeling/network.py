@@ -22,7 +22,7 @@ class CrossModalityNetwork(nn.Module, ABC):
 
     A custom meta-architecture subclasses this, and is then trained, resumed, evaluated and
     exported by the tools. Parameters below ``heads`` get SOLVER.HEADS_LR_FACTOR. What it may refuse
-    of a configuration stands in a static ``check_config(cfg)``, called before data are read.
+    of a configuration is in a static ``check_config(cfg)``, called before data are read.
 
     Args:
         pixel_mean: per RGB channel, pixel units.

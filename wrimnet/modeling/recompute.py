@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_recomputed(function: Callable[..., Any], module: nn.Module, *arguments: Any) -> Any:
-    """Runs a function whose intermediate maps are dropped, and computed again for the backward.
+    """Runs a function whose intermediate feature maps are computed again in the backward pass.
 
     The second computation runs batch normalization again. Without care it would update the running
     statistics again, with the same batch, and the trained model would be another one than without

@@ -1,4 +1,4 @@
-"""Networks of timm as backbones: those that keep maps, and transformers that keep tokens."""
+"""Networks of timm as backbones: convolutional ones, and transformers that keep tokens."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ build_timm_backbone.check_config = check_staged_backbone
 def build_timm_network(cfg: CfgNode) -> Any:
     """Builds the network for images of INPUT.SIZE_TRAIN, with its pretrained weights.
 
-    A file of weights is of the network's own input size, to which its positions belong: it is
+    A file of weights fits the network's own input size, to which its positions belong: it is
     loaded first, and the size changed after that.
     """
     backbone, size = cfg.MODEL.BACKBONE, tuple(cfg.INPUT.SIZE_TRAIN)

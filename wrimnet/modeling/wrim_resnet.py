@@ -103,7 +103,7 @@ build_wrim_resnet_backbone.check_config = check_wrim_resnet
 
 
 def check_feature_rows(cfg: CfgNode) -> None:
-    """Raises ValueError if an input size leaves too small a map for a MIIM or for the stripes."""
+    """Raises ValueError if feature maps of an input size are too small for MIIM or stripes."""
     backbone = cfg.MODEL.BACKBONE
     for size_name in ("SIZE_TRAIN", "SIZE_TEST"):
         maps = _map_sizes(cfg.INPUT[size_name], backbone.LAST_STRIDE, backbone.MAX_POOL)

@@ -34,7 +34,7 @@ class EmbeddingExpansion(nn.Module):
     """DEE: the batch, then the batch as each of two branches makes it.
 
     Args:
-        channels: C of the map, a multiple of 4.
+        channels: C of the feature map, a multiple of 4.
     """
 
     def __init__(self, channels: int) -> None:
@@ -50,9 +50,9 @@ class ChannelAggregation(nn.Module):
     """CNL: attention between the channels of two stages; the energy is divided by its size.
 
     Args:
-        high: channels of the later map.
-        low: channels of the earlier map.
-        stride: 2 where the later map is half as large, 1 where it is as large.
+        high: channels of the later feature map.
+        low: channels of the earlier feature map.
+        stride: 2 where the later feature map is half as large, 1 where it is as large.
     """
 
     def __init__(self, high: int, low: int, stride: int) -> None:
@@ -63,7 +63,7 @@ class ChannelAggregation(nn.Module):
         self.project = project_from_zero(low, high, stride)
 
     def forward(self, high: Tensor, low: Tensor) -> Tensor:
-        """Returns a map like the later one of the later and the earlier one."""
+        """Returns a feature map like the later one of the later and the earlier one."""
         theta, phi, g = self.theta(high).flatten(2), self.phi(low).flatten(2), self.g(low)
         energy = theta @ phi.mT / phi.shape[1]  # (B, C_low, C_low)
         return high + self.project((energy @ g.flatten(2)).unflatten(2, g.shape[2:]))
@@ -73,12 +73,12 @@ class PositionAggregation(nn.Module):
     """PNL: attention of the later stage's positions over the earlier one's.
 
     The official code lays C / 2 channels of N positions out as C channels of N / 2: position i and
-    position i + N / 2, half a map below, are one with the channels of both. That is kept. As in
-    :class:`wrimnet.peers.non_local.NonLocalBlock` no matrix over positions is made.
+    position i + N / 2, half a feature map below, are one with the channels of both. That is
+    kept. As in :class:`wrimnet.peers.non_local.NonLocalBlock` no matrix over positions is made.
 
     Args:
-        high: channels of the later map.
-        low: channels of the earlier map, even.
+        high: channels of the later feature map.
+        low: channels of the earlier feature map, even.
     """
 
     def __init__(self, high: int, low: int) -> None:
@@ -89,10 +89,10 @@ class PositionAggregation(nn.Module):
         self.project = project_from_zero(low // 2, high)
 
     def forward(self, high: Tensor, low: Tensor) -> Tensor:
-        """Returns a map like the later one of the later and the earlier one.
+        """Returns a feature map like the later one of the later and the earlier one.
 
         Raises:
-            ValueError: a map has an odd number of positions.
+            ValueError: a feature map has an odd number of positions.
         """
         theta, phi, g = map(_halves_joined, (self.theta(high), self.phi(low), self.g(low)))
         drawn = g @ phi.mT / phi.shape[2] @ theta  # (B, C_low, N_high / 2)
@@ -111,7 +111,7 @@ def _halves_joined(features: Tensor) -> Tensor:
 
 
 class StageAggregation(nn.Module):
-    """MFA: CNL, then PNL, both with the map of the stage before; arguments as theirs."""
+    """MFA: CNL, then PNL, both with the feature map of the stage before; arguments as theirs."""
 
     def __init__(self, high: int, low: int, stride: int) -> None:
         super().__init__()
@@ -119,5 +119,5 @@ class StageAggregation(nn.Module):
         self.position = PositionAggregation(high, low)
 
     def forward(self, high: Tensor, low: Tensor) -> Tensor:
-        """Returns a map like the later one of the later and the earlier one."""
+        """Returns a feature map like the later one of the later and the earlier one."""
         return self.position(self.channel(high, low), low)

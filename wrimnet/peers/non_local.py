@@ -24,7 +24,7 @@ class NonLocalBlock(nn.Module):
     There is no softmax, so that the right-hand form, without the N x N matrix, is the same.
 
     Args:
-        channels: C of the map.
+        channels: C of the feature map.
         inner: of theta, phi and g; the official code has 1.
     """
 

@@ -32,7 +32,7 @@ class TwoStreamResNet(nn.Module):
         expand_after: MFA after Blocks 1 to so many, DEE after the last of them; 0 for neither.
 
     Attributes:
-        channels: of the maps after Blocks 1 to 4.
+        channels: of the feature maps after Blocks 1 to 4.
         level_channels: "main" is the last Block that is used, "auxiliary" the one before.
         miims: WRIM-Net's, by Block.
 

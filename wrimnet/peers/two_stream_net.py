@@ -21,7 +21,7 @@ from wrimnet.peers.embedding_expansion import COPIES
 
 
 def generalized_mean_pool(features: Tensor, power: float = 3.0) -> Tensor:
-    """GeM as AGW has it: (mean x^p + 1e-12)^(1/p) of maps (B, C, H, W), (B, C).
+    """GeM as AGW has it: (mean x^p + 1e-12)^(1/p) of feature maps (B, C, H, W), (B, C).
 
     x is at least 0 after a ReLU. A non-local block after it may make values negative: they count
     as 0, since a negative mean has no root.
@@ -31,10 +31,10 @@ def generalized_mean_pool(features: Tensor, power: float = 3.0) -> Tensor:
 
 
 class NeckLevel(LevelHead):
-    """Pooling, BN-neck and classifier of one map.
+    """Pooling, BN-neck and classifier of one feature map.
 
     Args:
-        channels: C of the map.
+        channels: C of the feature map.
         num_classes: training identities; 0 leaves the classifier out.
         pooling: "average" or "gem".
     """
@@ -97,7 +97,7 @@ class TwoStreamHead(nn.Module):
     def parts(self, output: HeadOutput) -> dict[str, Tensor]:
         """Groups the features for testing: pooled and BN-neck of each copy, (B, C) each.
 
-        Each row has the length sqrt(its weight), so that the product of two joined embeddings is
+        Each row has the L2 norm sqrt(its weight), so that the product of two joined embeddings is
         the weighted sum of the parts' cosine similarities.
         """
         kinds = (output.main.pooled, output.main.necks[0])

@@ -28,7 +28,7 @@ def weighted_triplet_loss(embeddings: Tensor, pids: Tensor, *, squared: bool = F
     distance below e is 0.
 
     Args:
-        embeddings: (N, D) of any length.
+        embeddings: (N, D) of any L2 norm.
         pids: (N,) identities.
         squared: CAJ's form.
 

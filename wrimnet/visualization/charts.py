@@ -105,7 +105,7 @@ def _loss_charts(lines: Sequence[Mapping[str, Any]]) -> list[Chart]:
 
 
 def _term(lines: Sequence[Mapping[str, Any]], name: str) -> Series:
-    """A loss with its weight; where the weight is not 1, its raw value stands beside it."""
+    """A loss with its weight; where the weight is not 1, its raw value is shown as well."""
     raw = f"raw/{name.removeprefix('loss_')}"
     label = "total" if name == "total_loss" else name.removeprefix("loss_")
     notes = [

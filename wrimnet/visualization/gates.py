@@ -65,7 +65,7 @@ def draw_gate_maps(
 
 
 def _draw_block(figure: "Figure", column: Any, rows: Sequence[GatedImage], block: int) -> None:
-    """Draws one Block's maps of all images on one scale."""
+    """Draws one Block's gate maps of all images on one scale."""
     gates = [row.gates[block] for row in rows]
     scale = {"vmin": min(gate.min() for gate in gates), "vmax": max(gate.max() for gate in gates)}
     drawn = None
@@ -156,7 +156,7 @@ def intercepted_gates(
 ) -> Iterator[None]:
     """Within the context, MIIMs fuse with what ``change`` makes of their name and gates.
 
-    The gates are (B, C, H, W); what it returns is of that shape or is broadcast to it.
+    The gates are (B, C, H, W); what it returns has that shape or is broadcast to it.
     """
 
     def changed(name: MIIMName, compute: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:

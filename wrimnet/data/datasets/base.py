@@ -55,7 +55,7 @@ class CrossModalityDataset(ABC):
         number_key: configuration key that chooses among `numbers`; "" for a single one.
         expected_counts: published sizes, in the shape that :func:`count_items` returns per split
             ({"train": ..., "test": ...}), any part left out; None where nothing is published.
-        permutation_file: of an official gallery draw, below the folder; "" for none.
+        permutation_file: of the official gallery sampling, below the folder; "" for none.
         folder: the dataset's folder on disk.
         train: training images, visible first.
         test: test images of both modalities, visible first.
@@ -201,7 +201,7 @@ class CrossModalityDataset(ABC):
 
 
 def stand_in(folder: str) -> str:
-    """Says what stands in a dataset's folder for its own images: "synthetic", or what is noted.
+    """Says what a dataset's folder holds instead of the published images, such as "synthetic".
 
     Raises ValueError: the file that notes it is damaged.
     """
@@ -250,7 +250,7 @@ def count_items(items: Sequence[ImageItem]) -> Counts:
 def count_differences(counts: Counts, expected: Counts, prefix: str = "") -> list[str]:
     """Names every expected count that was not found: "train, images: found 10, expected 12".
 
-    Keys that ``expected`` leaves out are not compared; ``prefix`` stands before each difference.
+    Keys that ``expected`` leaves out are not compared; each difference begins with ``prefix``.
     """
     differences = []
     for key, number in expected.items():

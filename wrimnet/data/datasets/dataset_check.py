@@ -1,7 +1,7 @@
 """Examines a dataset folder and collects everything that differs from the distributed one.
 
 It reads with the dataset's own functions, so what it passes, training and testing accept. Nothing
-that lies on the disk makes it stop: every deviation becomes a finding.
+on the disk makes it stop: every deviation becomes a finding.
 """
 
 import os

@@ -24,7 +24,7 @@ OnProblem = Callable[[Exception], object]
 
 
 class IndexLine(NamedTuple):
-    """A line "relative/path label" of an index file, with where it stands."""
+    """A line "relative/path label" of an index file, with its file and number."""
 
     relpath: str
     label: int
@@ -134,7 +134,7 @@ def existing(folder: str, lines: Sequence[IndexLine], on_problem: OnProblem) -> 
 def inside(
     lines: Iterable[IndexLine], top: str, parse: Callable[[str], object], on_problem: OnProblem
 ) -> list[IndexLine]:
-    """Keeps the index lines whose path parses and lies in the folder `top`."""
+    """Keeps the index lines whose path parses and is in the folder `top`."""
     kept = []
     for line in lines:
         try:

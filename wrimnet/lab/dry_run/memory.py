@@ -42,7 +42,7 @@ class LiveMemory:
         self._events.append((number, -size))
 
     def peak(self, kinds: Mapping[str, Iterable[Tensor]]) -> dict[str, int]:
-        """Returns the bytes at the peak by kind; what is of no kind is the rest.
+        """Returns the bytes at the peak by kind; all other bytes are the rest.
 
         Args:
             kinds: tensors of each kind, alive now.

@@ -190,7 +190,7 @@ def build_countable(cfg: CfgNode, identities: int) -> CfgNode:
 
 
 def watch_maps(model: nn.Module) -> list[str]:
-    """Returns a list that gets the modules whose maps are not bf16 and channels-last.
+    """Returns a list that gets the modules whose feature maps are not bf16 and channels-last.
 
     In a network of tokens, or with the channels last, MIIMs alone have maps (B, C, h, w): its other
     tensors with four dimensions are attention, or are laid out otherwise.

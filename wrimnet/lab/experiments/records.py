@@ -70,7 +70,7 @@ class Record(NamedTuple):
 
 
 def read_record_of(run: ExperimentRun) -> Record:
-    """Reads what there is of a run; its plan stands for the record of one that has not begun.
+    """Reads what there is of a run; a run that has not begun gets its plan as its record.
 
     Raises:
         ValueError: results of another configuration than the run's.

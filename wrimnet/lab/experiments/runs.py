@@ -44,7 +44,7 @@ class ExperimentRun(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where a run stands."""
+    """The state of a run."""
 
     run: ExperimentRun
     kind: str  # DONE, FAILED, STOPPED, ELSEWHERE, WAITING, RUNNING or NEW

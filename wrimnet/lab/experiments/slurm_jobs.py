@@ -82,7 +82,7 @@ class Cluster:
         _console.info(f"{len(attempts)} jobs submitted; their logs are in {self._folder}")
 
     def states(self, runs: Sequence[ExperimentRun]) -> list[State]:
-        """Returns where each run stands."""
+        """Returns the state of each run."""
         queued = queued_jobs()
         if self._folder.exists():  # makes a network file system read it again
             self._folder.chmod(self._folder.stat().st_mode)
@@ -144,7 +144,7 @@ def queued_jobs() -> dict[str, str]:
 def work_through_jobs(
     attempts: Sequence[Attempt], cluster: Cluster, *, wait: bool, retry: bool
 ) -> list[State]:
-    """Submits what is not done, waits for the end if asked to; returns where each run stands.
+    """Submits what is not done, waits for the end if asked to; returns the state of each run.
 
     What was stopped after it had saved is submitted again; with ``retry`` what has failed, too.
     """

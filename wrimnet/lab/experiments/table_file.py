@@ -84,7 +84,7 @@ class TableFile(NamedTuple):
 def read_table(
     path: str | Path, *, dataset: str = "", config: str = "", project: Path = Path()
 ) -> TableFile:
-    """Reads a table; ``{dataset}`` in it stands for ``dataset``.
+    """Reads a table; ``{dataset}`` in it is replaced by ``dataset``.
 
     ``config`` takes the place of the table's own configuration. Files that the working folder lacks
     are those of ``project``.
@@ -117,7 +117,7 @@ def read_table(
 
 
 def _published(content: Any, rows: Sequence[Row], where: str) -> Published:
-    """Returns published numbers; ``source: paper`` alone stands for the paper's of these rows."""
+    """Returns published numbers; ``source: paper`` alone means the paper's of these rows."""
     given = Published(**_known(content, _PUBLISHED, where))
     if given.source != "paper" or given.numbers:
         return given

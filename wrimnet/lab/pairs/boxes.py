@@ -20,7 +20,7 @@ class FoundBoxes:
         tracks: track id of each of them; empty without track ids.
         too_small: how many are lower than the least height.
         at_edge: how many lie so near the edge that a cut would leave the photograph.
-        other_class: how many are of another class.
+        other_class: how many have another class.
     """
 
     regions: list[Region]

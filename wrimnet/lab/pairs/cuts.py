@@ -24,7 +24,7 @@ def camera(seed: int, camid: int, modality: int) -> tuple[RegionView, Response]:
 
 
 def view_of(seed: int, shot: Shot) -> RegionView:
-    """Return how an image lies on its region; nothing of it is shared by the two modalities."""
+    """Return the offset and size of a cut in its region, drawn for each modality anew."""
     return draw_image_view(camera(seed, shot.camid, shot.modality)[0], _draws(seed, shot, "view"))
 
 

@@ -102,7 +102,7 @@ def generate_pairs(
 
 
 def _with_range(options: Options, pairs: Sequence[Pair], workers: int) -> Options:
-    """Put what auto stands for in place of it: percentiles of all infrared photographs."""
+    """Replace auto by its range: percentiles of all infrared photographs."""
     if options.infrared_range != AUTO:
         return options
     items = [ImageItem(str(p.infrared), 0, 0, INFRARED, p.infrared.name) for p in pairs]

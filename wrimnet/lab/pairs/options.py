@@ -65,7 +65,7 @@ def check_options(options: Options) -> None:
     """Check every bound.
 
     Raises:
-        ValueError: a value lies beyond its bounds.
+        ValueError: a value is beyond its bounds.
     """
     for name, least in LEAST.items():
         value = getattr(options, name)

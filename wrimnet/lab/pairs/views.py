@@ -1,4 +1,4 @@
-"""Where a camera's cut of a region lies, and the box that no cut of it ever leaves."""
+"""The box of a camera's cut of a region, and the box that contains all its cuts."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ANGLE = 0.06, 0.05  # in radians
 
 @dataclass(frozen=True)
 class Region:
-    """What stands for an identity: an upright rectangle of a photograph, in pixels.
+    """What becomes an identity: an upright rectangle of a photograph, in pixels.
 
     Args:
         stem: of the photograph.
@@ -34,7 +34,7 @@ class Region:
 
 @dataclass(frozen=True)
 class RegionView:
-    """How a cut lies on its region.
+    """Offset and size of a cut in its region.
 
     Args:
         scale: side length of the cut, 1.0 is the region's.

@@ -102,7 +102,7 @@ class EmbeddingIndex:
         """Refuses images of another modality than the index's.
 
         Raises:
-            ValueError: they are of another one.
+            ValueError: they have another one.
         """
         if modality != self.facts.modality:
             raise ValueError(

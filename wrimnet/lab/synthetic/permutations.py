@@ -1,4 +1,4 @@
-"""The gallery draws of SYSU-MM01's official evaluation, in the structure of its MATLAB file."""
+"""The gallery samplings of SYSU-MM01's official evaluation, in the structure of its MATLAB file."""
 
 import io
 from collections.abc import Mapping

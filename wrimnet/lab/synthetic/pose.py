@@ -72,7 +72,7 @@ class Skeleton:
 
 
 def build_skeleton(body: Body, pose: Pose) -> Skeleton:
-    """Place the joints of ``body`` in ``pose``; the lower foot stands on the ground."""
+    """Place the joints of ``body`` in ``pose``; the lower foot is on the ground."""
     scale = body.height
     thigh, calf = 0.245 * scale * body.legs, 0.235 * scale * body.legs
     legs = [_leg(pose, side, thigh, calf) for side in SIDES]

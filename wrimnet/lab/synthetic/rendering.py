@@ -1,4 +1,4 @@
-"""One image of one person: appearance, pose, camera, scene and what stands in the way."""
+"""One image of one person: appearance, pose, camera, scene and what occludes them."""
 
 import functools
 import math
@@ -152,7 +152,7 @@ def _draw_stranger(canvas: Canvas, camera: Camera, draw: np.random.Generator) ->
 
 
 def _draw_obstacle(canvas: Canvas, draw: np.random.Generator) -> Material:
-    """Paint a post, a counter or an edge at the side over everything; return what it is of."""
+    """Paint a post, a counter or an edge at the side over everything; return its material."""
     height, width = canvas.slots.shape
     kind = int(draw.integers(3))
     if kind == 0:

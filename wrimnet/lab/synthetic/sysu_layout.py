@@ -15,7 +15,7 @@ OUTDOOR_ONLY_SHARE = 0.35  # of the test identities were never in the rooms of c
 
 
 def plan_sysu(request: Request) -> Plan:
-    """Return SYSU-MM01: cam1..cam6, the id lists of exp/ and the official gallery draws.
+    """Return SYSU-MM01: cam1..cam6, the id lists of exp/ and the official gallery samplings.
 
     A third of the test identities has no image of cameras 1 and 2, as in the real set. A quarter of
     the training identities is listed in val_id.txt.
