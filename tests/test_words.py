@@ -38,8 +38,7 @@ IN_DOCUMENTS = {  # elsewhere some of these are things: a room of a camera, the 
     r"\b(stands|lies)\b": "is",
 }
 MOST_WORDS_OF_README = 700
-MOST_WORDS_OF_PAGES = 8_300  # of all documents but the two below and README
-LONGER = ("CONTRIBUTING.md", "docs/results.md")
+MOST_WORDS = 11_000  # of README, CONTRIBUTING, datasets/README and docs/
 
 
 def prose_of(document):
@@ -74,7 +73,9 @@ def test_docstrings_and_messages_use_the_words_of_the_field(folder):
     assert_none_found(found)
 
 
-@pytest.mark.parametrize("text", ["as told", "a device that is not there", "of\nunit length"])
+@pytest.mark.parametrize(
+    "text", ["as told", "a device that is not there", "of\nunit length", "ten gallery draws"]
+)
 def test_a_word_put_back_is_found(text):
     assert banned_words(text)
 
@@ -83,7 +84,6 @@ def test_readme_keeps_its_budget():
     assert len(read("README.md").split()) <= MOST_WORDS_OF_README
 
 
-def test_pages_keep_their_budget():
-    pages = [d for d in DOCUMENTS if d not in (*LONGER, "README.md", "CHANGELOG.md")]
-    words = {page: len(read(page).split()) for page in pages}
-    assert sum(words.values()) <= MOST_WORDS_OF_PAGES, words
+def test_documents_keep_their_budget():
+    words = {d: len(read(d).split()) for d in DOCUMENTS if d != "CHANGELOG.md"}
+    assert sum(words.values()) <= MOST_WORDS, words
