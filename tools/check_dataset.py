@@ -2,7 +2,7 @@
 
     python tools/check_dataset.py --dataset LLCM --root /data/reid
 
-Exit code 0: all holds. 1: findings, printed in words with what to do. 2: wrong arguments.
+Exit code 0: no findings. 1: findings, each printed with what to do. 2: wrong arguments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws a dataset of generated pedestrians in the layout of LLCM, RegDB or SYSU-MM01.
+"""Generates synthetic pedestrians in the layout of LLCM, RegDB or SYSU-MM01.
 
 Example:
     python tools/make_synthetic.py --layout llcm --out datasets --train-ids 200 --test-ids 80

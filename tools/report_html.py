@@ -14,7 +14,7 @@ def main() -> int:
     parser.add_argument(
         "--run",
         metavar="DIR",
-        help="folder of a finished run; the folder without --run means the same",
+        help="folder of a finished run; --run may be left out",
     )
     arguments = parse(parser)
 

@@ -4,9 +4,9 @@
     python tools/run_table.py my/table.yml --gpus 0 1 --jobs 4
     python tools/run_table.py my/table.yml --slurm partition=gpu gpus_per_node=1 timeout_min=720
 
-A table is a YAML file, described in docs/experiments.md. Finished runs are skipped and the others
-go on where they stopped: the same call goes on after an interruption, and on several machines with
-a shared folder it shares the runs. Exit code 1 if a run failed.
+A table is a YAML file, described in docs/experiments.md. Finished runs are skipped and
+interrupted ones continue: call it again after an interruption. Machines that share the folder and
+call it share the runs. Exit code 1 if a run failed.
 """
 
 import shlex
@@ -156,7 +156,7 @@ def check_own_keys(args: Any) -> None:
     for layer in layers:
         for key, flag in {"OUTPUT_DIR": "--out DIR", "SEED": "--seeds"}.items():
             if key in layer.content:
-                raise ValueError(f"{key} in {layer.source}: every run has its own; give {flag}")
+                raise ValueError(f"{key} in {layer.source}: each run sets its own; give {flag}")
 
 
 def spelt(dataset: str) -> str:

@@ -97,7 +97,7 @@ def index_images(arguments: argparse.Namespace) -> int:
     print(
         f"{counted(len(new), f'{modality} image')} indexed in {seconds:.1f} s "
         f"({len(new) / max(seconds, 1e-9):.1f} per second, {embedder.device}), "
-        f"{len(paths) - len(new)} were there already; {arguments.index} holds {len(index)}"
+        f"{len(paths) - len(new)} were indexed already; {arguments.index} holds {len(index)}"
     )
     warn_of_left_out(listed)
     return 0

@@ -6,8 +6,8 @@ python tools/train_net.py --config-file configs/LLCM/wrim.yml --eval-only MODEL.
 python tools/train_net.py --config-file configs/LLCM/wrim.yml --dry-run --gpu rtx3090 --gpu h100
 torchrun --nproc-per-node 4 tools/train_net.py --config-file configs/LLCM/wrim.yml
 
---dry-run needs neither a GPU nor data: it takes the recipe through a step on a simulated CUDA
-device and reports its costs, whether it fits, and the roofline of a card.
+--dry-run needs neither a GPU nor data: it runs a training step on a simulated CUDA
+device and reports its costs, whether it fits, and the roofline bound of a card.
 
 Exit codes: 0 done; 1 the results are not those of TEST.EXPECTED_RESULTS; 2 invalid
 input, in one line; 70 an error of the program, with its stack; 75 stopped by SIGTERM or SIGINT and
@@ -64,7 +64,9 @@ def main() -> int:
     if not args.config_file:
         raise ValueError("--config-file is missing; for example configs/LLCM/wrim.yml")
     if args.gpu and not args.dry_run:
-        raise ValueError("--gpu belongs to --dry-run; a run takes MODEL.DEVICE, as in cuda:0")
+        raise ValueError(
+            "--gpu belongs to --dry-run; to train on a device, set MODEL.DEVICE cuda:0"
+        )
     if args.dry_run:
         from wrimnet.lab.dry_run.estimate import print_dry_run
 

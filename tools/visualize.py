@@ -1,4 +1,4 @@
-"""Draws what a trained model sees: ranked lists, t-SNE, distances, gates, similarity.
+"""Draws figures of a trained model: ranked lists, t-SNE, distances, gates, similarity.
 
 python tools/visualize.py logs/LLCM/wrim
 python tools/visualize.py --config-file F.yml --weights W.pth --out FOLDER KEY VALUE ...

@@ -25,7 +25,7 @@ from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, named_weights
 
 UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h; 1 says that results are not the expected ones
 INTERRUPTED = 130  # as shells have it after Ctrl-C
-_RUN_HELP = f"a run's folder: its {CONFIG} and {FINAL}; the bare folder means the same"
+_RUN_HELP = f"a run's folder: its {CONFIG} and {FINAL}; --run may be left out"
 _TOP_KEYS = {key.name for key in KEYS if "." not in key.name}
 _OVERRIDE = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*(=.*)?", re.DOTALL)
 

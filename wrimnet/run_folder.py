@@ -145,7 +145,7 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     results = find_results(folder)
     if results is None:
         raise FileNotFoundError(
-            f"no {RESULTS} in {folder}; the run is not finished, or no run at all"
+            f"no {RESULTS} in {folder}; the run is not finished, or it is not a run's folder"
             f"{_runs_below(Path(folder))}"
         )
     return results

@@ -155,7 +155,10 @@ def test_interval_of_a_key(allowed, inside, outside):
         (("MODEL.WRIM.AUXILIARY.STRIPES", "25"), r"AUXILIARY.STRIPES = 25 .*INPUT.SIZE_TRAIN"),
         (("MODEL.WRIM.MIIM.STRIDE", "(4, 2, 10, 1)"), "= 10 after Block 3 is larger than its 24 x"),
         (("INPUT.SIZE_TEST", "[48, 16]", "MODEL.WRIM.MAIN.STRIPES", "6"), "the 3 rows .*SIZE_TEST"),
-        (("INPUT.SIZE_TRAIN", "[2, 64]"), r"SIZE_TRAIN = \[2, 64\]: nothing is left of it"),
+        (
+            ("INPUT.SIZE_TRAIN", "[2, 64]"),
+            r"SIZE_TRAIN = \[2, 64\]: the stem's feature map is empty",
+        ),
         (
             ("SOLVER.SCHED", "CosineAnnealingLR", "SOLVER.BASE_LR", "0"),
             r"ETA_MIN_LR = 1e-07: .*BASE_LR = 0.0 down to it",

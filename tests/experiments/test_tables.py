@@ -102,7 +102,9 @@ def test_results_of_another_start_are_not_those_of_a_row(tmp_path):
     (run,) = plan(tmp_path, rows={"mine": {"MODEL.WEIGHTS": "a.pth"}}).runs
     about = {"settings": {**run.about["settings"], "MODEL.WEIGHTS": "b.pth"}}
     write_run(tmp_path / "runs", "mine", config=run.config, about=about)
-    with pytest.raises(ValueError, match=r"start from MODEL.WEIGHTS 'b.pth', this run starts from"):
+    with pytest.raises(
+        ValueError, match=r"started from MODEL.WEIGHTS 'b.pth', this one starts from"
+    ):
         is_done(run)
 
 
@@ -150,8 +152,8 @@ def test_every_split_is_planned_with_what_its_report_needs(tmp_path):
             {"rows": {"a": {"overlays": "x.yml"}}},
             "row 'a': unknown key 'overlays'; expected",
         ),
-        ({"rows": {"a": {}}, "config": ""}, "row 'a': no config, neither its own nor"),
-        ({"rows": {"a": {"SEED": 3}}}, "row 'a': every run has its own SEED; see seeds and out"),
+        ({"rows": {"a": {}}, "config": ""}, "row 'a': no config; give one in"),
+        ({"rows": {"a": {"SEED": 3}}}, "row 'a' sets SEED; use the table's seeds and out"),
         ({"rows": {"a": {}}, "against": "b"}, "against: 'b' is not one of a"),
         ({"rows": {"a": {}}, "costs": ["price"]}, "costs: 'price' is not one of parameters, gflop"),
         ({"rows": {"a": {}}, "scored_on": "train"}, "'train' is not one of test set, held-out"),

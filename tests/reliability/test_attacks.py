@@ -201,15 +201,15 @@ def test_rows_that_are_no_permutations_are_refused(tmp_path, rows, monkeypatch):
     write_permutations(tmp_path / "a.mat", [[2, 1]])
     assert OfficialPermutations.load(tmp_path / "a.mat").images(1, 1, 0, 1) == [2]
     write_permutations(tmp_path / "a.mat", rows)
-    with pytest.raises(ValueError, match="identity 1 of camera 1 has no matrix whose rows are"):
+    with pytest.raises(ValueError, match="identity 1 of camera 1: expected a matrix of image"):
         OfficialPermutations.load(tmp_path / "a.mat")
 
 
 @pytest.mark.parametrize(
     ("result", "words"),
     [
-        (SimpleNamespace(returncode=-11), "ends a process with signal 11"),
-        (subprocess.TimeoutExpired("python", 120), "does not end within 120 s"),
+        (SimpleNamespace(returncode=-11), "was ended by signal 11"),
+        (subprocess.TimeoutExpired("python", 120), "took longer than 120 s"),
     ],
 )
 def test_mat_file_that_crashes_or_hangs_its_reader_is_named(tmp_path, monkeypatch, result, words):

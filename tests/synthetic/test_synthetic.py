@@ -385,7 +385,7 @@ def test_interrupted_generation_leaves_nothing_that_looks_complete(tmp_path, mon
         ("llcm", {"train_ids": 9999}, "9999 \\+ 3 identities do not fit folders of four digits"),
         ("llcm", {"test_images_per_id": 1}, "test_images_per_id is 1, expected at least 2"),
         ("sysu", {"test_images_per_id": 1}, "test_images_per_id is 1, expected at least 2"),
-        ("regdb", {"images_per_id": 5}, "got 5 training and 4 test images"),
+        ("regdb", {"images_per_id": 5}, "5 training and 4 test images"),
         ("llcm", {"height": 20}, "images of 20x32 are too small"),
         ("llcm", {"workers": 0}, "workers is 0, expected at least 1"),
     ],

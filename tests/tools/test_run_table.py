@@ -124,12 +124,14 @@ def test_reason_of_failures_alike_is_named_once(project, call, capsys):
     assert call(S3, "--dataset", "LLCM", *DEVICE) == 1
     printed = capsys.readouterr()
     assert "FAILED s3_multiply/seed0, s3_add/seed0: exit code 1: out of luck" in printed.err
-    assert printed.err.count("out of luck") == 1 and "no other is started" in printed.out
+    assert printed.err.count("out of luck") == 1 and "no more are started" in printed.out
 
 
 def test_settings_changed_in_between_are_refused(project, call):
     call(S4, "--dataset", "LLCM", *DEVICE)
-    with pytest.raises(ValueError, match="the settings have changed since; choose another --out"):
+    with pytest.raises(
+        ValueError, match="the settings have changed; restore them, or choose another --out"
+    ):
         call(S4, "--dataset", "LLCM", *DEVICE, "SOLVER.MAX_EPOCH", "3")
 
 
@@ -203,7 +205,9 @@ def test_flags_of_a_cluster_belong_to_slurm(project, call, flag, capsys):
 
 def test_synthetic_data_are_made_nowhere_else(project, call):
     words = ("--dataset", "Synthetic", "DATASETS.ROOT", "mistyped", *DEVICE)
-    with pytest.raises(FileNotFoundError, match=r"no mistyped.LLCM; without DATASETS.ROOT"):
+    with pytest.raises(
+        FileNotFoundError, match=r"mistyped.LLCM does not exist; leave DATASETS.ROOT"
+    ):
         call(S3, *words)
     assert not (project / "mistyped").exists()
 

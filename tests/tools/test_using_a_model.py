@@ -131,7 +131,7 @@ def test_index_and_query(workspace, run):
     assert Image.open(workspace / "logs/Synthetic/found.png").height > 6 * 192
     code, out, _ = run(COMMANDS[2])  # again: nothing is added
     assert "0 visible images indexed" in out
-    assert "18 were there already" in out
+    assert "18 were indexed already" in out
 
 
 def test_colors_among_infrared_queries_are_doubted(tmp_path, capsys):

@@ -181,7 +181,7 @@ def check_num_classes(cfg: CfgNode, identities: int) -> None:
     if 0 < classes < identities:
         raise ValueError(
             f"MODEL.HEADS.NUM_CLASSES = {classes}, but there are {identities} training identities; "
-            "set it to 0, they are counted"
+            "set it to 0 to count them from the data"
         )
 
 

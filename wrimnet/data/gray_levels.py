@@ -52,9 +52,9 @@ def check_colors(pixels: np.ndarray, infrared_range: Sequence[float]) -> None:
     left = count_levels((pixels // 256).astype(np.uint8))
     if infrared_range or left < min(LEAST_LEVELS, len(np.unique(pixels))):
         raise PixelRangeError(
-            f"16-bit channels that differ, pixels span {pixels.min()}..{pixels.max()}: {left} of "
-            f"256 levels are left; {KEY} applies to equal channels. Store an infrared image with "
-            "one channel, a visible one with 8 bits"
+            f"16-bit color image, pixels span {pixels.min()}..{pixels.max()}: 8 bits keep {left} "
+            f"of 256 levels, and {KEY} is for gray images. Store an infrared image with one "
+            "channel, a visible one with 8 bits"
         )
 
 

@@ -38,9 +38,9 @@ class CollapseWatch:
             if sign and not self._has_warned:
                 self._has_warned = True
                 _logger.warning(
-                    "the features have collapsed at iteration %d: %s. The network learns "
-                    "little from here; set MODEL.WRIM.MIIM.NORM entrance or "
-                    "MODEL.WRIM.TRIPLET.UNIT_LENGTH True and train again",
+                    "the features have collapsed at iteration %d: %s. More iterations hardly "
+                    "help; train again with MODEL.WRIM.TRIPLET.UNIT_LENGTH True, or with "
+                    "MODEL.WRIM.MIIM.NORM entrance if it has another value",
                     iteration,
                     sign,
                 )

@@ -83,8 +83,8 @@ def _hand_out(store: dist.Store, world_size: int, end: float) -> str:
         missing = {rank for rank in missing if not store.check([f"{name} reached {rank}"])}
         if missing and time.monotonic() > end:
             raise TimeoutError(
-                f"the processes {sorted(missing)} of {world_size} did not come within "
-                "SOLVER.DISTRIBUTED.TIMEOUT_SECONDS"
+                f"the processes {sorted(missing)} of {world_size} did not connect within "
+                "SOLVER.DISTRIBUTED.TIMEOUT_SECONDS; check that all were started"
             )
         time.sleep(_POLL_SECONDS)
     return name

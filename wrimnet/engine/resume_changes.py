@@ -45,6 +45,6 @@ def check_changeable(changed: Mapping[str, list[Any]], folder: Path) -> None:
         changes = "; ".join(f"{name} is {old!r}, now {new!r}" for name, (old, new) in fixed.items())
         raise ValueError(
             f"OUTPUT_DIR = {str(folder)!r} holds a run of another configuration: {changes}. "
-            f"--resume changes only {', '.join(CHANGEABLE)}; for another run choose another "
-            f"OUTPUT_DIR, from these weights with MODEL.WEIGHTS {folder / FINAL}"
+            f"--resume changes only {', '.join(CHANGEABLE)}; to start a new run choose another "
+            f"OUTPUT_DIR, with MODEL.WEIGHTS {folder / FINAL} to start from these weights"
         )

@@ -118,17 +118,17 @@ def check_test_images(items: Sequence[ImageItem], dataset: str) -> None:
     others = [i.relpath for i in items if i.relpath.partition("/")[0] in tested.train_folders]
     if others:
         raise ValueError(
-            f"{others[0]!r} and {len(others) - 1} more of {len(items)} paths are in folders of "
-            f"{tested.title}'s training images, which hold copies of test images, too; leave their "
-            "features out"
+            f"{others[0]!r} and {len(others) - 1} more of {len(items)} paths are in "
+            f"{tested.title}'s training folders, which also hold copies of test images; leave "
+            "these features out"
         )
     published = (tested.expected_counts or {}).get("test", {})
     num_ids = len({item.pid for item in items})
     if published and num_ids > published["identities"]:
         raise ValueError(
-            f"the features are of {num_ids} identities, {tested.title} tests on "
-            f"{published['identities']}: images of training are among them. Leave them out, or "
-            "name the others in test_ids"
+            f"the features are of {num_ids} identities, but {tested.title}'s test set has "
+            f"{published['identities']}: some are of training images. Leave these out, or list "
+            "the test identities in test_ids"
         )
     if published and len(items) != published["images"]:
         _logger.warning(

@@ -73,9 +73,9 @@ def _survive_reading(path: str | Path, seconds: float = 120.0) -> None:
             [*command, str(path)], capture_output=True, timeout=seconds
         ).returncode
     except subprocess.TimeoutExpired as error:
-        raise ValueError(f"reading it does not end within {seconds:g} s") from error
+        raise ValueError(f"reading it took longer than {seconds:g} s") from error
     if code < 0:
-        raise ValueError(f"reading it ends a process with signal {-code}")
+        raise ValueError(f"the process that read it was ended by signal {-code}")
 
 
 def _check_permutations(path: str | Path, camera: int, identities: np.ndarray) -> None:
@@ -89,8 +89,8 @@ def _check_permutations(path: str | Path, camera: int, identities: np.ndarray) -
         )
         if not sound:
             raise ValueError(
-                f"{path}: identity {pid} of camera {camera} has no matrix whose rows are whole "
-                f"numbers from 1, each once; {_SOURCE}"
+                f"{path}: identity {pid} of camera {camera}: expected a matrix of image numbers "
+                f"from 1, none twice in a row; {_SOURCE}"
             )
 
 
@@ -190,9 +190,9 @@ def check_draw(protocol: Protocol, draw: str) -> None:
         raise ValueError(f"{protocol.name} has no gallery sampling {draw!r}; use {known}")
     if protocol.shots > 1 and draw != "official":
         raise ValueError(
-            f"{protocol.name} draws {protocol.shots} images and only the official permutations "
-            "define that: set TEST.GALLERY_DRAW (--draw) to 'official'. They are in "
-            "rand_perm_cam.mat, from evaluation/data_split/ of "
+            f"{protocol.name} samples {protocol.shots} images per identity and camera, which only "
+            "the official permutations define: set TEST.GALLERY_DRAW (--draw) to 'official'. They "
+            "are in rand_perm_cam.mat, from evaluation/data_split/ of "
             "https://github.com/wuancong/SYSU-MM01"
         )
 
@@ -270,8 +270,9 @@ def _numbered_rows(items: Sequence[ImageItem], rows: list[int], numbers: list[in
     missing = [number for number in numbers if number not in by_number]
     if missing or not numbers:
         folder = PurePosixPath(items[rows[0]].relpath).parent
+        problem = f"the images {missing} do not exist" if missing else "no image is listed"
         raise ValueError(
-            f"the official permutations name the images {missing or 'none'} of {folder}, which "
-            f"holds {len(rows)}; check that the dataset is complete and rand_perm_cam.mat from it"
+            f"official permutations of {folder} ({len(rows)} images): {problem}; check that the "
+            "dataset is complete and rand_perm_cam.mat belongs to it"
         )
     return [by_number[number] for number in numbers]

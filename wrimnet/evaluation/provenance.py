@@ -63,8 +63,8 @@ def check_scored(content: Mapping[str, Any], file: Path) -> None:
     if scored and file.is_file() and scored != file_sha256(file):
         other = content["description"]["weights"]["path"]
         raise ValueError(
-            f"{file.parent / RESULTS} is from other weights ({other}) than {file.name}; put the "
-            "right one back, or remove it and use --resume, which evaluates again"
+            f"{file.parent / RESULTS} is from other weights ({other}) than {file.name}; restore "
+            f"the right file, or remove {RESULTS} and use --resume, which evaluates again"
         )
 
 

@@ -109,8 +109,8 @@ def check_feature_rows(cfg: CfgNode) -> None:
         maps = _map_sizes(cfg.INPUT[size_name], backbone.LAST_STRIDE, backbone.MAX_POOL)
         if min(maps[0]) < 1:
             raise ValueError(
-                f"INPUT.{size_name} = {cfg.INPUT[size_name]}: nothing is left of it after the "
-                "stem; expected at least 3 pixels a side"
+                f"INPUT.{size_name} = {cfg.INPUT[size_name]}: the stem's feature map is empty; "
+                "expected at least 3 pixels a side"
             )
         check_map_sizes(cfg, size_name, maps)
 

@@ -20,7 +20,7 @@ def add_config() -> list[Key]:
         Key(
             f"{net}.NON_LOCAL",
             (0, 0, 0, 0),
-            "AGW: how many of each Block's last residual blocks a non-local block follows",
+            "AGW: non-local blocks per Block, each after one of its last residual blocks",
             "4 x [0, 100]",
         ),
         Key(f"{net}.EXPAND_AFTER", 0, "DEEN: MFA after Blocks 1 to n, DEE after n", (0, 1, 2, 3)),
@@ -42,7 +42,7 @@ def add_config() -> list[Key]:
         Key(f"{net}.CPM.WEIGHT", 0.0, "DEEN: center pushing", _WEIGHT),
         Key(f"{net}.CPM.MARGIN", 0.2, "its margin", _WEIGHT),
         Key(f"{net}.ORTHOGONALITY.WEIGHT", 0.0, "DEEN: similarity of the branches", _WEIGHT),
-        Key(f"{channels}.PADDING", 10, "black border a random crop may reach, pixels", "[0, 1000]"),
+        Key(f"{channels}.PADDING", 10, "black padding of the random crop, pixels", "[0, 1000]"),
         Key(f"{channels}.ADAPTATION", False, "CAJ: one channel, or gray, in place of all three"),
         Key(f"{channels}.TWO_VIEWS", False, "CAJ: visible images twice, the second exchanged"),
     ]

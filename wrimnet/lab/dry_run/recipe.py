@@ -139,8 +139,8 @@ def check_version() -> None:
     """Raises ValueError for a PyTorch whose compiler this was not tried with."""
     if not has_tried_version():
         raise ValueError(
-            f"PyTorch {torch.__version__}: counting what SOLVER.COMPILE always makes of a step "
-            "needs 2.13 or newer; without that key the step is counted as it is"
+            f"PyTorch {torch.__version__}: estimating a step with SOLVER.COMPILE always needs "
+            "2.13 or newer; without that key the eager step is estimated"
         )
 
 

@@ -31,7 +31,7 @@ def make_synthetic_if_missing(table: TableFile, setting: Setting, tool: Path) ->
         return
     if folder != usual:
         raise FileNotFoundError(
-            f"there is no {folder}; without DATASETS.ROOT the data are made in {usual}"
+            f"{folder} does not exist; leave DATASETS.ROOT out to generate the data in {usual}"
         )
     words = ["--layout", "llcm", "--out", folder.parent, "--workers", os.cpu_count() or 1]
     subprocess.run([sys.executable, str(tool), *map(str, words)], check=True)

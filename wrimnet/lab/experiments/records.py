@@ -12,6 +12,7 @@ from wrimnet.metrics.names import metric_value
 from wrimnet.run_folder import (
     COST,
     RECORD,
+    RESULTS,
     compared_facts,
     find_results,
     read_json,
@@ -79,8 +80,8 @@ def read_record_of(run: ExperimentRun) -> Record:
     results = find_results(run.folder)
     if results is not None and results["description"]["config"] != about["config"]:
         raise ValueError(
-            f"{run.folder} holds results of configuration {results['description']['config']}, its "
-            f"run is one of {about['config']}; it was written to by hand, remove it"
+            f"{run.folder}: {RESULTS} is of configuration {results['description']['config']}, "
+            f"{RECORD} of {about['config']}; the folder was changed by hand, remove it"
         )
     changed = changed_files(run) if results is not None else ()
     return Record(run.folder, about, results, read_json(run.folder / COST), changed)

@@ -62,7 +62,9 @@ def _work(attempts: Sequence[Attempt], slots: Sequence[Slot], bar: tqdm) -> list
                 bar.update()
                 _console.info(describe(ended[-1]))
                 if _fail_alike(ended):
-                    _console.info("the first 2 runs failed for one reason; no other is started")
+                    _console.info(
+                        "the first 2 runs failed for the same reason; no more are started"
+                    )
                     break
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

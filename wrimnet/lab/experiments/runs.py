@@ -88,8 +88,8 @@ def is_done(run: ExperimentRun) -> bool:
     config = results["description"]["config"]
     if config != run.config:
         raise ValueError(
-            f"{run.folder} holds results of another configuration ({config}, this one is "
-            f"{run.config}), so the settings have changed since; choose another --out"
+            f"{run.folder} holds results of configuration {config}, this run has {run.config}: "
+            "the settings have changed; restore them, or choose another --out"
         )
     _check_start(run)
     return not changed_files(run)
@@ -101,7 +101,7 @@ def _check_start(run: ExperimentRun) -> None:
     before, now = (of.get("MODEL.WEIGHTS") for of in settings)
     if None not in (before, now) and before != now:
         raise ValueError(
-            f"{run.folder} holds results of a start from MODEL.WEIGHTS {before!r}, this run starts "
+            f"{run.folder} holds a run that started from MODEL.WEIGHTS {before!r}, this one starts "
             f"from {now!r}; give the earlier file, or choose another --out"
         )
 

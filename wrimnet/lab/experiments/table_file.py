@@ -168,9 +168,9 @@ def _rows_of(label: str, spec: Any, config: str, where: str) -> Iterator[Row]:
     given = _known({k: v for k, v in spec.items() if not _is_key(k)}, _ROW, where)
     fixed = {key: value for key, value in spec.items() if _is_key(key)}
     if not (given["config"] or config):
-        raise ValueError(f"{where}: no config, neither its own nor the table's")
+        raise ValueError(f"{where}: no config; give one in the row or in the table")
     if own_of_runs := {"SEED", "OUTPUT_DIR"} & {*fixed, *given["grid"]}:
-        raise ValueError(f"{where}: every run has its own {own_of_runs.pop()}; see seeds and out")
+        raise ValueError(f"{where} sets {own_of_runs.pop()}; use the table's seeds and out")
     file = "" if fixed else [*given["overlay"], given["config"]][max(0, len(given["overlay"]) - 1)]
     folder = given["folder"] or path_word(Path(file).stem or label)
     for point in _points(given["grid"], where):

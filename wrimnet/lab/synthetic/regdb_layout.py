@@ -25,8 +25,9 @@ def plan_regdb(request: Request) -> Plan:
     """
     if request.images_per_id != request.test_images_per_id:
         raise ValueError(
-            f"RegDB's trials share their images, got {request.images_per_id} training and "
-            f"{request.test_images_per_id} test images per identity; give both the same number"
+            f"{request.images_per_id} training and {request.test_images_per_id} test images per "
+            "identity: in RegDB, an identity trains in one trial and tests in another; give both "
+            "the same number"
         )
     pids = range(1, request.train_ids + request.test_ids + 1)
     images = [image for pid in pids for image in _identity_images(request, pid)]
