@@ -139,7 +139,7 @@ def test_each_attempt_has_a_store_without_the_keys_of_the_one_before():
 
 
 def test_processes_that_do_not_come_are_named():
-    with pytest.raises(TimeoutError, match=r"the processes \[1, 2\] of 3 did not come"):
+    with pytest.raises(TimeoutError, match=r"the processes \[1, 2\] of 3 did not connect"):
         store_of_attempt(dist.HashStore(), 0, 3, timedelta(seconds=0.2))
 
 
