@@ -73,7 +73,7 @@ KEYS = (
         Key("NAME", "build_wrim_resnet_backbone", "registered backbone builder"),
         Key("DEPTH", "50x", "ResNet depth", ("18x", "34x", "50x", "101x")),
         Key("ARCHITECTURE", "resnet50", "network of torchvision or timm, by name", None, IF_SET),
-        Key("STAGES", (), "names of its four Blocks; () where they are known", None, IF_SET),
+        Key("STAGES", (), "module names of its four Blocks; () for known networks", None, IF_SET),
         Key("WITH_IBN", False, "build_resnet_backbone: IBN-a layers"),
         Key("WITH_SE", False, "build_resnet_backbone: squeeze and excitation"),
         Key("LAST_STRIDE", 1, "stride of Block 4", (1, 2)),
@@ -238,7 +238,12 @@ KEYS = (
         ),
         Key("WEIGHT_DECAY_BIAS", -1.0, "weight decay of biases; negative: WEIGHT_DECAY", ANY),
         Key("SCHED", "MultiStepLR", "registered schedule, such as CosineAnnealingLR"),
-        Key("STEPS", [80, 120], "epochs from 0 that start with lr x GAMMA", COUNT_OR_NONE),
+        Key(
+            "STEPS",
+            [80, 120],
+            "epochs, from 0, at which the learning rate is multiplied by GAMMA",
+            COUNT_OR_NONE,
+        ),
         Key("GAMMA", 0.1, "factor at each of STEPS", POSITIVE),
         Key(
             "DELAY_EPOCHS",
@@ -256,7 +261,7 @@ KEYS = (
         Key(
             "PRECISION", "bf16", "precision of the forward pass; losses stay fp32", ("fp32", "bf16")
         ),
-        Key("ACCUMULATION_STEPS", 1, "parts of P / n identities a batch is trained in", COUNT),
+        Key("ACCUMULATION_STEPS", 1, "parts that a batch is split into, by identities", COUNT),
         Key("SYNC_BN", True, "with several processes: batch normalization over the whole batch"),
     ),
     *_under(
@@ -289,7 +294,7 @@ KEYS = (
         Key("CHECKPOINT_ITERS", 0, "iterations between saves; 0: by epochs", COUNT_OR_NONE, NEVER),
         Key("CHECKPOINT_MINUTES", 0.0, "minutes between saves; 0: by epochs", NOT_NEGATIVE, NEVER),
         Key("KEEP_CHECKPOINTS", 2, "number of full checkpoints kept", COUNT, NEVER),
-        Key("LOG_PERIOD", 20, "iterations between log lines, means over them", COUNT, NEVER),
+        Key("LOG_PERIOD", 20, "iterations between log lines, which have means", COUNT, NEVER),
     ),
     *_under(
         "TEST",
@@ -334,7 +339,13 @@ KEYS = (
             None,
             IF_SET,
         ),
-        Key("EXPECTED_RESULTS", [], "[[protocol, metric, value, tolerance], ...]", None, NEVER),
+        Key(
+            "EXPECTED_RESULTS",
+            [],
+            "[[protocol, metric, value, tolerance], ...]; exit code 1 for other results",
+            None,
+            NEVER,
+        ),
     ),
     Key("PLUGINS", (), "modules of your own; files and command line add to it", None, NEVER),
     Key("HOOKS", (), "registered hooks, run before the trainer's own", None, IF_SET),
