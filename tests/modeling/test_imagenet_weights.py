@@ -199,7 +199,7 @@ class Delivery:
 def test_download_of_another_file_than_the_named_one_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.hub.urlopen", lambda *args, **kwargs: Delivery(b"another file"))
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
-    with pytest.raises(ValueError, match=r"resnet18-\w+.pth gave.*invalid hash value"):
+    with pytest.raises(ValueError, match=r"resnet18-\w+.pth, or its copy.*invalid hash value"):
         load_imagenet_weights(WRIMResNet(depth="18x"), depth="18x", path="")
     assert list((tmp_path / "checkpoints").iterdir()) == []
 

@@ -94,9 +94,9 @@ BOMB = "a: &a [1, 1]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (BOMB, r"the alias \*b stands for keys or for itself"),
-        ("A: &a [1, *a]\n", "stands for keys or for itself"),
-        ("A: &a {B: *a}\n", "stands for keys or for itself"),
+        (BOMB, r"the alias \*b names keys or itself"),
+        ("A: &a [1, *a]\n", "names keys or itself"),
+        ("A: &a {B: *a}\n", "names keys or itself"),
         ("SEED: 1\nSEED: 2\n", "'SEED' is set twice"),
         ("<<: {SEED: 1}\nSEED: 2\n", "expected the name of a key before ':'"),
         ("? [SEED]\n: 1\n", "expected the name of a key before ':'"),
