@@ -96,7 +96,7 @@ class TrainLoader:
     def relabel(self, labels: np.ndarray) -> None:
         """Replaces the labels (N,) that the sampler and the losses see, from the next batch on.
 
-        For pseudo labels that change between epochs, from a hook: ``trainer.data_loader.relabel``.
+        For labels that change between epochs, from a hook: ``trainer.data_loader.relabel``.
         Batches that were read ahead are read again. An image whose label is negative is not drawn;
         the others are classes from 0.
 
