@@ -1,4 +1,4 @@
-"""Nothing is drawn that is not there: scales are shared and said, flat maps are gray."""
+"""Figures show no structure that the values lack: shared, printed scales; flat maps are gray."""
 
 import numpy as np
 
