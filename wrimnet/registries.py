@@ -1,5 +1,6 @@
 """What YAML and the command line name, found in FastReID's registries."""
 
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,6 +61,16 @@ def find_registered(registry: Registry, name: str, key: str) -> Any:
         expected = f"expected one of {known}" if known else "none is registered"
         raise ValueError(f"{key} = {name!r}: {expected}; {say_own(key)}")
     return registry.get(name)
+
+
+def describe_place(registered: Any) -> str:
+    """Names a class or function, or the class of an object, with its module, file and line."""
+    kind = registered if hasattr(registered, "__name__") else type(registered)
+    name = f"{kind.__name__} of {kind.__module__}"
+    try:
+        return f"{name} ({inspect.getsourcefile(kind)}, line {inspect.getsourcelines(kind)[1]})"
+    except (OSError, TypeError):  # it has no source file, as in a notebook
+        return name
 
 
 def build_named(registry: Registry, names: Sequence[str], key: str, cfg: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """Custom augmentations, one after another, with the same draws on any number of processes."""
 
+import inspect
 import sys
 
 import numpy as np
@@ -17,6 +18,7 @@ from wrimnet.data.augmentation_list import (
 )
 from wrimnet.data.batch_rows import take_rows
 from wrimnet.data.randomness import generator
+from wrimnet.registries import describe_place
 
 sys.path.append(str(ROOT / "examples" / "own_method"))
 GAMMA = "PLUGINS=('own_method.gamma',)"
@@ -126,6 +128,23 @@ def test_something_else_than_the_images_is_refused(returned, message):
     step = ImageAugmentation(lambda images, modality, rng: returned(images), stream="a", seed=0)
     with pytest.raises(ValueError, match=message):
         step.augment(make_batch())
+
+
+def test_augmentation_of_another_shape_is_named_with_its_line():
+    place = rf"{__file__}, line {inspect.getsourcelines(Cropping)[1]}"
+    step = ImageAugmentation(Cropping(), stream="a", seed=0)
+    with pytest.raises(ValueError, match=rf"Cropping of {__name__} \({place}\) returned \(3, 3"):
+        step.augment(make_batch())
+
+
+class Cropping:
+    def __call__(self, images, modality, rng):
+        return images[:3]
+
+
+def test_a_class_without_a_source_file_is_named_with_its_module_alone():
+    unknown = type("FromANotebook", (), {"__module__": "__main__"})
+    assert describe_place(unknown()) == "FromANotebook of __main__"
 
 
 def test_unknown_name_in_a_list_is_refused():

@@ -145,7 +145,10 @@ def test_sampler_of_ones_own_is_shared_by_the_processes():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda *_: np.zeros(5, int), r"returned int64 \(5,\); expected 24 rows of the training"),
+        (
+            lambda *_: np.zeros(5, int),
+            r"test_sampler.py, line \d+\) returned int64 \(5,\); expected 24 rows of the training",
+        ),
         (lambda *_: np.zeros(24), "returned float64"),
         (lambda *_: np.full(24, 77), "expected 24 rows of the training set, 0 to 76"),
         (lambda *_: np.zeros(24, int), "expected 12 visible images, then as many infrared"),

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import yaml
 from tiny_models import make_batch, make_model, model_cfg, settle
 from torch import nn
 
+from wrimnet.config import setup_cfg
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.backbones import StagedBackbone
 
@@ -78,7 +80,10 @@ def test_fastreid_resnet_without_ibn_is_the_backbone_of_wrim_net():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"MODEL__BACKBONE__WITH_IBN": "True"}, r"WITH_IBN = True: build_wrim_resnet.* not\s+read"),
+        (
+            {"MODEL__BACKBONE__WITH_IBN": "True"},
+            r"WITH_IBN = True: build_wrim_.* not read it; write MODEL.BACKBONE.WITH_IBN: False",
+        ),
         (
             {**FASTREID, "MODEL__BACKBONE__MAX_POOL": "torchvision"},
             "MAX_POOL = 'torchvision': build_resnet",
@@ -103,6 +108,21 @@ def test_fastreid_resnet_without_ibn_is_the_backbone_of_wrim_net():
 def test_what_does_not_fit_is_a_sentence(overrides, message):
     with pytest.raises((ValueError, KeyError), match=message):
         make_model(**overrides)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("WITH_IBN", True), ("ARCHITECTURE", "resnet18"), ("STAGES", ["a"] * 4)]
+)
+def test_line_of_the_message_takes_back_what_the_base_sets(tmp_path, key, value):
+    base = {"MODEL": {"DEVICE": "cpu", "BACKBONE": {"PRETRAIN": False, key: value}}}
+    (tmp_path / "base.yml").write_text(yaml.safe_dump(base))
+    own = tmp_path / "own.yml"
+    own.write_text("_BASE_: base.yml\n")
+    with pytest.raises(ValueError, match="does not read it") as refused:
+        setup_cfg(own)
+    line = str(refused.value).partition("write ")[2].partition(" in your file")[0]
+    own.write_text(f"_BASE_: base.yml\n{line}\n")
+    assert setup_cfg(own).MODEL.BACKBONE[key] in (False, "resnet50", ())
 
 
 def test_network_without_maps_is_refused():

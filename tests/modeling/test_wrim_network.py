@@ -1,5 +1,7 @@
 """The network that a configuration asks for: modules, shapes, embeddings, refusals."""
 
+import inspect
+
 import pytest
 import torch
 from source_tree import ROOT
@@ -310,7 +312,9 @@ def test_fusion_of_another_shape_is_named_with_its_module(stage):
     block = model.backbone.miims[str(stage)]
     for one in (block.visible, block.infrared) if stage == 2 else (block,):
         one.fusion = Halving()
-    message = rf"after Block {stage}, MIIM of wrimnet.* with the fusion Halving of .*test_wrim_netw"
+    place = rf"\({__file__}, line {inspect.getsourcelines(Halving)[1]}\)"
+    message = rf"after Block {stage}, MIIM of wrimnet.*layers.miim.py, line \d+\) with the fusion "
+    message += rf"Halving of {__name__} {place} made"
     with pytest.raises(ValueError, match=message):
         train_once(model)
 

@@ -21,7 +21,12 @@ from torch import Tensor
 from wrimnet.data.augmentation import rows_of_rank
 from wrimnet.data.randomness import generator
 from wrimnet.data.window_resize import to_device
-from wrimnet.registries import AUGMENTATION_REGISTRY, find_registered, names_of
+from wrimnet.registries import (
+    AUGMENTATION_REGISTRY,
+    describe_place,
+    find_registered,
+    names_of,
+)
 
 
 class RowGenerator:
@@ -90,8 +95,8 @@ class ImageAugmentation:
         if not torch.is_tensor(result) or result.shape != images.shape:
             returned = tuple(result.shape) if torch.is_tensor(result) else type(result).__name__
             raise ValueError(
-                f"INPUT.AUGMENTATION: {type(self.function).__name__} returned {returned}; expected "
-                f"a tensor {tuple(images.shape)}, the shape of the images it was called with"
+                f"INPUT.AUGMENTATION: {describe_place(self.function)} returned {returned}; "
+                f"expected a tensor {tuple(images.shape)}, the shape of the images it was given"
             )
         return {**batch, "images": result}
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from wrimnet.data.randomness import generator
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
-from wrimnet.registries import SAMPLER_REGISTRY, register_as
+from wrimnet.registries import SAMPLER_REGISTRY, describe_place, register_as
 
 
 class BatchRequest(NamedTuple):
@@ -128,13 +128,14 @@ class CrossModalitySampler:
         has_form = rows.shape == (2 * half,) and np.issubdtype(rows.dtype, np.integer)
         if not has_form or rows.min() < 0 or rows.max() >= len(self.labels):
             raise ValueError(
-                f"DATALOADER.SAMPLER_TRAIN returned {rows.dtype} {rows.shape}; expected "
-                f"{2 * half} rows of the training set, 0 to {len(self.labels) - 1}"
+                f"DATALOADER.SAMPLER_TRAIN: {describe_place(self.draw)} returned {rows.dtype} "
+                f"{rows.shape}; expected {2 * half} rows of the training set, "
+                f"0 to {len(self.labels) - 1}"
             )
         if (self.modality[rows] != np.repeat((VISIBLE, INFRARED), half)).any():
             raise ValueError(
-                f"DATALOADER.SAMPLER_TRAIN: expected {half} visible images, then as many infrared "
-                "ones"
+                f"DATALOADER.SAMPLER_TRAIN: {describe_place(self.draw)} returned rows in another "
+                f"order; expected {half} visible images, then as many infrared ones"
             )
 
     def relabel(self, labels: np.ndarray) -> None:

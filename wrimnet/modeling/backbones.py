@@ -191,7 +191,8 @@ def check_unread(cfg: CfgNode, *names: str) -> None:
         if unread and cfg.MODEL.BACKBONE[name] != key.default:
             raise ValueError(
                 f"{key.name} = {cfg.MODEL.BACKBONE[name]!r}: {cfg.MODEL.BACKBONE.NAME} does not "
-                "read it; leave it out or choose another MODEL.BACKBONE.NAME"
+                f"read it; write {key.name}: {key.default} in your file, whose _BASE_ may set it, "
+                "or choose another MODEL.BACKBONE.NAME"
             )
 
 

@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from wrimnet.layers.fusion import Addition, Multiplication, SigmoidGate
 from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
-from wrimnet.registries import FUSION_REGISTRY, MIIM_REGISTRY, find_registered, register_as
+from wrimnet.registries import (
+    FUSION_REGISTRY,
+    MIIM_REGISTRY,
+    describe_place,
+    find_registered,
+    register_as,
+)
 
 _MIIM = "MODEL.WRIM.MIIM"
 
@@ -119,11 +125,10 @@ def run_miim(miims: nn.ModuleDict, stage: int, features: Tensor, num_visible: in
 
 
 def _parts_of(miim: nn.Module) -> str:
-    """Names the block and its fusion, and their modules."""
+    """Names the block and its fusion, and where they are defined."""
     block = miim.visible if isinstance(miim, PerModality) else miim
     parts = (block, getattr(block, "fusion", None))
-    names = [f"{type(one).__name__} of {type(one).__module__}" for one in parts if one is not None]
-    return " with the fusion ".join(names)
+    return " with the fusion ".join(describe_place(one) for one in parts if one is not None)
 
 
 def check_miim(cfg: CfgNode) -> None:
