@@ -1,5 +1,6 @@
 """What a process says when it fails, what it answers when it is alone, what it refuses."""
 
+import copy
 import logging
 import signal
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from wrimnet.engine.data_parallel import AllReduceBatchNorm
+from wrimnet.engine.data_parallel import AllReduceBatchNorm, synchronize_batch_norm
 from wrimnet.engine.distributed import Agreement, reported_to_all
 from wrimnet.engine.signals import SIGNALS, StopRequest
 from wrimnet.lab.benchmarks.counting import CostCounter
@@ -118,6 +119,35 @@ def test_batch_norm_of_a_group_of_one_is_the_usual_one(group_of_one, dtype, tole
     for ours, theirs in zip(own.buffers(), usual.buffers(), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert all(one.is_contiguous(memory_format=torch.channels_last) for one in found[:2])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_of_timm_keeps_its_activation(group_of_one, training):
+    timm = pytest.importorskip("timm", reason="timm is an optional extra")
+    torch.manual_seed(0)
+    values = torch.randn(6, 4, 5, 3)
+    usual = torch.nn.Sequential(timm.layers.BatchNormAct2d(4, act_layer=torch.nn.SiLU))
+    usual[0].running_var.fill_(2.0)
+    own = synchronize_batch_norm(copy.deepcopy(usual))
+    assert (
+        type(own[0]) is AllReduceBatchNorm and own.state_dict().keys() == usual.state_dict().keys()
+    )
+    gradient = torch.randn_like(values)
+    found, expected = (
+        run_forward_and_backward(norm.train(training), values, gradient) for norm in (own, usual)
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+class ScaledNorm(torch.nn.BatchNorm2d):
+    def forward(self, values):
+        return 2 * super().forward(values)
+
+
+def test_batch_norm_with_a_forward_of_its_own_is_refused():
+    with pytest.raises(ValueError, match=r"SYNC_BN cannot replace ScaledNorm of .*SYNC_BN False"):
+        synchronize_batch_norm(torch.nn.Sequential(ScaledNorm(3)))
 
 
 def test_batch_norm_passes_over_its_maps_eleven_times(group_of_one):

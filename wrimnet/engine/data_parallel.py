@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from wrimnet.data.batch_rows import join_shares, map_tensors
 from wrimnet.engine.distributed import mean_over_ranks
 from wrimnet.modeling.network import CrossModalityNetwork
+from wrimnet.registries import describe_place
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -75,7 +76,8 @@ class AllReduceBatchNorm(_BatchNorm):
 
     Statistics and gradients are those of one process with the whole batch; the result has the
     input's number format. Parameters and buffers have the names of
-    nn.BatchNorm2d. Every process must hold the same number of images.
+    nn.BatchNorm2d. Every process must hold the same number of images. Children, such as the
+    activation of timm's norms, run after it.
     """
 
     def _check_input_dim(self, values: Tensor) -> None:
@@ -84,8 +86,12 @@ class AllReduceBatchNorm(_BatchNorm):
 
     def forward(self, values: Tensor) -> Tensor:
         """Normalizes (B, C, ...); in evaluation with the running statistics."""
-        if not self.training:
-            return super().forward(values)
+        normalized = self._normalize(values) if self.training else super().forward(values)
+        for child in self.children():
+            normalized = child(normalized)
+        return normalized
+
+    def _normalize(self, values: Tensor) -> Tensor:
         self._check_input_dim(values)
         weight, bias = self.weight, self.bias
         if weight is None:
@@ -151,7 +157,8 @@ class _Normalize(torch.autograd.Function):
 def synchronize_batch_norm(model: ModelT) -> ModelT:
     """Lets every batch normalization of ``model`` use the images of all processes.
 
-    Parameters and buffers stay the same objects under the same names.
+    Parameters and buffers stay the same objects under the same names. ValueError for a norm that
+    computes something else.
     """
     for parent in list(model.modules()):
         for name, child in parent.named_children():
@@ -160,11 +167,23 @@ def synchronize_batch_norm(model: ModelT) -> ModelT:
     return model
 
 
+_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+_CHILDREN_OF_TIMM = ["drop", "act"]  # which its norms apply in this order
+
+
 def _all_reduced(norm: _BatchNorm) -> AllReduceBatchNorm:
+    children = dict(norm.named_children())
+    if type(norm).forward not in _FORWARDS and [*children] != _CHILDREN_OF_TIMM:
+        raise ValueError(
+            f"SOLVER.SYNC_BN cannot replace {describe_place(norm)}, a batch normalization with a "
+            "forward of its own; set SOLVER.SYNC_BN False"
+        )
     replaced = AllReduceBatchNorm(norm.num_features, norm.eps, norm.momentum)
     replaced.weight, replaced.bias = norm.weight, norm.bias
     for name, buffer in norm.named_buffers(recurse=False):
         setattr(replaced, name, buffer)
+    for name, child in children.items():
+        replaced.add_module(name, child)
     return replaced.train(norm.training)
 
 
