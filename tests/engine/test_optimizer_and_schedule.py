@@ -10,7 +10,7 @@ from torch import nn
 
 from wrimnet.config import config_hash
 from wrimnet.config.tree import changed_cfg
-from wrimnet.engine.solver import build_lr_scheduler, build_optimizer
+from wrimnet.engine.solver import build_groups, build_lr_scheduler, build_optimizer
 from wrimnet.modeling.weights import build_model
 from wrimnet.registries import OPTIMIZER_REGISTRY, SCHEDULE_REGISTRY, register_as
 from wrimnet.schedules import cosine, multi_step, warm_up_factor
@@ -63,6 +63,29 @@ def test_decay_and_rate_by_kind_make_the_fewest_groups(cfg_of):
         assert group["weight_decay"] == decay, name
     settings = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
     assert len(set(settings)) == len(settings) == 6
+
+
+def test_groups_are_the_same_for_a_base_rate_of_zero(cfg_of):
+    model = nn.ModuleDict({"heads": nn.Linear(1, 1), "backbone": nn.Linear(1, 1)})
+    sizes = [
+        [len(group["params"]) for group in build_groups(cfg, model)]
+        for cfg in (
+            cfg_of(SOLVER__BASE_LR=rate, SOLVER__HEADS_LR_FACTOR="2") for rate in ("1", "0")
+        )
+    ]
+    assert sizes == [[2, 2], [2, 2]]
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [nn.BatchNorm1d(2), nn.InstanceNorm2d(2, affine=True), nn.LayerNorm(2), nn.RMSNorm(2)],
+    ids=lambda norm: type(norm).__name__,
+)
+def test_every_norm_has_the_decay_of_norms(cfg_of, norm):
+    model = nn.Sequential(norm, nn.Linear(2, 2, bias=False))
+    groups = build_groups(cfg_of(SOLVER__WEIGHT_DECAY_NORM="0"), model)
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert [decays[id(p)] for p in model.parameters()] == [0.0] * len([*norm.parameters()]) + [5e-4]
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])

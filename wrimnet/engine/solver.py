@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from wrimnet.registries import SCHEDULE_REGISTRY, find_optimizer, find_registered
 from wrimnet.schedules import warm_up_factor
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -46,7 +46,10 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
 
 
 def build_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
-    """Returns the parameter groups: parameters with their learning rate and weight decay."""
+    """Returns the parameter groups: parameters with their learning rate and weight decay.
+
+    They are the same for every BASE_LR, which --resume may change.
+    """
     solver = cfg.SOLVER
     decay = {
         "norm": _or_default(solver.WEIGHT_DECAY_NORM, solver.WEIGHT_DECAY),
@@ -57,14 +60,14 @@ def build_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
     check_patterns(solver.LR_MULTIPLIERS, [name for name, *_ in trainable])
     groups = defaultdict(list)
     for name, kind, in_head, parameter in trainable:
-        rate = solver.BASE_LR * (solver.HEADS_LR_FACTOR if in_head else 1.0)
-        rate *= solver.BIAS_LR_FACTOR if kind == "bias" else 1.0
-        for pattern, factor in solver.LR_MULTIPLIERS:
-            rate *= factor if fnmatchcase(name, pattern) else 1.0
-        groups[rate, decay[kind]].append(parameter)
+        factor = solver.HEADS_LR_FACTOR if in_head else 1.0
+        factor *= solver.BIAS_LR_FACTOR if kind == "bias" else 1.0
+        for pattern, of_pattern in solver.LR_MULTIPLIERS:
+            factor *= of_pattern if fnmatchcase(name, pattern) else 1.0
+        groups[factor, decay[kind]].append(parameter)
     return [
-        {"params": parameters, "lr": rate, "weight_decay": weight_decay}
-        for (rate, weight_decay), parameters in groups.items()
+        {"params": parameters, "lr": solver.BASE_LR * factor, "weight_decay": weight_decay}
+        for (factor, weight_decay), parameters in groups.items()
     ]
 
 
