@@ -95,6 +95,13 @@ def test_fastreid_resnet_without_ibn_is_the_backbone_of_wrim_net():
             "'layer9'",
         ),
         (
+            {
+                **TORCHVISION,
+                "MODEL__BACKBONE__STAGES": "('conv1','layer1','layer2','layer3','layer4')",
+            },
+            r"STAGES = \('conv1', .*\): expected the names of four Blocks",
+        ),
+        (
             {**TORCHVISION, "SOLVER__ACTIVATION_CHECKPOINTING": "True"},
             "cannot recompute its Blocks",
         ),

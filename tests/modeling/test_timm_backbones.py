@@ -1,12 +1,16 @@
 """Families of timm as backbones: maps, maps with channels last, tokens."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from tiny_models import make_batch, make_model, settle
 from torch import nn
 
 from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.backbones import CLASSIFIERS
 from wrimnet.modeling.feature_layout import ChannelsLast, Tokens
+from wrimnet.modeling.weights import load_network_weights
 
 timm = pytest.importorskip("timm", reason="timm is an optional extra")
 
@@ -110,6 +114,27 @@ def test_weights_of_another_input_size_are_resized_as_timm_does(tmp_path):
     )
     assert torch.allclose(network.pos_embed, theirs.pos_embed, atol=1e-6)
     assert torch.equal(network.blocks[5].mlp.fc1.weight, whole["blocks.5.mlp.fc1.weight"])
+
+
+def test_file_may_hold_classifiers_and_a_norm_whose_name_begins_like_one(tmp_path):
+    network = nn.Sequential(OrderedDict(block=nn.Linear(2, 2), fc_norm=nn.LayerNorm(2)))
+    whole = {name: torch.rand_like(tensor) for name, tensor in network.state_dict().items()}
+    classifiers = {"fc.weight": torch.zeros(5, 2), "head_dist.weight": torch.zeros(5, 2)}
+    torch.save(whole | classifiers, tmp_path / "whole.pth")
+    load_network_weights(network, tmp_path / "whole.pth", CLASSIFIERS)
+    assert torch.equal(network.fc_norm.weight, whole["fc_norm.weight"])
+
+
+def test_size_that_patches_do_not_fill_is_refused_with_local_weights_too(tmp_path):
+    torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "vit.pth")
+    path = {
+        "MODEL__BACKBONE__PRETRAIN": "True",
+        "MODEL__BACKBONE__PRETRAIN_PATH": tmp_path / "vit.pth",
+    }
+    with pytest.raises(
+        ValueError, match=r"SIZE_TRAIN = \(64, 24\): expected multiples of the patch"
+    ):
+        build("ViT", **path, INPUT__SIZE_TRAIN="[64, 24]")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ class StagedBackbone(nn.Module):
         remove_classifiers(network)
         self.network = network
         self.stages = tuple(stages)
+        if len(self.stages) != 4:
+            raise ValueError(
+                f"MODEL.BACKBONE.STAGES = {self.stages}: expected the names of four Blocks"
+            )
         self.layout = layout
         self.miims = nn.ModuleDict()
         self.main_block = nn.Identity()  # its input is the map after Block 3, with its MIIM

@@ -41,8 +41,11 @@ def build_timm_network(cfg: CfgNode) -> Any:
     """
     backbone, size = cfg.MODEL.BACKBONE, tuple(cfg.INPUT.SIZE_TRAIN)
     if not (backbone.PRETRAIN and backbone.PRETRAIN_PATH):
-        return _create_network(backbone.ARCHITECTURE, size, pretrained=backbone.PRETRAIN)
+        network = _create_network(backbone.ARCHITECTURE, size, pretrained=backbone.PRETRAIN)
+        _check_patches(network, size)
+        return network
     network = _create_network(backbone.ARCHITECTURE, None, pretrained=False)
+    _check_patches(network, size)
     remove_classifiers(network)
     load_network_weights(network, backbone.PRETRAIN_PATH, CLASSIFIERS)
     if hasattr(network, "set_input_size"):
@@ -58,7 +61,7 @@ def _create_network(name: str, size: tuple[int, int] | None, *, pretrained: bool
     try:
         is_fixed = getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False)
         options: dict[str, Any] = {"img_size": size} if is_fixed and size else {}
-        network = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     except OSError as error:
         raise FileNotFoundError(
             f"the pretrained weights of {name} cannot be downloaded ({error}); name a local copy "
@@ -66,14 +69,12 @@ def _create_network(name: str, size: tuple[int, int] | None, *, pretrained: bool
         ) from error
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{_ARCHITECTURE} = {name!r}: {error}") from error
-    _check_patches(network, size)
-    return network
 
 
-def _check_patches(network: Any, size: tuple[int, int] | None) -> None:
+def _check_patches(network: Any, size: tuple[int, int]) -> None:
     """Refuses an input whose last rows or columns fill no patch and would not be seen."""
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
-    if size and patch and any(side % of_patch for side, of_patch in zip(size, patch, strict=True)):
+    if patch and any(side % of_patch for side, of_patch in zip(size, patch, strict=True)):
         raise ValueError(
             f"INPUT.SIZE_TRAIN = {size}: expected multiples of the patch size {tuple(patch)} of "
             "the network; what is left over would be cut off"

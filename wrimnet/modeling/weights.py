@@ -314,8 +314,10 @@ def load_network_weights(network: nn.Module, path: str, classifiers: Sequence[st
 def _fill(
     network: nn.Module, weights: dict[str, Tensor], source: str, classifiers: Sequence[str]
 ) -> None:
-    weights = {n: tensor for n, tensor in weights.items() if not n.startswith(tuple(classifiers))}
-    expected = network.state_dict()
+    expected, beside = network.state_dict(), tuple(classifiers)
+    weights = {
+        n: tensor for n, tensor in weights.items() if n in expected or not n.startswith(beside)
+    }
     if not any(name.endswith(_COUNTER) for name in weights):
         # files from before PyTorch 0.4.1 have no counters of batches; PyTorch starts them at 0
         weights |= {name: expected[name] for name in expected if name.endswith(_COUNTER)}
