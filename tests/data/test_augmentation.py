@@ -223,8 +223,8 @@ def test_gpu_equals_cpu():
         ({"scales": ()}, "SCALES is .*expected one or more"),
         ({"scales": (1.2,)}, "SCALES is .*above 0 and at most 1"),
         ({"flip_prob": 1.5}, "flip_prob is 1.5"),
-        ({"erase_area": (0.4, 0.02)}, "erase_area is"),
-        ({"erase_aspect": (0.0, 1.0)}, "erase_aspect is"),
+        ({"erase_area": (0.4, 0.02)}, "INPUT.REA.AREA is"),
+        ({"erase_aspect": (0.0, 1.0)}, "INPUT.REA.ASPECT is"),
     ],
 )
 def test_impossible_settings(change, message):

@@ -147,6 +147,14 @@ def test_a_class_without_a_source_file_is_named_with_its_module_alone():
     assert describe_place(unknown()) == "FromANotebook of __main__"
 
 
+def test_default_behind_another_is_refused():
+    built = build_augmentation(setup(GAMMA, "INPUT.AUGMENTATION=['RandomGamma', 'default']"))
+    with pytest.raises(
+        ValueError, match=r"BatchAugmentation takes images as .* \[default, Yours\]"
+    ):
+        built.augment(make_batch())
+
+
 def test_unknown_name_in_a_list_is_refused():
     with pytest.raises(ValueError, match=r"AUGMENTATION = 'Gamma': expected one of .*default"):
         setup("INPUT.AUGMENTATION=['default','Gamma']")

@@ -225,6 +225,19 @@ def test_a_fusion_of_ones_own_gets_the_restored_map_and_no_gate():
     assert torch.equal(block(features), features * (1 + restored) + restored)
 
 
+class ResidualGate(SigmoidGate):
+    def forward(self, features, restored):
+        return features + super().forward(features, restored)
+
+
+def test_a_forward_of_ones_own_in_a_subclass_of_the_gate_is_used():
+    features, block = make_features(2, 8, 9, 7), make_block()
+    restored = restored_map(block, features)
+    block.fusion = ResidualGate()
+    assert not block.has_gate
+    assert torch.equal(block(features), features + features * restored.sigmoid())
+
+
 def test_a_step_of_ones_own_is_used_by_output_and_gate():
     features = make_features(2, 8, 9, 7)
     block = make_block(kind=Doubled)

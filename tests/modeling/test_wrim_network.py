@@ -2,8 +2,11 @@
 
 import inspect
 
+import wrimnet.compat  # noqa: F401
+
 import pytest
 import torch
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from source_tree import ROOT
 from tiny_models import NUM_CLASSES, make_batch, make_model, model_cfg, settle
 from torch import nn
@@ -12,7 +15,7 @@ from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
 from wrimnet.losses.total import Attached
 from wrimnet.modality import INFRARED, VISIBLE
-from wrimnet.modeling.aicl_head import AICLHead
+from wrimnet.modeling.aicl_head import AICLHead, HeadOutput, LevelOutput
 from wrimnet.modeling.wrim_net import WRIMNet
 from wrimnet.modeling.wrim_resnet import build_wrim_resnet_backbone
 
@@ -329,6 +332,37 @@ def test_training_without_identities_is_refused():
     assert len(model.heads.main.classifiers) == 0
     with pytest.raises(ValueError, match="NUM_CLASSES = 0: the network has no classifier"):
         model.train()(make_batch())
+
+
+def test_network_without_a_loss_term_is_refused():
+    weights = {f"{of}__WEIGHT": "0.0" for of in ("CLASSIFICATION", "TRIPLET", "CMKIC")}
+    with pytest.raises(ValueError, match=r"no loss term has a weight above 0; set one of MODEL.WR"):
+        model_cfg(**weights)
+
+
+@REID_HEADS_REGISTRY.register()
+class PlainHead(nn.Module):
+    """A head of another structure than AICLHead's, as its module describes them."""
+
+    part_names = ("global",)
+
+    def __init__(self, cfg, channels):
+        super().__init__()
+        self.part_dims = {"global": channels["main"]}
+        self.classifiers = nn.Linear(channels["main"], cfg.MODEL.HEADS.NUM_CLASSES)
+
+    def forward(self, levels, num_visible):
+        pooled = levels["main"].mean((2, 3))
+        return HeadOutput(LevelOutput(pooled, [], [self.classifiers(pooled)], None), None, None)
+
+
+def test_head_of_another_structure_is_trained_and_its_labels_are_checked():
+    keys = {"MODEL__HEADS__NAME": "PlainHead", "CMKIC__WEIGHT": "0.0", "AUXILIARY__WEIGHT": "0.0"}
+    model = make_model(**keys, EMBEDDING_PARTS="('global',)")
+    assert set(train_once(model)) == {"loss_cls", "loss_tri"}
+    batch = make_batch()
+    with pytest.raises(ValueError, match=rf"target {NUM_CLASSES}; expected 0..{NUM_CLASSES - 1}"):
+        model({**batch, "targets": batch["targets"] + NUM_CLASSES - 1})
 
 
 @pytest.mark.parametrize("max_pool", ["fastreid", "torchvision"])

@@ -47,10 +47,12 @@ class AugmentationSettings:
         for name in ("flip_prob", "erase_prob", "grayscale_prob"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a value in [0, 1]")
-        for name in ("erase_area", "erase_aspect"):
-            low, high = getattr(self, name)
+        for name in ("AREA", "ASPECT"):
+            low, high = getattr(self, f"erase_{name.lower()}")
             if not 0.0 < low <= high:
-                raise ValueError(f"{name} is ({low}, {high}); expected 0 < smallest <= largest")
+                raise ValueError(
+                    f"INPUT.REA.{name} is ({low}, {high}); expected 0 < smallest <= largest"
+                )
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,15 @@ class BatchAugmentation:
         self.rank, self.world_size = rank, world_size
 
     def augment(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Returns the batch to train on; a custom one may hold more images, visible first."""
+        """Returns the batch to train on; a custom one may hold more images, visible first.
+
+        Raises ValueError: an earlier augmentation has made floats of the images.
+        """
+        if batch["images"].dtype != torch.uint8:
+            raise ValueError(
+                f"INPUT.AUGMENTATION: {type(self).__name__} takes images as they are read, (B, H, "
+                "W, 3) bytes; name it first, as in [default, Yours]"
+            )
         images = self(batch["images"], batch["modality"], batch["iteration"])
         return {**batch, "images": images}
 

@@ -108,7 +108,8 @@ class MIIM(nn.Module):
     @property
     def has_gate(self) -> bool:
         """Whether the output is the features times a gate, which :meth:`gate` returns."""
-        return isinstance(self.fusion, SigmoidGate) and type(self).fuse is MIIM.fuse
+        is_gate = getattr(type(self.fusion), "forward", None) is SigmoidGate.forward
+        return is_gate and type(self).fuse is MIIM.fuse
 
     def gate(self, features: Tensor) -> Tensor:
         """Computes the gate, (B, C, H, W), of a block that has one."""

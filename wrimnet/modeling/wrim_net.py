@@ -72,8 +72,13 @@ class WRIMNet(CrossModalityNetwork):
 
     @staticmethod
     def check_config(cfg: CfgNode) -> None:
-        """Refuses a backbone's key that is not read."""
+        """Refuses a backbone's key that is not read, and a total without a term."""
         check_level_backbone(cfg)
+        if not weighted_terms(partial(_read, cfg)):
+            raise ValueError(
+                "no loss term has a weight above 0; set one of MODEL.WRIM.CLASSIFICATION.WEIGHT, "
+                "MODEL.WRIM.TRIPLET.WEIGHT and MODEL.WRIM.CMKIC.WEIGHT, or that of a term of yours"
+            )
 
     @property
     def part_dims(self) -> dict[str, int]:
@@ -96,6 +101,7 @@ class WRIMNet(CrossModalityNetwork):
         levels = self.backbone(self.preprocess_image(batch["images"]), num_visible)
         output = self.compute_heads(levels, num_visible)
         if self.training:
+            self.check_classes(batch.get("labels", batch["targets"]), output)
             of_images = batch.get("camids"), batch.get("attached", {})
             return self.losses(output, batch["targets"], num_visible, *of_images)
         return join_parts(self.heads.parts(output), self.embedding_parts)
@@ -157,21 +163,27 @@ class WRIMNet(CrossModalityNetwork):
         On a GPU they are not looked at, which would make the host wait.
 
         Raises:
-            ValueError: a label beyond the classes, or an image that lacks a pair; names the image.
+            ValueError: an image that lacks a pair; names the image.
         """
-        if labels.device.type != "cpu":
-            return
-        if "cls" in self.terms:
-            classifiers: Any = self.heads.main.classifiers
-            if not classifiers:
-                raise ValueError(
-                    "MODEL.HEADS.NUM_CLASSES = 0: the network has no classifier to train; set it "
-                    "to the number of training identities"
-                )
-            check_targets(labels, classifiers[0].out_features)
-        if self.gather is own_rows:  # else pairs may lie on two processes
+        # with several processes, pairs may lie on two of them
+        if labels.device.type == "cpu" and self.gather is own_rows:
             for weighted in self.terms.values():
                 weighted.term.check(labels, modality)
+
+    def check_classes(self, labels: Tensor, output: HeadOutput) -> None:
+        """Refuses labels (B,) beyond the classes; on a GPU they are not looked at.
+
+        Raises:
+            ValueError: names the image; or there is no classifier.
+        """
+        if labels.device.type != "cpu" or "cls" not in self.terms:
+            return
+        if not output.main.logits:
+            raise ValueError(
+                "MODEL.HEADS.NUM_CLASSES = 0: the network has no classifier to train; set it "
+                "to the number of training identities"
+            )
+        check_targets(labels, output.main.logits[0].shape[1])
 
     def embed_parts(self, images: Tensor, modality: int) -> dict[str, Tensor]:
         """Embeds images of one modality; see :meth:`AICLHead.parts`."""
