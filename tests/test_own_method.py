@@ -231,7 +231,10 @@ def test_features_of_another_code_are_scored_on_the_lists(workspace):
         "--plugin", "own_method.first_tier", "--metrics", "Rank-1", "mAP", "FirstTier",
         "--out", "scored.json",
     ]  # fmt: skip
-    assert "are read from --root" in tool(workspace, "evaluate_features", *words, code=2)
+    refused = tool(workspace, "evaluate_features", *words, code=2)
+    assert "--root is missing: campus_ir2vis has query and gallery lists" in refused
+    assert "give the folder that contains CampusVI: python " in refused
+    assert "--out scored.json --root FOLDER" in refused
     tool(workspace, "evaluate_features", *words, "--root", "data")
     scored = json.loads((workspace / "scored.json").read_text())
     assert set(scored["mean"]) == {"cmc", "mAP", "mINP", "FirstTier"}

@@ -10,6 +10,9 @@ features``. D.npz: ``dist`` (Q, G), ``q_pids``, ``g_pids``,
     python tools/evaluate_features.py --protocol llcm_ir2vis --features F.npz --out results.json
     python tools/evaluate_features.py --protocol llcm_ir2vis llcm_vis2ir --out results.json
         --features A.npz B.npz --weights 0.7 0.3 --rerank 20 6 0.3
+
+Features do not say which images are in a protocol's query and gallery lists. A protocol with lists
+therefore needs the dataset: --root FOLDER, the folder that contains the dataset's folder.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from wrimnet.command_line import (
     add_plugin_option,
+    called_as,
     kept_out_of_runs,
     load_plugins,
     make_parser,
@@ -56,7 +60,9 @@ def parse_arguments() -> Any:
     source.add_argument("--features", nargs="+", metavar="F.npz", help="one file or several")
     source.add_argument("--distances", metavar="D.npz")
     parser.add_argument(
-        "--root", help="folder of the datasets, for protocols of query and gallery lists"
+        "--root",
+        metavar="FOLDER",
+        help="contains the dataset's folder; for protocols with query and gallery lists",
     )
     parser.add_argument(
         "--weights", nargs="+", type=float, help="weights of the files; default 1 each"
@@ -152,9 +158,23 @@ def evaluate(arguments: Any, scoring: Scoring) -> list[ProtocolResult]:
         if len(protocols) > 1:
             raise ValueError("--distances are of one gallery: give one --protocol")
         return [evaluate_distances(arguments.distances, protocols[0], arguments.metrics)]
+    check_root(protocols, arguments)
     sets = read_sets(arguments, protocols[0].dataset)
     results = [r for protocol in protocols for r in score_sets(arguments, protocol, scoring, *sets)]
     return sorted(results, key=lambda result: not result.whole)
+
+
+def check_root(protocols: Sequence[Protocol], arguments: Any) -> None:
+    """Raises ValueError for a protocol with lists and no --root, where they are read."""
+    from wrimnet.registries import find_dataset
+
+    for protocol in protocols:
+        if (protocol.query_list or protocol.gallery_list) and not arguments.root:
+            folder = find_dataset(protocol.dataset).folder_name
+            raise ValueError(
+                f"--root is missing: {protocol.name} has query and gallery lists, which features "
+                f"do not hold; give the folder that contains {folder}: {called_as()} --root FOLDER"
+            )
 
 
 def score_sets(

@@ -204,7 +204,14 @@ BROKEN = {
     "label of another identity": (
         _replace("train_nir.txt", "0001_c01_s1801_f1_nir.jpg 0", "0001_c01_s1801_f1_nir.jpg 3"),
         ValueError,
-        r"train_nir\.txt:2: label 3 for identity 1, but identity 1 had label 0",
+        r"train_nir\.txt:2 gives identity 1 the label 3, but an earlier line gives identity 1 the "
+        r"label 0; expected one label per identity",
+    ),
+    "one label for two identities": (
+        _replace("train_vis.txt", "0002_c01_s1800_f0_vis.jpg 1", "0002_c01_s1800_f0_vis.jpg 0"),
+        ValueError,
+        r"train_vis\.txt:5 gives identity 2 the label 0, but an earlier line gives identity 1 the "
+        r"same label; expected one label per identity",
     ),
     "empty index": (
         lambda f: (f / "idx" / "train_vis.txt").write_text("\n"),

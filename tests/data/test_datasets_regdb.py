@@ -77,7 +77,7 @@ def test_an_identity_in_both_lists_is_refused(folder):
 def test_labels_that_differ_between_the_modalities_are_refused(folder):
     path = folder / "idx" / "train_thermal_1.txt"
     path.write_text(path.read_text().replace("_1.bmp 0", "_1.bmp 3"))
-    with pytest.raises(ValueError, match=r"train_thermal_1\.txt:1: label 3 for identity 1"):
+    with pytest.raises(ValueError, match=r"train_thermal_1\.txt:1 gives identity 1 the label 3"):
         RegDB(str(folder.parent))
 
 

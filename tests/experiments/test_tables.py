@@ -135,10 +135,13 @@ def test_every_split_is_planned_with_what_its_report_needs(tmp_path):
         assert run.about["settings"][run.about["split_key"]] == run.about["split"]
         assert run.about["described_as"] == "regdb_trial"
     assert len({run.config for run in runs}) == 10
-    for splits, seeds in (([0], (0,)), ([11], (0,)), ([1], (0, 1))):
-        with pytest.raises(ValueError, match=r"expected all or some of RegDB's \[1, 2, .* 10\]"):
-            plan(tmp_path, config=config, rows={"w": {}}, splits=splits, seeds=seeds)
-    with pytest.raises(ValueError, match="expected all or some of LLCM's none"):
+    for splits in ([0], [1, 11], ["some"]):
+        message = f"RegDB has no split {splits[-1]!r}; give numbers from 1 to 10, or all"
+        with pytest.raises(ValueError, match=message):
+            plan(tmp_path, config=config, rows={"w": {}}, splits=splits, seeds=(0,))
+    with pytest.raises(ValueError, match=r"2 seeds \[0, 1\] with splits; .* give one seed"):
+        plan(tmp_path, config=config, rows={"w": {}}, splits=[1], seeds=(0, 1))
+    with pytest.raises(ValueError, match="LLCM has only one split .* remove splits and use seeds"):
         plan(tmp_path, rows={"w": {}}, splits=["all"])
 
 

@@ -209,8 +209,8 @@ def _rows(items: Sequence[ImageItem], protocol: Protocol, side: str) -> list[int
     if not listed:
         raise ValueError(
             f"{protocol.name}: none of the {len(rows)} {MODALITY_NAMES[modality]} test images is "
-            f"in the list {of_list!r}, so the {side} is empty. A dataset names the lists of an "
-            "image in ImageItem.lists; for features of a file they are read from --root"
+            f"in the list {of_list!r}, so the {side} is empty; give images of load_dataset, whose "
+            "ImageItem.lists names the lists of each image"
         )
     return listed
 

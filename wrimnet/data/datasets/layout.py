@@ -167,7 +167,7 @@ def check_present(
 def check_labels(
     lines: Iterable[IndexLine], identity_of: Callable[[str], int], on_problem: OnProblem
 ) -> None:
-    """Checks that labels and identities stand one to one across the given index lines."""
+    """Checks that each identity has one label, which no other has, in all given index lines."""
     label_of: dict[int, int] = {}
     identity_of_label: dict[int, int] = {}
     for line in lines:
@@ -175,11 +175,14 @@ def check_labels(
         label = label_of.setdefault(identity, line.label)
         other = identity_of_label.setdefault(line.label, identity)
         if (label, other) != (line.label, identity):
+            earlier = f"identity {identity} the label {label}"
+            if label == line.label:
+                earlier = f"identity {other} the same label"
             on_problem(
                 ValueError(
-                    f"{line.source}: label {line.label} for identity {identity}, but identity "
-                    f"{identity} had label {label} and label {line.label} was identity {other}; "
-                    f"{HELP}"
+                    f"{line.source} gives identity {identity} the label {line.label}, but an "
+                    f"earlier line gives {earlier}; expected one label per identity, in the lists "
+                    f"of both modalities; {HELP}"
                 )
             )
 

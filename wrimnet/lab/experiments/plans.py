@@ -97,11 +97,23 @@ def _repeats(table: TableFile, setting: Setting, seeds: Sequence[int]) -> dict[i
     if not table.splits:
         return {seed: {"seed": seed} for seed in seeds}
     dataset, where = only_dataset(first_cfg(table, setting).DATASETS.NAMES), f"table {table.path}"
-    splits = dataset.numbers if table.splits == ("all",) else table.splits
-    if len(seeds) > 1 or not dataset.number_key or not {*splits} <= {*dataset.numbers}:
+    splits, known = table.splits, dataset.numbers
+    if not dataset.number_key:
         raise ValueError(
-            f"{where}: splits {list(splits)} with seeds {list(seeds)}: expected all or some of "
-            f"{dataset.title}'s {list(dataset.numbers) if dataset.number_key else 'none'}, one seed"
+            f"{where}: splits: {dataset.title} has only one split into training and test "
+            "identities; remove splits and use seeds"
+        )
+    if splits == ("all",):
+        splits = known
+    if unknown := [split for split in splits if split not in known]:
+        raise ValueError(
+            f"{where}: splits: {dataset.title} has no split {unknown[0]!r}; give numbers from "
+            f"{known[0]} to {known[-1]}, or all"
+        )
+    if len(seeds) > 1:
+        raise ValueError(
+            f"{where}: {len(seeds)} seeds {list(seeds)} with splits; every split is trained with "
+            "the same seed: give one seed"
         )
     about = {"seed": seeds[0], "split_key": dataset.number_key}
     about["described_as"] = next(iter(dataset.describe_number(splits[0])))
