@@ -1,6 +1,7 @@
 """How options are spelt: flags and overrides in any order, files and runs named one way."""
 
 import argparse
+import importlib
 import sys
 
 import pytest
@@ -12,6 +13,7 @@ from wrimnet.command_line import (
     at_least_one,
     make_parser,
     output_file,
+    output_folder,
     parse,
     picture_file,
     run_tool,
@@ -102,6 +104,50 @@ def test_a_file_to_be_written_is_checked_before_anything_is_done(tmp_path):
     for word, problem in ((tmp_path, "is a folder"), (tmp_path / "a" / "b", "lies in .*/a, which")):
         with pytest.raises(argparse.ArgumentTypeError, match=f"{problem}.*give a file to be writ"):
             output_file(str(word))
+
+
+def test_a_folder_to_be_written_is_no_file_and_in_none(tmp_path):
+    (tmp_path / "a.txt").write_text("")
+    assert output_folder(str(tmp_path / "new" / "er")) == tmp_path / "new" / "er"
+    assert output_folder(str(tmp_path)) == tmp_path
+    for word in (tmp_path / "a.txt", tmp_path / "a.txt" / "b"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"a\.txt' is a file; give a folder"):
+            output_folder(str(word))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check_dataset --dataset LLCM --no-images DATASETS.ROOT data",
+        "evaluate_features --protocol llcm_ir2vis --features F --out o TEST.RERANK.ENABLED True",
+        "make_synthetic --layout llcm --out new SEED=1",
+        "compare_runs run --csv new.csv TEST.METRICS=mAP",
+    ],
+)
+def test_tools_without_a_configuration_take_no_keys(monkeypatch, capsys, command):
+    tool, *words = command.split()
+    monkeypatch.setattr(sys, "argv", [tool, *words])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(tool).main()
+    assert end.value.code == 2
+    assert "this tool reads no configuration, so it takes no KEY VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "measure_cost --threads 0 run",
+        "benchmark train --steps 0",
+        "benchmark evaluation --repeats 0",
+        "benchmark train --nproc 0",
+    ],
+)
+def test_numbers_below_one_are_refused(monkeypatch, capsys, command):
+    tool, *words = command.split()
+    monkeypatch.setattr(sys, "argv", [tool, *words])
+    with pytest.raises(SystemExit):
+        importlib.import_module(tool).main()
+    assert "'0'; give a whole number from 1" in capsys.readouterr().err
 
 
 def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wrimnet.atomic_files import write_text
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import at_least_one, make_parser, output_folder, parse, run_tool
 from wrimnet.run_folder import write_json
 
 SECTIONS = ("data", "train", "scaling", "evaluation")  # modules of wrimnet.lab.benchmarks
@@ -22,18 +22,20 @@ def main() -> int:
     """Runs the sections asked for."""
     parser = make_parser(__doc__)
     parser.add_argument("section", choices=(*SECTIONS, "all"), help="what is measured")
-    parser.add_argument(
-        "--repeats", type=int, default=5, help="number of measurements; the median is reported"
-    )
-    parser.add_argument("--out", default="outputs/benchmark", help="folder of the reports")
-    parser.add_argument("--steps", type=int, default=10, help="steps or batches in a measurement")
-    parser.add_argument("--nproc", type=int, default=1, help="train: processes that share a batch")
+    for flag, default, text in (
+        ("--repeats", 5, "number of measurements; the median is reported"),
+        ("--steps", 10, "steps or batches in a measurement"),
+        ("--nproc", 1, "train: processes that share a batch"),
+    ):
+        parser.add_argument(flag, type=at_least_one, default=default, help=text)
+    out = Path("outputs/benchmark")
+    parser.add_argument("--out", type=output_folder, default=out, help="folder of the reports")
     parser.add_argument("--config-file", default="", help="the default fits the device")
     arguments = parse(parser)
     for name in SECTIONS if arguments.section == "all" else [arguments.section]:
         module = importlib.import_module(f"wrimnet.lab.benchmarks.{name}")
         section = getattr(module, f"measure_{name}")(arguments)
-        _report(name, section, Path(arguments.out))
+        _report(name, section, arguments.out)
     return 0
 
 

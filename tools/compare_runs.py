@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wrimnet.atomic_files import write_text
-from wrimnet.command_line import make_parser, parse, picture_file, run_tool
+from wrimnet.command_line import make_parser, output_file, parse, picture_file, run_tool
 from wrimnet.run_folder import FINAL, check_run_folder, find_results, read_metrics, write_csv
 from wrimnet.tables import for_console
 
@@ -28,8 +28,9 @@ def main() -> int:
     """Prints the tables, writes page, CSV and figure if asked to; returns 0."""
     parser = make_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="writes tables and charts, HTML")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="writes the table of results")
+    page_help = "writes tables and charts, HTML"
+    parser.add_argument("--page", type=output_file, metavar="FILE", help=page_help)
+    parser.add_argument("--csv", type=output_file, metavar="FILE", help="writes table of results")
     figure_file = picture_file(".png", ".pdf", ".svg", ".jpg")
     parser.add_argument("--figure", type=figure_file, metavar="FILE", help="draws loss and mAP")
     args = parse(parser)

@@ -37,6 +37,11 @@ def main() -> int:
     weights = content.get("net", content)
     classes = ("MODEL.HEADS.NUM_CLASSES", str(len(weights.get("classifier.weight", ""))))
     cfg = setup_cfg(args.config_file, args.overlay, (*args.overrides, *classes))
+    if "TWO_STREAM" not in cfg.MODEL:
+        raise ValueError(
+            f"--config-file {args.config_file!r}: expected the configuration of AGW, CAJ or DEEN, "
+            "such as configs/SYSU/agw.yml"
+        )
     model = build_model(build_without_pretrained(cfg))
     converted = {"model": convert_official(weights, cfg.MODEL.TWO_STREAM.NUM_BLOCKS)}
     write_file(Path(args.out), lambda file: torch.save(converted, file))

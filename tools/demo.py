@@ -32,17 +32,19 @@ CONFIG_FILE = "configs/Synthetic/wrim.yml"
 
 def main() -> int:
     """Runs the demo; returns 0 if the results are above the expected minimum, else 1."""
-    arguments = parse(make_parser(__doc__))
+    parser = make_parser(__doc__)
+    parser.set_defaults(config_file=CONFIG_FILE)
+    arguments = parse(parser)
 
     from wrimnet.engine.banner import build_next_line
     from wrimnet.engine.run import train
     from wrimnet.visualization.run_report import report_training
 
     os.chdir(PROJECT)
-    cfg = setup_cfg(CONFIG_FILE, options=arguments.overrides)
+    cfg = setup_cfg(arguments.config_file, options=arguments.overrides)
     generate_dataset(Path(cfg.DATASETS.ROOT))
     was_started = any(Path(cfg.OUTPUT_DIR).glob("*"))
-    train(cfg, resume=was_started, recipe=CONFIG_FILE)
+    train(cfg, resume=was_started, recipe=arguments.config_file)
     report_training(cfg)
     code = show_results(cfg)
     print(build_next_line(cfg))

@@ -7,11 +7,10 @@ python tools/export.py features logs/LLCM/wrim --out exported
 Features are those of the dataset's test images, for tools/evaluate_features.py.
 """
 
-from pathlib import Path
-
 from wrimnet.command_line import (
     add_model_options,
     make_parser,
+    output_folder,
     parse,
     run_tool,
     setup_model_cfg,
@@ -24,16 +23,14 @@ def main() -> int:
     parser = make_parser(__doc__)
     parser.add_argument("format", choices=(*EXPORTED,))
     add_model_options(parser)
-    parser.add_argument("--out", required=True, metavar="DIR")
+    parser.add_argument("--out", required=True, type=output_folder, metavar="DIR")
     parser.add_argument("--force", action="store_true", help="replace files of an earlier export")
     arguments = parse(parser)
 
     from wrimnet.inference.embedder import build_embedder
     from wrimnet.inference.export import build_features, build_onnx_files, build_safetensors
 
-    cfg, folder = setup_model_cfg(arguments), Path(arguments.out)
-    if folder.is_file():
-        raise ValueError(f"--out {folder} is a file; give a folder")
+    cfg, folder = setup_model_cfg(arguments), arguments.out
     existing = [name for name in EXPORTED[arguments.format] if (folder / name).exists()]
     if existing and not arguments.force:
         raise ValueError(

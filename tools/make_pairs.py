@@ -19,7 +19,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import make_parser, output_folder, parse, run_tool
 
 if TYPE_CHECKING:
     from wrimnet.lab.pairs.options import Options
@@ -42,7 +42,9 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--infrared", type=Path, required=True, help="folder of infrared ones, same stems and sizes"
     )
-    parser.add_argument("--out", type=Path, required=True, help="output folder, gets LLCM/")
+    parser.add_argument(
+        "--out", type=output_folder, required=True, help="output folder, gets LLCM/"
+    )
     parser.add_argument(
         "--boxes", type=Path, help="YOLO text files: persons instead of scene patches"
     )

@@ -7,10 +7,9 @@ Example:
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import make_parser, output_folder, parse, run_tool
 
 if TYPE_CHECKING:
     from wrimnet.lab.synthetic.plan import Request
@@ -23,7 +22,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     parser.add_argument("--layout", choices=sorted(LAYOUTS), required=True)
     parser.add_argument(
-        "--out", type=Path, required=True, help="output folder of LLCM/, RegDB/ or SYSU-MM01/"
+        "--out",
+        type=output_folder,
+        required=True,
+        help="output folder of LLCM/, RegDB/ or SYSU-MM01/",
     )
     parser.add_argument(
         "--ids", type=int, help="all identities: 70%% train (RegDB half), rest test"

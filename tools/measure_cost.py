@@ -11,7 +11,7 @@ what cost.json has already stays.
 from pathlib import Path
 from typing import Any
 
-from wrimnet.command_line import make_parser, parse, run_tool
+from wrimnet.command_line import at_least_one, make_parser, parse, run_tool
 from wrimnet.lab.experiments.plans import setup_planned_cfg
 from wrimnet.lab.experiments.runs import read_record
 from wrimnet.run_folder import COST, read_json, write_json
@@ -62,7 +62,7 @@ def main() -> int:
     """Measures every folder; returns 0."""
     parser = make_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="folders of one run each")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=at_least_one, help="CPU threads")
     parser.add_argument("--activations", action="store_true", help="count activation memory, too")
     args = parse(parser)
 

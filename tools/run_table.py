@@ -21,6 +21,7 @@ from wrimnet.command_line import (
     add_several,
     called_as,
     make_parser,
+    output_folder,
     parse,
     run_tool,
     seen_from_here,
@@ -58,7 +59,7 @@ def parse_arguments() -> Any:
     parser.add_argument("--dataset", default="", help="folder of configs/, for {dataset}")
     add_config_options(parser)
     add_several(parser, "--seeds", kind=int, help="runs of each row; default: the table's")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs")
+    parser.add_argument("--out", type=output_folder, metavar="DIR", help="folder of the runs")
     parser.add_argument("--report", type=Path, metavar="STEM", help="write STEM.md, STEM.tex ...")
     add_several(parser, "--gpus", nargs="*", help="default: all visible; without a name: the CPU")
     parser.add_argument("--jobs", type=int, help="runs at once; default: one per GPU, on CPU one")

@@ -20,6 +20,7 @@ from wrimnet.command_line import (
     at_least_one,
     make_parser,
     output_file,
+    output_folder,
     parse,
     picture_file,
     run_tool,
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_model_options(index)
     add_several(index, "--images", required=True, help="folders or files")
     index.add_argument("--modality", required=True, help=" or ".join(MODALITY_NAMES))
-    index.add_argument("--index", required=True, metavar="DIR")
+    index.add_argument("--index", required=True, type=output_folder, metavar="DIR")
     index.add_argument("--dtype", default="float32", choices=DTYPES, help="of a new index")
     query = commands.add_parser("query", help="rank an index by similarity to images")
     add_model_options(query)
@@ -84,10 +85,10 @@ def index_images(arguments: argparse.Namespace) -> int:
         dim=embedder.dim,
         dtype=arguments.dtype,
     )
-    Path(arguments.index).mkdir(parents=True, exist_ok=True)
-    with sole_writer(Path(arguments.index), "append when it has ended"):
+    arguments.index.mkdir(parents=True, exist_ok=True)
+    with sole_writer(arguments.index, "append when it has ended"):
         index = EmbeddingIndex(arguments.index, facts)
-        if Path(arguments.index, INDEX_FILE).exists():
+        if (arguments.index / INDEX_FILE).exists():
             index = EmbeddingIndex.open(arguments.index)
         index.check_modality(modality)
         index.check_model(embedder.facts.model_hash)

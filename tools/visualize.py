@@ -9,6 +9,7 @@ from pathlib import Path
 from wrimnet.command_line import (
     add_model_options,
     make_parser,
+    output_folder,
     parse,
     run_tool,
     setup_model_cfg,
@@ -20,13 +21,15 @@ def main() -> int:
     """Runs the command; returns the exit code."""
     parser = make_parser(__doc__)
     add_model_options(parser)
-    parser.add_argument("--out", metavar="DIR", help="default: figures in the run's folder")
+    parser.add_argument(
+        "--out", type=output_folder, metavar="DIR", help="default: figures in the run's folder"
+    )
     arguments = parse(parser)
 
     from wrimnet.visualization.figures import build_subject, write_figures
 
     cfg = setup_model_cfg(arguments)
-    folder = Path(arguments.out or Path(arguments.run or cfg.OUTPUT_DIR, FIGURES))
+    folder = arguments.out or Path(arguments.run or cfg.OUTPUT_DIR, FIGURES)
     figures = write_figures(build_subject(cfg), folder)
     print(f"{len(figures)} figures, as PNG and SVG; what each shows: {folder / FIGURE_LIST}")
     return 0

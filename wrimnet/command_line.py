@@ -89,8 +89,8 @@ def add_model_options(parser: Any) -> None:
 def parse(parser: argparse.ArgumentParser, command: Sequence[str] | None = None) -> Any:
     """Reads a command line, that of this process by default.
 
-    Beside the options it has "overrides", ``KEY VALUE`` and ``KEY=VALUE`` words in their order, and
-    "folders", words before the first of them that are none.
+    Beside the options it has "overrides", ``KEY VALUE`` and ``KEY=VALUE`` words in their order. A
+    tool without a configuration or a run takes none.
     """
     arguments, rest = parser.parse_known_args(command)
     flags = [word for word in rest if word.startswith("--")]
@@ -98,13 +98,18 @@ def parse(parser: argparse.ArgumentParser, command: Sequence[str] | None = None)
         parser.error(f"unrecognized arguments: {' '.join(flags)}")
     words = [*rest, *getattr(arguments, "words", [])]
     first = next((i for i, word in enumerate(words) if _is_override(word)), len(words))
-    arguments.folders, arguments.overrides = words[:first], words[first:]
-    if hasattr(arguments, "run") and not arguments.run and arguments.folders:
-        arguments.run = arguments.folders.pop(0)
-    if arguments.folders and not getattr(arguments, "takes_folders", False):
+    others, arguments.overrides = words[:first], words[first:]
+    if hasattr(arguments, "run") and not arguments.run and others:
+        arguments.run = others.pop(0)
+    if others:
         parser.error(
-            f"{arguments.folders[0]!r} is neither a flag nor KEY VALUE nor KEY=VALUE, as in "
+            f"{others[0]!r} is neither a flag nor KEY VALUE nor KEY=VALUE, as in "
             "SOLVER.MAX_EPOCH 20"
+        )
+    if arguments.overrides and not {"config_file", "run"} & vars(arguments).keys():
+        parser.error(
+            f"{arguments.overrides[0]}: this tool reads no configuration, so it takes no KEY "
+            "VALUE; --help lists its options"
         )
     return arguments
 
@@ -207,6 +212,15 @@ def output_file(word: str) -> Path:
         )
         raise argparse.ArgumentTypeError(f"{word!r} {problem}; give a file to be written")
     return kept_out_of_runs(path)
+
+
+def output_folder(word: str) -> Path:
+    """Reads a flag that names a folder to be written, which need not exist: refuses a file."""
+    path = Path(word)
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise argparse.ArgumentTypeError(f"{str(place)!r} is a file; give a folder")
+    return path
 
 
 def kept_out_of_runs(path: Path) -> Path:

@@ -1,11 +1,13 @@
 """Outputs, loss terms and gradients are those of the official code, in float64, to 1e-9."""
 
 import json
+import sys
 
 import wrimnet.compat  # noqa: F401
 
 import pytest
 import torch
+from convert_official import main as convert_tool
 from fastreid.modeling import build_model
 from official_fixtures import FOLDER, arrays, described, official_weights, with_counters
 from source_tree import ROOT
@@ -119,3 +121,12 @@ def test_weighted_triplet_in_both_forms(form):
 def test_a_tensor_of_another_network_is_refused():
     with pytest.raises(KeyError, match="is not a tensor of the official AGW or DEEN"):
         convert_official({"fc.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("words", [(), ("--config-file", str(ROOT / "configs/LLCM/wrim.yml"))])
+def test_a_configuration_of_another_network_is_refused(tmp_path, monkeypatch, words):
+    torch.save({"net": {}}, tmp_path / "theirs.pth")
+    files = ("--weights", str(tmp_path / "theirs.pth"), "--out", str(tmp_path / "ours.pth"))
+    monkeypatch.setattr(sys, "argv", ["convert_official.py", *files, *words])
+    with pytest.raises(ValueError, match="expected the configuration of AGW, CAJ or DEEN, such as"):
+        convert_tool()

@@ -132,8 +132,9 @@ def test_images_are_listed_in_order_and_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no image in .*empty: looked for \.avif, \.bmp"):
         list_images([tmp_path / "empty"])
-    with pytest.raises(FileNotFoundError, match=r"absent. does not exist"):
-        list_images([tmp_path / "absent"])
+    for absent in (tmp_path / "absent", ""):
+        with pytest.raises(FileNotFoundError, match=rf"'{absent}' does not exist"):
+            list_images([absent])
 
 
 def test_linked_folders_are_listed_and_what_is_left_out_is_counted(tmp_path):

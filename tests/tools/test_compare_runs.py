@@ -119,6 +119,16 @@ def test_results_of_other_weights_are_refused(tmp_path, monkeypatch):
         compare(monkeypatch, run)
 
 
+def test_files_of_a_run_are_not_replaced(tmp_path, monkeypatch, capsys):
+    run = write_run(tmp_path / "a")
+    before = (run / "results.json").read_text()
+    for flag in ("--csv", "--page"):
+        with pytest.raises(SystemExit):
+            compare(monkeypatch, run, flag, run / "results.json")
+        assert "is a file of a run; give another one" in capsys.readouterr().err
+    assert (run / "results.json").read_text() == before
+
+
 def test_what_is_no_run_is_told(tmp_path, monkeypatch):
     with pytest.raises(
         FileNotFoundError, match=r"is not the folder of a run: it has no config\.yaml"

@@ -30,13 +30,14 @@ def list_images(places: Iterable[str | Path]) -> FoundImages:
         ValueError: a folder holds no image, or a link to a folder above it.
     """
     images = FoundImages([], Counter())
-    for place in map(Path, places):
+    for word in places:
+        place = Path(word)
         if place.is_file():
             images.paths.append(str(place.resolve()))
-        elif place.is_dir():
+        elif word and place.is_dir():  # "" is a mistake, not the working folder
             images.paths.extend(_images_below(place, images.left_out))
         else:
-            raise FileNotFoundError(f"{str(place)!r} does not exist; give images or folders")
+            raise FileNotFoundError(f"{str(word)!r} does not exist; give images or folders")
     return images
 
 
