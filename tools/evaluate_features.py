@@ -59,11 +59,8 @@ def parse_arguments() -> Any:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--features", nargs="+", metavar="F.npz", help="one file or several")
     source.add_argument("--distances", metavar="D.npz")
-    parser.add_argument(
-        "--root",
-        metavar="FOLDER",
-        help="contains the dataset's folder; for protocols with query and gallery lists",
-    )
+    root_help = "contains the dataset's folder; for protocols with query and gallery lists"
+    parser.add_argument("--root", metavar="FOLDER", help=root_help)
     parser.add_argument(
         "--weights", nargs="+", type=float, help="weights of the files; default 1 each"
     )

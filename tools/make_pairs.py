@@ -42,9 +42,7 @@ def _add_photographs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--infrared", type=Path, required=True, help="folder of infrared ones, same stems and sizes"
     )
-    parser.add_argument(
-        "--out", type=output_folder, required=True, help="output folder, gets LLCM/"
-    )
+    parser.add_argument("--out", type=output_folder, required=True, help="gets LLCM/")
     parser.add_argument(
         "--boxes", type=Path, help="YOLO text files: persons instead of scene patches"
     )
