@@ -163,6 +163,8 @@ def test_every_split_is_planned_with_what_its_report_needs(tmp_path):
         ({"grid": {LAMBDA1: 0.1}}, "grid has MODEL.WRIM.CMKIC.WEIGHT: 0.1, expected a list"),
         ({"rows": {"a": {}}, "published": [{"numbers": {"b": "1/2"}}]}, "'b' is not one of a"),
         ({"rows": {"a": {}}, "published": [{"numbers": {"a": "1"}}]}, "'1', expected Rank-1/mAP"),
+        ({"rows": {"a": {}}, "published": [{"numbers": {"a": "n/a"}}]}, "'n/a', expected Rank-1"),
+        ({"rows": {"a": "x.yml"}}, r"row 'a' is 'x\.yml', expected keys, such as {overlay: FILE}"),
         ({"rows": {"a": {"config": "configs/{dataset}/wrim.yml"}}}, "add --dataset, a folder of"),
     ],
 )
@@ -180,6 +182,23 @@ def test_files_are_those_of_the_working_folder_or_of_the_project(tmp_path, monke
     write_table(tmp_path / "configs/LLCM/wrim.yml")
     assert read_table("t.yml", **words).rows[0].config == "configs/LLCM/wrim.yml"
     assert read_table("t.yml", config="mine.yml", **words).rows[1].config == "mine.yml"
+
+
+@pytest.mark.parametrize("text", ["50.1/52.3", "50 / 52.3", "50.1/—", "/52"])
+def test_published_numbers_may_be_incomplete(tmp_path, text):
+    file = write_table(
+        tmp_path / "t.yml", config="x.yml", rows={"a": {}}, published=[{"numbers": {"a": text}}]
+    )
+    assert read_table(file).published[0].values("a").keys() <= {"Rank-1", "mAP"}
+
+
+def test_metrics_that_no_run_computes_are_refused_before_the_runs(tmp_path):
+    rows = {"a": {"TEST.METRICS": ["Rank-1", "mAP", "Rank-3"]}}
+    assert plan(tmp_path, rows=rows, metrics=["Rank-3", "Rank-20", "mINP"]).runs
+    for name in ("rank1", "Rank-21", "FirstTier"):
+        message = f"metrics: '{name}' is not computed by a/seed0; expected Rank-1 to Rank-20, mAP"
+        with pytest.raises(ValueError, match=message):
+            plan(tmp_path, rows=rows, metrics=["mAP", name])
 
 
 @pytest.mark.parametrize("file", sorted((PROJECT / "configs/tables").glob("*.yml")), ids=str)

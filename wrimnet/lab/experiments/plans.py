@@ -1,6 +1,7 @@
 """The runs that a table consists of, each with a checked configuration, before any starts."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from wrimnet.config.tree import get_key
 from wrimnet.evaluation.plugin_sources import list_sources
 from wrimnet.lab.experiments.runs import ExperimentRun
 from wrimnet.lab.experiments.table_file import HELD_OUT, Row, TableFile
+from wrimnet.metrics.names import CMC_LENGTH, is_computed_always
 from wrimnet.registries import only_dataset
 from wrimnet.run_folder import read_json
 
@@ -56,7 +58,7 @@ def make_plan(table: TableFile, setting: Setting, seeds: Sequence[int]) -> Table
     A point of a grid that is configured as a row is that row's run, and takes its place.
 
     Raises:
-        ValueError, KeyError: a configuration is wrong, or two rows have the same one.
+        ValueError, KeyError: a configuration or a metric is wrong, or two rows are the same.
     """
     repeats = _repeats(table, setting, seeds)
     held_out = ("DATASETS.SPLIT", "train") if table.scored_on == HELD_OUT else ()
@@ -67,7 +69,21 @@ def make_plan(table: TableFile, setting: Setting, seeds: Sequence[int]) -> Table
         PlannedRow(row.label, row, {n: _run(setting, row, about) for n, about in repeats.items()})
         for row in table.rows
     ]
-    return TablePlan(table, _merged(planned))
+    plan = TablePlan(table, _merged(planned))
+    _check_metrics(plan)
+    return plan
+
+
+def _check_metrics(plan: TablePlan) -> None:
+    """Raises ValueError for a metric of the table that a run does not compute."""
+    for run, name in product(plan.runs, plan.table.metrics):
+        computed = run.about["settings"]["TEST.METRICS"]
+        if name not in computed and not is_computed_always(name):
+            raise ValueError(
+                f"table {plan.table.path}: metrics: {name!r} is not computed by {run.name}; "
+                f"expected Rank-1 to Rank-{CMC_LENGTH}, mAP, mINP or a name in TEST.METRICS, "
+                f"{list(computed)}"
+            )
 
 
 def runs_of(plans: Sequence[TablePlan]) -> list[ExperimentRun]:

@@ -38,6 +38,7 @@ _TABLE = {  # a table's keys with their defaults, whose types their values have
 }
 _ROW = {"config": "", "overlay": [], "folder": "", "grid": {}}
 _PUBLISHED = {"source": "", "dataset": "", "numbers": {}}
+_PUBLISHED_NUMBER = rf"(\s*\d+(\.\d+)?\s*|{MISSING})?"
 
 
 class Row(NamedTuple):
@@ -109,7 +110,7 @@ def read_table(
         chance=content["chance"],
         seeds=tuple(content["seeds"]),
         splits=tuple(content["splits"]),
-        metrics=tuple(content["metrics"]),
+        metrics=tuple(map(str, content["metrics"])),
         costs=tuple(content["costs"]),
     )
     _check_table(table, where)
@@ -165,6 +166,11 @@ def _rows(content: Mapping[str, Any], where: str) -> Iterator[Row]:
 
 def _rows_of(label: str, spec: Any, config: str, where: str) -> Iterator[Row]:
     """Yields the row, or one for each point of its grid."""
+    if not isinstance(spec, dict):
+        raise ValueError(
+            f"{where} is {spec!r}, expected keys, such as {{overlay: FILE}} or "
+            "{SOLVER.MAX_EPOCH: 20}"
+        )
     given = _known({k: v for k, v in spec.items() if not _is_key(k)}, _ROW, where)
     fixed = {key: value for key, value in spec.items() if _is_key(key)}
     if not (given["config"] or config):
@@ -213,7 +219,7 @@ def _check_table(table: TableFile, where: str) -> None:
             if word not in known:
                 raise ValueError(f"{where}: {name}: {word!r} is not one of {', '.join(known)}")
     for text in (text for one in table.published for text in one.numbers.values()):
-        if len(str(text).split("/")) != len(COMPARED):
+        if not re.fullmatch("/".join([_PUBLISHED_NUMBER] * len(COMPARED)), str(text)):
             raise ValueError(
                 f"{where}: published {text!r}, expected {'/'.join(COMPARED)}, {MISSING} for "
                 "what was not published"
