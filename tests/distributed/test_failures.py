@@ -3,11 +3,13 @@
 import copy
 import logging
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 
+from wrimnet.engine import hooks
 from wrimnet.engine.data_parallel import AllReduceBatchNorm, synchronize_batch_norm
 from wrimnet.engine.distributed import Agreement, reported_to_all
 from wrimnet.engine.signals import SIGNALS, StopRequest
@@ -62,6 +64,25 @@ def test_process_alone_agrees_with_itself_at_once():
     assert agreement(True, False) == [True, False]
     assert agreement(False, True) == [False, True]
     assert agreement.finish() == [False, False]
+
+
+def test_save_by_minutes_happens_once_though_the_answer_comes_a_step_later(monkeypatch):
+    now, saved, answers = [0.0], [], [(False, False)]
+
+    def agree(*asked):
+        answers.append(asked)
+        return answers[-2]
+
+    monkeypatch.setattr(hooks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    options = {"epochs": 0, "iterations": 0, "request": StopRequest(2), "agreement": agree}
+    hook = hooks.CheckpointHook(minutes=1.0, **options)
+    hook.trainer = SimpleNamespace(
+        max_iter=99, iters_per_epoch=99, save_checkpoint=lambda: saved.append(hook.trainer.iter)
+    )
+    for hook.trainer.iter in range(20):  # ten seconds each
+        hook.after_step()
+        now[0] += 10
+    assert saved == [7, 14]  # asked for after 60 s, and after 60 s more
 
 
 def test_second_signal_is_ignored_among_several_processes(log):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fastreid.utils.events import EventWriter, get_event_storage
-from tiny_runs import losses_of, tiny_cfg
+from fastreid.utils.events import EventStorage, EventWriter, get_event_storage
+from tiny_runs import losses_of, make_trainer, tiny_cfg
 
 import wrimnet
 from wrimnet.command_line import find_weights
@@ -89,6 +89,27 @@ def test_weights_of_a_hook_are_evaluated_and_kept_beside_the_model(trained):
     assert [float(row["mAP"]) for row in means if row["weights"] == "average"] == saved
     assert [row["mAP"] / 100 for row in rows if row["weights"] == "average"] == pytest.approx(saved)
     assert [loss for _, loss in LINES] == [line["total_loss"] for line in losses_of(trained)]
+
+
+def test_statistics_of_a_hook_are_shared_by_the_processes_before_they_are_evaluated(
+    data, tmp_path, monkeypatch
+):
+    """Without synchronized normalization each process has averaged its own."""
+    trainer = make_trainer(tiny_cfg(data, tmp_path, **KEYS))
+    trainer.data_loader.close()
+    trainer.iter, norm, seen = 0, trainer.model.backbone.bn1, []
+    trainer.own_hooks[0].weights = {"backbone.bn1.running_mean": torch.full((64,), 7.0)}
+
+    def run_evaluator(_):
+        seen.append(norm.running_mean[0].item())
+        return SimpleNamespace(logged=lambda label: {}, summary=str)
+
+    share = "wrimnet.engine.trainer.share_statistics"
+    monkeypatch.setattr(share, lambda model: model.backbone.bn1.running_mean.sub_(4))
+    monkeypatch.setattr(trainer, "_run_evaluator", run_evaluator)
+    with EventStorage() as trainer.storage:
+        trainer._evaluate_hooks(final=False)
+    assert seen == [3.0] and norm.running_mean[0] == 0.0
 
 
 def test_hook_goes_on_as_if_never_interrupted(data, trained, tmp_path, monkeypatch):

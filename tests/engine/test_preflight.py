@@ -11,6 +11,7 @@ from trees import digests, make_sysu_tree
 from wrimnet.data.build import build_dataset
 from wrimnet.engine.checkpointing import CONTENT, CheckpointStore, write_atomically
 from wrimnet.engine.preflight import build_origin, preflight
+from wrimnet.engine.resume_changes import build_changes
 from wrimnet.run_folder import LOST, TRACES
 
 
@@ -77,6 +78,20 @@ def test_sound_run_is_accepted_and_nothing_is_written(make_cfg, tmp_path):
     assert checked.length == (2, 2)
     assert checked.cfg.MODEL.HEADS.NUM_CLASSES == checked.dataset.num_train_pids == 5
     assert list(tmp_path.iterdir()) == []
+
+
+def test_classes_without_images_are_pointed_out(make_cfg, caplog):
+    preflight(make_cfg(MODEL__HEADS__NUM_CLASSES="5"), resume=False)
+    assert "NUM_CLASSES" not in caplog.text
+    checked = preflight(make_cfg(MODEL__HEADS__NUM_CLASSES="50"), resume=False)
+    assert checked.cfg.MODEL.HEADS.NUM_CLASSES == 50
+    assert "NUM_CLASSES = 50, but there are 5 training identities" in caplog.text
+
+
+def test_where_images_are_cached_may_change():
+    before = {"settings": {"DATALOADER.CACHE": "none"}, "iteration": 4, "changes": []}
+    entry = {"first_iteration": 5, "keys": {"DATALOADER.CACHE": ["none", "ram"]}}
+    assert build_changes({"DATALOADER.CACHE": "ram"}, before, Path()) == [entry]
 
 
 @pytest.mark.parametrize("trace", TRACES)

@@ -312,12 +312,14 @@ def test_folder_of_another_run_is_refused(data, trained):
 
 def test_resumed_run_may_be_longer_and_slower_and_says_so(data, trained, tmp_path):
     longer = {"SOLVER__MAX_EPOCH": "3", "SOLVER__BASE_LR": "1e-5", "SOLVER__LOG_PERIOD": "2"}
+    longer["SOLVER__ACTIVATION_CHECKPOINTING"] = "True"
     output = copy_without_results(trained, tmp_path)
     train(tiny_cfg(data, output, **longer), resume=True)
     lines = read_lines(output)
     assert [line["iteration"] for line in lines] == [1, 2, 3, 4, 6]
     assert lines[-1]["lr"] == pytest.approx(1e-6)  # after the step of epoch 1
     keys = {"SOLVER.BASE_LR": [3.5e-4, 1e-5], "SOLVER.MAX_EPOCH": [2, 3]}
+    keys["SOLVER.ACTIVATION_CHECKPOINTING"] = [False, True]
     assert changes_in_results(output) == [{"first_iteration": 5, "keys": keys}]
     assert "changed  SOLVER.MAX_EPOCH from 2 to 3, from iteration 5 on" in log_of(output)
     with pytest.raises(ValueError, match=r"SOLVER\.OPT is 'Adam', now 'SGD'"):

@@ -389,6 +389,9 @@ def test_checkpoint_of_another_content_is_a_sentence(data, tmp_path):
         torch.save({**whole, **changes}, path)
         with pytest.raises(ValueError, match=r"00000002\.pth is complete, but from another run"):
             make_trainer(tiny_cfg(data, tmp_path), resume=True)
+    torch.save(whole, path)
+    with pytest.raises(ValueError, match=r"size mismatch.*use the\s+MODEL.HEADS.NUM_CLASSES and"):
+        make_trainer(tiny_cfg(data, tmp_path, MODEL__HEADS__NUM_CLASSES="50"), resume=True)
 
 
 def test_resumed_trainer_has_all_that_shapes_what_comes(data, tmp_path):

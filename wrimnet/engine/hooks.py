@@ -186,25 +186,32 @@ class CheckpointHook(HookBase):
         self._seconds = 60 * minutes
         self._request = request
         self._agreement = agreement
-        self._saved_at = time.monotonic()
+        self._began = time.monotonic()
 
     def after_step(self) -> None:
         """Saves if it is due; stops the program if that was asked for."""
         done, epochs = self.trainer.iter + 1, ended_epochs(self.trainer)
         by_epoch = epochs is not None and self._epochs and epochs % self._epochs == 0
         by_count = self._iterations and done % self._iterations == 0
-        over = bool(self._seconds) and time.monotonic() - self._saved_at >= self._seconds
+        over = self._is_over()
         signaled, by_time = self._agreement(bool(self._request.requested), over)
         last = done == self.trainer.max_iter
         if by_epoch or by_count or by_time or signaled or last:
             self.trainer.save_checkpoint()
-            self._saved_at = time.monotonic()
+            self._began = time.monotonic()
         if last:
             self._agreement.finish()
         elif signaled:
             self._agreement.finish()
             comm.synchronize()  # torchrun ends all as soon as one has ended; the file must be whole
             self._request.stop(f"saved after iteration {done}, continue with --resume")
+
+    def _is_over(self) -> bool:
+        """Whether the minutes are over on the main process; True once, a save may follow later."""
+        over = 0 < self._seconds <= time.monotonic() - self._began and comm.is_main_process()
+        if over:
+            self._began = time.monotonic()
+        return over
 
 
 def ended_epochs(trainer: TrainerBase) -> int | None:

@@ -199,6 +199,12 @@ def build_known_cfg(
             )
         measured = from_main_process(measured)
     number = cfg.MODEL.HEADS.NUM_CLASSES or dataset.num_train_pids
+    if number > dataset.num_train_pids:
+        _logger.warning(
+            "MODEL.HEADS.NUM_CLASSES = %d, but there are %d training identities: the other classes "
+            "have no images; 0 counts them from the data",
+            *(number, dataset.num_train_pids),
+        )
     values = {"MODEL.HEADS.NUM_CLASSES": number, "INPUT.MEASURED_RANGE": tuple(measured)}
     return changed_cfg(cfg, values)
 

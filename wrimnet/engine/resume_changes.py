@@ -1,4 +1,4 @@
-"""What ``--resume`` may change: keys that shape only the iterations that are still to come.
+"""What ``--resume`` may change: keys that shape only the iterations to come, or no result.
 
 A checkpoint holds the settings that its last iteration was trained under, and every change before.
 """
@@ -10,6 +10,8 @@ from typing import Any
 from wrimnet.run_folder import FINAL
 
 CHANGEABLE = (
+    "DATALOADER.CACHE",
+    "SOLVER.ACTIVATION_CHECKPOINTING",
     "SOLVER.BASE_LR",
     "SOLVER.ETA_MIN_LR",
     "SOLVER.GAMMA",

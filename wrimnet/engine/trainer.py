@@ -269,6 +269,7 @@ class WRIMTrainer(TrainerBase):
         for label, weights in of_hooks.items():
             if weights:
                 with other_weights(self.model, weights):
+                    share_statistics(self.model)
                     path, state = None, self.weights_state()
                     if final:
                         path = str(self.checkpoints.save_weights(named_weights(label), state))
@@ -350,8 +351,9 @@ class WRIMTrainer(TrainerBase):
         except Exception as error:  # whatever a content that is not ours leads to
             reason = f"{type(error).__name__}: {error}"[:500]
             raise ValueError(
-                f"{checkpoint.path} is complete, but from another run ({reason}); remove it to "
-                "resume from the checkpoint before it"
+                f"{checkpoint.path} is complete, but from another run ({reason}); use the "
+                "MODEL.HEADS.NUM_CLASSES and the hooks of its run, or remove it to resume from the "
+                "checkpoint before it"
             ) from error
         self.start_iter, self.num_trained = checkpoint.start_iter, checkpoint.state["iteration"]
 
