@@ -47,11 +47,11 @@ def main() -> int:
     from wrimnet.data.build import build_dataset
     from wrimnet.evaluation.evaluator import build_evaluator
     from wrimnet.lab.gate_study import study_gates
-    from wrimnet.modeling.weights import build_trained_model
+    from wrimnet.modeling.weights import build_trained_model, setup_recorded_range
     from wrimnet.visualization.gates import blocks_without_gate
 
     model = build_trained_model(cfg)
-    study = study_gates(model, build_evaluator(cfg, build_dataset(cfg)))
+    study = study_gates(model, build_evaluator(setup_recorded_range(cfg), build_dataset(cfg)))
     print(markdown(spread_table(study)))
     for line in blocks_without_gate(model):
         print(f"without a gate: {line}")

@@ -29,7 +29,7 @@ from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
 from wrimnet.lab.synthetic.layouts import LAYOUTS
 from wrimnet.lab.synthetic.plan import Request
 from wrimnet.metrics.names import PRINTED, named_values
-from wrimnet.modeling.weights import build_trained_model
+from wrimnet.modeling.weights import build_trained_model, setup_recorded_range
 from wrimnet.registries import find_dataset
 from wrimnet.run_folder import check_run_folder, kind_of
 from wrimnet.run_folder import read_metrics as read_metric_lines
@@ -219,8 +219,8 @@ def _setup_evaluation(
     dataset = dataset or build_dataset(cfg)
     lineage = read_lineage(cfg.MODEL.WEIGHTS)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
-    evaluator = build_evaluator(cfg, dataset)
-    report = evaluator.run(build_trained_model(cfg).eval())
+    evaluator = build_evaluator(setup_recorded_range(cfg), dataset)
+    report = evaluator.run(build_trained_model(cfg))
     return in_percent(report.metrics)
 
 

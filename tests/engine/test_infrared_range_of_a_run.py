@@ -59,6 +59,8 @@ def test_evaluation_and_loading_take_the_range_of_the_weights(run, tmp_path):
     again = json.loads((evaluation_folder(tmp_path / "out") / "results.json").read_text())
     first = json.loads((output / "results.json").read_text())
     assert again["results"] == first["results"]
+    percent = wrimnet.evaluate(cfg)["llcm_ir2vis"]["mAP"]
+    assert percent == pytest.approx(100 * first["results"][0]["mean"]["mAP"], abs=1e-9)
     options = words(root, tmp_path, INPUT__INFRARED_RANGE="auto")
     loaded = wrimnet.load(CONFIG_FILE, output / "model_final.pth", options=options)
     measured = setup_cfg(str(output / "config.yaml")).INPUT.MEASURED_RANGE

@@ -6,6 +6,7 @@ import wrimnet.compat  # noqa: F401
 
 import pytest
 import torch
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from source_tree import ROOT
 from tiny_models import NUM_CLASSES, make_batch, make_model, model_cfg, settle
@@ -16,6 +17,7 @@ from wrimnet.layers.per_modality import PerModality
 from wrimnet.losses.total import Attached
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.aicl_head import AICLHead, HeadOutput, LevelOutput
+from wrimnet.modeling.weights import without_training_only
 from wrimnet.modeling.wrim_net import WRIMNet
 from wrimnet.modeling.wrim_resnet import build_wrim_resnet_backbone
 
@@ -338,6 +340,19 @@ def test_network_without_a_loss_term_is_refused():
     weights = {f"{of}__WEIGHT": "0.0" for of in ("CLASSIFICATION", "TRIPLET", "CMKIC")}
     with pytest.raises(ValueError, match=r"no loss term has a weight above 0; set one of MODEL.WR"):
         model_cfg(**weights)
+
+
+def test_block_in_two_lists_is_refused_with_a_backbone_of_ones_own():
+    BACKBONE_REGISTRY._do_register("build_own", lambda cfg: None)
+    with pytest.raises(ValueError, match="expected Blocks 1 to 4, each at most once"):
+        model_cfg(MODEL__BACKBONE__NAME="build_own", MIIM__SHARED_STAGES="(2, 3)")
+
+
+def test_backbone_is_evaluated_whole_whatever_its_modules_are_called():
+    used = ("backbone.network.token_projection.weight", "heads.main.necks.0.weight")
+    others = ("heads.main.projection.0.weight", "heads.main.classifiers.0.weight")
+    tensors = dict.fromkeys((*used, *others), torch.zeros(1))
+    assert tuple(without_training_only(WRIMNet, tensors)) == used
 
 
 @REID_HEADS_REGISTRY.register()

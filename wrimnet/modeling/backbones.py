@@ -22,7 +22,7 @@ from torchvision import models
 from wrimnet.atomic_files import file_sha256
 from wrimnet.config.keys import KEYS
 from wrimnet.modeling.feature_layout import MAPS, FeatureLayout
-from wrimnet.modeling.miims import build_miims, check_miim, run_miim
+from wrimnet.modeling.miims import build_miims, run_miim
 from wrimnet.modeling.weights import imagenet_url, load_imagenet_weights, load_network_weights
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")  # of every ResNet
@@ -204,7 +204,6 @@ def check_level_backbone(cfg: CfgNode) -> None:
     """Raises ValueError if a key was set that a ResNet of FastReID does not read."""
     if _is_of_fastreid(BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)):
         check_unread(cfg, "ARCHITECTURE", "STAGES", "MAX_POOL")
-        check_miim(cfg)
 
 
 def _is_of_fastreid(build: Callable[[CfgNode], nn.Module]) -> bool:
@@ -308,7 +307,6 @@ def check_staged_backbone(cfg: CfgNode) -> None:
     DEPTH and MAX_POOL are none of them: the base configuration of a ResNet sets them.
     """
     check_unread(cfg, "WITH_IBN", "WITH_SE")
-    check_miim(cfg)
 
 
 build_torchvision_backbone.check_config = check_staged_backbone

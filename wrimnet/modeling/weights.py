@@ -272,9 +272,13 @@ def _is_backbone(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
 
 
 def without_training_only(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leaves out what an evaluation of the model does not use."""
+    """Leaves out what an evaluation of the model does not use; all of ``backbone`` is used."""
     words = getattr(model, "training_only", ())
-    return {n: tensor for n, tensor in tensors.items() if not any(word in n for word in words)}
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name.startswith("backbone.") or not any(word in name for word in words)
+    }
 
 
 def evaluation_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.aicl_head import AICLHead, HeadOutput
 from wrimnet.modeling.backbones import build_level_backbone, check_level_backbone
 from wrimnet.modeling.embedding import join_parts
+from wrimnet.modeling.miims import check_miim
 from wrimnet.modeling.network import (
     FEATURE_NORM,
     CrossModalityNetwork,
@@ -72,8 +73,9 @@ class WRIMNet(CrossModalityNetwork):
 
     @staticmethod
     def check_config(cfg: CfgNode) -> None:
-        """Refuses a backbone's key that is not read, and a total without a term."""
+        """Refuses keys that do not fit each other or the backbone, and a total without a term."""
         check_level_backbone(cfg)
+        check_miim(cfg)
         if not weighted_terms(partial(_read, cfg)):
             raise ValueError(
                 "no loss term has a weight above 0; set one of MODEL.WRIM.CLASSIFICATION.WEIGHT, "

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wrimnet.layers.per_modality import PerModality
 from wrimnet.modeling.backbones import check_unread
-from wrimnet.modeling.miims import build_miims, check_miim, run_miim
+from wrimnet.modeling.miims import build_miims, run_miim
 from wrimnet.modeling.wrim_resnet import WRIMResNet, build_resnet
 from wrimnet.peers.embedding_expansion import EmbeddingExpansion, StageAggregation
 from wrimnet.peers.non_local import NonLocalBlock
@@ -134,7 +134,6 @@ def build_two_stream_backbone(cfg: CfgNode) -> TwoStreamResNet:
 def check_two_stream(cfg: CfgNode) -> None:
     """Raises ValueError for a key that is not read, or parts that do not fit each other."""
     check_unread(cfg, "ARCHITECTURE", "STAGES", "WITH_IBN", "WITH_SE")
-    check_miim(cfg)
     parts, miim = cfg.MODEL.TWO_STREAM, cfg.MODEL.WRIM.MIIM
     stages = (*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)
     if any(stage > parts.NUM_BLOCKS for stage in stages):
