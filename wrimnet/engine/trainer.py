@@ -17,17 +17,9 @@ from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
 from wrimnet.config import changed_keys
 from wrimnet.data.batch_rows import map_tensors
 from wrimnet.data.build import build_train_loader
-from wrimnet.engine.checkpointing import (
-    Checkpoint,
-    random_state,
-    restore_random_state,
-)
+from wrimnet.engine.checkpointing import Checkpoint, random_state, restore_random_state
 from wrimnet.engine.collapse import CollapseWatch
-from wrimnet.engine.compiling import (
-    describe_compiling,
-    keep_choice,
-    measure_compiling,
-)
+from wrimnet.engine.compiling import describe_compiling, keep_choice, measure_compiling
 from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
 from wrimnet.engine.distributed import Agreement, mean_over_ranks
 from wrimnet.engine.hooks import (
