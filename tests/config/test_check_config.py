@@ -109,6 +109,7 @@ def test_interval_of_a_key(allowed, inside, outside):
         (("MODEL.WRIM.CMKIC.TOP_K", "0"), r"CMKIC.TOP_K = 0: expected a number in \[1, "),
         (("MODEL.WRIM.MAIN.STRIPES", "-1"), r"MAIN.STRIPES = -1: expected a number in \[0, "),
         (("TEST.NUM_TRIALS", "0"), r"TEST.NUM_TRIALS = 0: expected a number in \[1, "),
+        (("SEED", str(2**64)), "SEED = 18446744073709551616: expected a number in"),
         (("SEED", "-1"), r"SEED = -1: expected a number in \[0, "),
         (
             ("INPUT.FLIP.PROB", "1.5"),

@@ -80,6 +80,12 @@ def test_sound_run_is_accepted_and_nothing_is_written(make_cfg, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_range_of_another_run_is_not_taken_by_a_new_one(make_cfg):
+    """The config.yaml of a run holds it; these images have 8 bits."""
+    keys = {"INPUT__INFRARED_RANGE": "auto", "INPUT__MEASURED_RANGE": "(7000.0, 8500.0)"}
+    assert preflight(make_cfg(**keys), resume=False).cfg.INPUT.MEASURED_RANGE == ()
+
+
 def test_classes_without_images_are_pointed_out(make_cfg, caplog):
     preflight(make_cfg(MODEL__HEADS__NUM_CLASSES="5"), resume=False)
     assert "NUM_CLASSES" not in caplog.text

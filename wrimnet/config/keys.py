@@ -351,7 +351,7 @@ KEYS = (
     Key("HOOKS", (), "registered hooks, run before the trainer's own", None, IF_SET),
     Key("WRITERS", (), "registered writers of the log's values", None, NEVER),
     Key("OUTPUT_DIR", "logs/wrim", "folder of checkpoints, logs and results", None, NEVER),
-    Key("SEED", 0, "seed of all random numbers", "[0, 18446744073709551615]"),
+    Key("SEED", 0, "seed of all random numbers", "[0, 9223372036854775807]"),
     Key("DETERMINISTIC", False, "deterministic algorithms only, cudnn.benchmark off"),
     Key("CUDNN_BENCHMARK", True, "let cuDNN choose its algorithms by timing"),
 )

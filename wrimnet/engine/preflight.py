@@ -187,8 +187,8 @@ def build_known_cfg(
     it is the same on every process. ValueError for fewer classes than identities.
     """
     check_num_classes(cfg, dataset.num_train_pids)
-    measured: Sequence[float] = cfg.INPUT.MEASURED_RANGE
-    if cfg.INPUT.INFRARED_RANGE == AUTO and not measured:
+    measured: Sequence[float] = ()
+    if cfg.INPUT.INFRARED_RANGE == AUTO:
         if checkpoint is not None:
             measured = checkpoint.state[NETWORK].get(RANGE_KEY, ())
         elif comm.is_main_process():

@@ -13,13 +13,13 @@ def run_recomputed(function: Callable[..., Any], module: nn.Module, *arguments: 
 
     The second computation runs batch normalization again. Without care it would update the running
     statistics again, with the same batch, and the trained model would be another one than without
-    checkpointing. The function draws no random numbers; ``module`` holds the buffers.
+    checkpointing. Random numbers, as for a custom block's dropout, are the same in both. ``module``
+    holds the buffers.
     """
     return checkpoint(
         function,
         *arguments,
         use_reentrant=False,
-        preserve_rng_state=False,  # nothing is drawn; saving the state would wait for the GPU
         context_fn=lambda: (nullcontext(), buffers_of_their_own(module)),
     )
 
