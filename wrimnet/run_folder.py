@@ -120,6 +120,8 @@ def _damage(value: Any, expected: Any, place: str = "") -> str:
     right = isinstance(value, (int, float) if kind is float else kind)
     if not right or (isinstance(value, bool) and kind is not bool):
         return f"{place or 'it'} is {reprlib.repr(value)}, expected {_KINDS[kind]}"
+    if kind is float and not 0 <= value <= 1:
+        return f"{place} is {value}, expected a share from 0 to 1, not a percentage"
     if isinstance(expected, dict):
         inner = ((f"{place}.{name}", value.get(name), of) for name, of in expected.items())
     elif isinstance(expected, list):

@@ -238,7 +238,7 @@ def test_costs_of_two_devices_are_refused(tmp_path):
 
 def test_results_of_another_configuration_are_refused(tmp_path):
     write_run(tmp_path / "runs", "full", config="def")
-    with pytest.raises(ValueError, match=r"results\.json is of configuration def"):
+    with pytest.raises(ValueError, match="holds results of configuration def, this run has abc"):
         report(tmp_path / "runs", (0,))
 
 

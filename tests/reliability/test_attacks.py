@@ -238,6 +238,8 @@ def test_json_of_others_is_no_traceback(tmp_path):
     [
         (lambda entry: entry["mean"].update(mAP=None), r"\[1\].mean.mAP is None, expected a numb"),
         (lambda entry: entry["mean"].update(cmc=[0.1, "x"]), r"cmc\[1\] is 'x', expected a number"),
+        (lambda entry: entry["mean"].update(mAP=35.2), r"mAP is 35\.2, expected a share from 0 to"),
+        (lambda entry: entry["mean"].update(mINP=float("nan")), "mINP is nan, expected a share"),
         (lambda entry: entry.pop("mean"), r"results\[1\].mean is None, expected an object"),
         (lambda entry: entry.update(queries=3), r"results\[1\].queries is 3, expected a list"),
         (lambda entry: entry.update(whole="yes"), "whole is 'yes', expected true or false"),

@@ -129,10 +129,11 @@ def test_reason_of_failures_alike_is_named_once(project, call, capsys):
 
 def test_settings_changed_in_between_are_refused(project, call):
     call(S4, "--dataset", "LLCM", *DEVICE)
-    with pytest.raises(
-        ValueError, match="the settings have changed; restore them, or choose another --out"
-    ):
-        call(S4, "--dataset", "LLCM", *DEVICE, "SOLVER.MAX_EPOCH", "3")
+    for words in ((), ("--report-only",)):
+        with pytest.raises(
+            ValueError, match="the settings have changed; restore them, or choose another --out"
+        ):
+            call(S4, "--dataset", "LLCM", *DEVICE, "SOLVER.MAX_EPOCH", "3", *words)
 
 
 def test_runs_on_other_images_are_not_taken_as_done(project, call):

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 from wrimnet.config.keys import KEYS, NEVER
 from wrimnet.evaluation.plugin_sources import OF_PLUGINS, recorded_plugins
-from wrimnet.lab.experiments.runs import ExperimentRun, changed_files
+from wrimnet.lab.experiments.runs import ExperimentRun, changed_files, results_of_run
 from wrimnet.metrics.names import metric_value
 from wrimnet.run_folder import (
     COST,
     RECORD,
-    RESULTS,
     compared_facts,
-    find_results,
     read_json,
     read_metrics,
 )
@@ -74,15 +72,10 @@ def read_record_of(run: ExperimentRun) -> Record:
     """Reads what there is of a run; a run that has not begun gets its plan as its record.
 
     Raises:
-        ValueError: results of another configuration than the run's.
+        ValueError: the results are of another configuration or start than the run's.
     """
     about = read_json(run.folder / RECORD) or json.loads(json.dumps(run.about))
-    results = find_results(run.folder)
-    if results is not None and results["description"]["config"] != about["config"]:
-        raise ValueError(
-            f"{run.folder}: {RESULTS} is of configuration {results['description']['config']}, "
-            f"{RECORD} of {about['config']}; the folder was changed by hand, remove it"
-        )
+    results = results_of_run(run)
     changed = changed_files(run) if results is not None else ()
     return Record(run.folder, about, results, read_json(run.folder / COST), changed)
 

@@ -80,11 +80,20 @@ def is_done(run: ExperimentRun) -> bool:
     """Whether the run has complete results of its configuration and of today's plug-ins.
 
     Raises:
-        ValueError: its folder holds the results of another configuration.
+        ValueError: as :func:`results_of_run`.
+    """
+    return results_of_run(run) is not None and not changed_files(run)
+
+
+def results_of_run(run: ExperimentRun) -> dict[str, Any] | None:
+    """Returns the results in the run's folder, None where there are none.
+
+    Raises:
+        ValueError: they are of another configuration, or of another start.
     """
     results = find_results(run.folder)
     if results is None:
-        return False
+        return None
     config = results["description"]["config"]
     if config != run.config:
         raise ValueError(
@@ -92,7 +101,7 @@ def is_done(run: ExperimentRun) -> bool:
             "the settings have changed; restore them, or choose another --out"
         )
     _check_start(run)
-    return not changed_files(run)
+    return results
 
 
 def _check_start(run: ExperimentRun) -> None:
