@@ -112,6 +112,21 @@ def test_statistics_of_a_hook_are_shared_by_the_processes_before_they_are_evalua
     assert seen == [3.0] and norm.running_mean[0] == 0.0
 
 
+def test_module_that_a_hook_has_frozen_stays_so_after_an_evaluation(data, tmp_path, monkeypatch):
+    trainer = make_trainer(tiny_cfg(data, tmp_path))
+    trainer.data_loader.close()
+    frozen, modes = trainer.model.backbone.bn1.eval(), []
+
+    def run(model, weights):
+        modes.extend(module.training for module in model.modules())
+        return SimpleNamespace(description={})
+
+    monkeypatch.setattr(trainer.evaluator, "run", run)
+    trainer._run_evaluator(None)
+    assert not any(modes)
+    assert [m for m in trainer.model.modules() if not m.training] == [frozen]
+
+
 def test_hook_goes_on_as_if_never_interrupted(data, trained, tmp_path, monkeypatch):
     """Also where the evaluation after the last step failed: that step is not counted twice."""
 

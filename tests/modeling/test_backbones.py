@@ -109,7 +109,10 @@ def test_fastreid_resnet_without_ibn_is_the_backbone_of_wrim_net():
             {**FASTREID, "MODEL__BACKBONE__WITH_SE": "True", "MODEL__BACKBONE__PRETRAIN": "True"},
             "PRETRAIN_PATH",
         ),
-        ({"MODEL__BACKBONE__NAME": "build_regnet_backbone"}, "."),
+        (
+            {"MODEL__BACKBONE__NAME": "build_regnet_backbone"},
+            "build_regnet_backbone' has no network of .*DEPTH = '18x'; use build_resnet_backbone",
+        ),
     ],
 )
 def test_what_does_not_fit_is_a_sentence(overrides, message):

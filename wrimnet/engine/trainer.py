@@ -244,8 +244,10 @@ class WRIMTrainer(TrainerBase):
         return report
 
     def _run_evaluator(self, weights: str | None) -> EvaluationReport:
+        training = [module for module in self.model.modules() if module.training]
         report = self.evaluator.run(self.model.eval(), weights)
-        self.model.train()
+        for module in training:  # one that a hook has frozen stays so
+            module.training = True
         report.description["compiled"] = self.compiling
         if self.origin["changes"]:
             report.description["changes"] = self.origin["changes"]

@@ -23,7 +23,12 @@ from wrimnet.atomic_files import file_sha256
 from wrimnet.config.keys import KEYS
 from wrimnet.modeling.feature_layout import MAPS, FeatureLayout
 from wrimnet.modeling.miims import build_miims, run_miim
-from wrimnet.modeling.weights import imagenet_url, load_imagenet_weights, load_network_weights
+from wrimnet.modeling.weights import (
+    build_without_pretrained,
+    imagenet_url,
+    load_imagenet_weights,
+    load_network_weights,
+)
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")  # of every ResNet
 CLASSIFIERS = ("fc", "classifier", "head", "heads")
@@ -212,10 +217,15 @@ def _is_of_fastreid(build: Callable[[CfgNode], nn.Module]) -> bool:
 
 def _build_of_fastreid(cfg: CfgNode, build: Callable[[CfgNode], nn.Module]) -> StagedBackbone:
     """FastReID's own loading of weights is not used: it leaves out silently what does not fit."""
-    without = cfg.clone()
-    without.defrost()
-    without.MODEL.BACKBONE.PRETRAIN = False
-    network, backbone = build(without), cfg.MODEL.BACKBONE
+    backbone = cfg.MODEL.BACKBONE
+    try:
+        network = build(build_without_pretrained(cfg))
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"MODEL.BACKBONE.NAME = {backbone.NAME!r} has no network of MODEL.BACKBONE.DEPTH = "
+            f"{backbone.DEPTH!r}; use build_resnet_backbone, build_torchvision_backbone or "
+            "build_timm_backbone"
+        ) from error
     if backbone.PRETRAIN:
         plain = not (backbone.WITH_IBN or backbone.WITH_SE)
         if not plain and not backbone.PRETRAIN_PATH:
