@@ -82,6 +82,11 @@ def test_evaluation_gives_the_results_of_the_training(finished_run, root, embedd
     assert wrimnet.evaluate(cfg, dataset, metrics=two) == named
     of_two = wrimnet.load(run, options={"TEST.METRICS": two})
     assert wrimnet.evaluate(of_two, dataset, ["llcm_vis2ir"]) == named
+    for word in ("protocols", "metrics"):
+        with pytest.raises(ValueError, match=f"{word} is the text 'mAP', expected a list"):
+            wrimnet.evaluate(embedder, dataset, **{word: "mAP"})
+    with pytest.raises(ValueError, match=r"overlays is a list of files, such as \['a\.yml'\]"):
+        wrimnet.setup_cfg(run / "config.yaml", "a.yml")
     with pytest.raises(ValueError, match="dataset is None: give its name"):
         wrimnet.evaluate(embedder)
     with pytest.raises(ValueError, match="belongs to RegDB, the dataset is LLCM"):
@@ -115,6 +120,13 @@ def test_scores_of_features_from_memory_and_from_a_file(
 def test_unfit_features_are_refused(embedder, root):
     items = wrimnet.load_dataset("LLCM", root).test
     features = np.eye(len(items), dtype=np.float32)
+    assert wrimnet.score(features.tolist(), "llcm_ir2vis", items) == pytest.approx(
+        wrimnet.score(features.astype(np.float64), "llcm_ir2vis", items)
+    )
+    with pytest.raises(ValueError, match=r"the features of test_vis/.* and 35 more of 36"):
+        wrimnet.score(0 * features, "llcm_ir2vis", items)
+    with pytest.raises(ValueError, match="items is the text 'LLCM', expected a list"):
+        wrimnet.score(features, "llcm_ir2vis", "LLCM")
     with pytest.raises(ValueError, match="items is None: give the image of each row"):
         wrimnet.score(features, "llcm_ir2vis")
     with pytest.raises(ValueError, match="one row per image"):

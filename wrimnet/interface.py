@@ -21,7 +21,12 @@ from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import dataset_protocols, find_protocol
 from wrimnet.evaluation.evaluator import build_evaluator
-from wrimnet.evaluation.features import evaluate_features, load_features, parse_items
+from wrimnet.evaluation.features import (
+    check_not_zero,
+    evaluate_features,
+    load_features,
+    parse_items,
+)
 from wrimnet.evaluation.origin import check_unseen, read_lineage
 from wrimnet.evaluation.results import printed_metrics, results_by_weights
 from wrimnet.inference.embedder import Embedder
@@ -120,8 +125,9 @@ def score(
 
     Raises:
         KeyError: no protocol is called so.
-        ValueError: features or images do not fit.
+        ValueError: features or images do not fit, or features of an image are all zero.
     """
+    _check_lists(items=items, metrics=metrics)
     load_plugin("wrimnet.plugin")
     chosen = find_protocol(protocol)
     if isinstance(features, str | PathLike):
@@ -130,9 +136,18 @@ def score(
     if items is None:
         raise ValueError("items is None: give the image of each row, such as load_dataset(..).test")
     rows = features.detach().cpu().numpy() if isinstance(features, Tensor) else features
+    rows, images = np.asarray(rows), _as_items(items, chosen.dataset)
     options: dict[str, Any] = {"num_trials": num_trials, "metrics": metrics}
-    results = evaluate_features(_as_items(items, chosen.dataset), rows, chosen, **options)
+    results = evaluate_features(images, rows, chosen, **options)
+    check_not_zero([rows], images)
     return _in_percent(results.mean())
+
+
+def _check_lists(**given: Any) -> None:
+    """Raises ValueError for a text in place of a list: its letters are not its entries."""
+    for name, value in given.items():
+        if isinstance(value, str):
+            raise ValueError(f"{name} is the text {value!r}, expected a list")
 
 
 def _as_items(images: Sequence[ImageItem | str], dataset: str) -> list[ImageItem]:
@@ -195,6 +210,7 @@ def evaluate(
     Returns:
         By protocol, the metrics by name in percent, means over the trials.
     """
+    _check_lists(protocols=protocols, metrics=metrics)
     if isinstance(dataset, str):
         dataset = load_dataset(dataset)
     if isinstance(model, CfgNode):

@@ -172,8 +172,10 @@ def test_same_set_is_left_alone_and_another_one_refused(photographs, made, tmp_p
         make(photographs, made[0].parent, seed=1)
     strange = tmp_path / "LLCM"
     strange.mkdir()
-    with pytest.raises(FileExistsError):
-        make(photographs, tmp_path)
+    for force in (False, True):
+        with pytest.raises(FileExistsError, match="is not a generated dataset and is never repla"):
+            make(photographs, tmp_path, force=force)
+    (strange / "synthetic.json").write_text("{}")
     make(photographs, tmp_path, force=True)
     assert digests(strange) == digests(made[0])
 

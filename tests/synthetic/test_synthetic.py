@@ -343,6 +343,17 @@ def test_existing_tree_is_kept_refused_or_replaced(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["SYSU-MM01"]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_distributed_dataset_is_never_replaced(tmp_path, force):
+    image = tmp_path / "LLCM" / "vis" / "0001" / "a.jpg"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"licensed")
+    with pytest.raises(FileExistsError, match=r"has no synthetic\.json, .* is never replaced"):
+        generate_synthetic(layout="llcm", out=tmp_path, request=REQUEST, force=force, **SMALL)
+    assert image.read_bytes() == b"licensed"
+    assert [path.name for path in tmp_path.iterdir()] == ["LLCM"]
+
+
 def test_a_tree_of_shifted_cameras_is_another_tree(tmp_path):
     request = Request(seed=0, train_ids=2, test_ids=1, images_per_id=1, test_images_per_id=4)
     options = {"layout": "llcm", "out": tmp_path, "request": request, "height": 48, "width": 24}

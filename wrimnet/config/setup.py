@@ -56,6 +56,10 @@ def setup_cfg(
     ``config_file`` sets. Errors of :mod:`wrimnet.config.merge` and ``check``. ``has_device`` False
     is for a run on another machine, which has a GPU.
     """
+    if isinstance(overlays, str | PathLike):
+        raise ValueError(
+            f"overlays is a list of files, such as [{fspath(overlays)!r}], not one file"
+        )
     files = [fspath(file) for file in overlays]
     base = fspath(config_file)
     layers = [Layer(base, read_config_file(base))] if base else []

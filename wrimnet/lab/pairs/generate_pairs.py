@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from wrimnet.data.datasets.base import SYNTHETIC_MARK, Counts, count_items
+from wrimnet.data.datasets.base import Counts, count_items
 from wrimnet.data.datasets.layout import stop
 from wrimnet.data.datasets.llcm import LLCM
 from wrimnet.data.images import ImageItem
@@ -76,10 +76,11 @@ def generate_pairs(
         out: folder that gets ``LLCM``.
         options: what decides the bytes.
         workers: processes; they do not change a byte.
-        force: replace an existing folder.
+        force: replace a folder that was generated with other options.
 
     Raises:
-        FileExistsError: the folder holds something else and ``force`` is not given.
+        FileExistsError: the folder holds something else, and is not generated or ``force`` is not
+            given.
         FileNotFoundError: a folder or a partner is not there.
         ValueError: an option, a photograph or a box is not as it should be.
     """
@@ -92,7 +93,7 @@ def generate_pairs(
     folder = out / LLCM.folder_name
     if folder.exists() and not force:
         expected = describe_options(options, sought.sources)
-        require_same(folder, SYNTHETIC_MARK, expected, "this set of these photographs")
+        require_same(folder, expected, "this set of these photographs")
         print(f"{folder} already holds this set", file=sys.stderr)
         return folder, json.loads((folder / MANIFEST).read_text())
     print(f"comparing and cutting {len(pairs)} pairs of photographs", file=sys.stderr)

@@ -12,11 +12,17 @@ from tqdm import tqdm
 from wrimnet.lab.synthetic.layouts import LAYOUTS
 from wrimnet.lab.synthetic.plan import Plan, PlannedImage, Request
 from wrimnet.lab.synthetic.rendering import MAX_IMAGES_PER_ID, Studio
-from wrimnet.lab.synthetic.writing import encode, processes, require_same, whole_tree, write_files
+from wrimnet.lab.synthetic.writing import (
+    MARK,
+    encode,
+    processes,
+    require_same,
+    whole_tree,
+    write_files,
+)
 from wrimnet.modality import MODALITY_NAMES
 
 GENERATOR_VERSION = 1  # raise it whenever a rendered image changes
-DESCRIPTION_FILE = "synthetic.json"
 IMAGES_PER_JOB = 32
 MAX_IDENTITIES = 9999
 
@@ -44,11 +50,12 @@ def generate_synthetic(
         height: rows of an image.
         width: columns of an image.
         workers: processes; they do not change a byte.
-        force: replace an existing folder.
+        force: replace a folder that was generated with other options.
         camera_shift: how far the cameras' responses are from the usual ones, from 0.
 
     Raises:
-        FileExistsError: the folder holds something else and ``force`` is not given.
+        FileExistsError: the folder holds something else, and is not generated or ``force`` is not
+            given.
         ValueError: a count or a size is too small or too large.
     """
     _check(request, height, width, workers)
@@ -63,7 +70,7 @@ def generate_synthetic(
             **arguments,
             "camera_shift": camera_shift or None,  # descriptions without one are of 0
         }
-        require_same(folder, DESCRIPTION_FILE, expected, "this generated dataset")
+        require_same(folder, expected, "this generated dataset")
         print(f"{folder} already holds this dataset", file=sys.stderr)
         return folder
     plan = make_plan(request)
@@ -74,7 +81,7 @@ def generate_synthetic(
         if camera_shift:
             arguments["camera_shift"] = camera_shift
         description = {"generator_version": GENERATOR_VERSION, **arguments, "counts": _count(plan)}
-        write_files(partial, {**plan.files, DESCRIPTION_FILE: _to_json(description)})
+        write_files(partial, {**plan.files, MARK: _to_json(description)})
     return folder
 
 

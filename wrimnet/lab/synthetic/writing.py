@@ -12,12 +12,22 @@ import cv2
 import numpy as np
 
 JPEG_QUALITY = 92
+MARK = "synthetic.json"  # SYNTHETIC_MARK of the datasets, whose modules import PyTorch
 
 
-def require_same(folder: Path, mark: str, expected: Mapping[str, Any], what: str) -> None:
-    """Refuse a folder whose file ``mark`` does not say that it is the very same tree."""
-    file = folder / mark
-    manifest = json.loads(file.read_text()) if file.exists() else {}
+def require_generated(folder: Path) -> None:
+    """Refuse a folder that no generator has written, such as a distributed dataset."""
+    if not (folder / MARK).is_file():
+        raise FileExistsError(
+            f"{folder} exists and has no {MARK}, so it is not a generated dataset and is never "
+            "replaced; choose another --out, or move the folder away"
+        )
+
+
+def require_same(folder: Path, expected: Mapping[str, Any], what: str) -> None:
+    """Refuse a folder whose mark does not say that it is the very same tree."""
+    require_generated(folder)
+    manifest = json.loads((folder / MARK).read_text())
     if {name: manifest.get(name) for name in expected} != expected:
         raise FileExistsError(
             f"{folder} exists and is not {what}; remove it, choose another folder or replace it "
@@ -27,7 +37,13 @@ def require_same(folder: Path, mark: str, expected: Mapping[str, Any], what: str
 
 @contextlib.contextmanager
 def whole_tree(folder: Path) -> Iterator[Path]:
-    """Give a folder beside ``folder`` to be filled; it takes that one's place at the end."""
+    """Give a folder beside ``folder`` to be filled; it takes that one's place at the end.
+
+    Raises:
+        FileExistsError: ``folder`` is there and no generator has written it.
+    """
+    if folder.exists():
+        require_generated(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
