@@ -127,7 +127,7 @@ def test_first_ranked_list_is_near_the_top_of_a_phone(report, browser):
 def test_a_hundredth_of_a_percent_looks_flat(report, browser):
     browser.open(report, width=1200, height=900, scheme="light")
     heights = browser.evaluate("""[...document.querySelectorAll('.chart')]
-      .filter(chart => chart.textContent.includes('mAP on the test set'))
+      .filter(chart => chart.textContent.includes('mAP by epoch'))
       .flatMap(chart => [...chart.querySelectorAll('[aria-label="line"] path')])
       .map(path => path.getBBox().height)""")
     assert len(heights) == 2

@@ -49,7 +49,7 @@ def global_state():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_held_out_identities_are_trained_around_and_tested(layout, tmp_path, monkeypatch):
+def test_held_out_identities_are_trained_around_and_tested(layout, tmp_path, monkeypatch, capsys):
     request = Request(seed=0, train_ids=8, test_ids=3, images_per_id=4, test_images_per_id=4)
     generate_synthetic(layout=layout, out=tmp_path, request=request, height=48, width=24)
     config_file = str(PROJECT / "configs" / LAYOUTS[layout] / "wrim.yml")
@@ -58,6 +58,8 @@ def test_held_out_identities_are_trained_around_and_tested(layout, tmp_path, mon
     words = [word for pair in keys.items() for word in pair]
 
     assert call_train_net(monkeypatch, "--config-file", config_file, *words) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "model_best.pth, selected on held-out identities" in printed
 
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["description"]["split"] == "train"

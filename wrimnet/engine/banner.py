@@ -121,15 +121,18 @@ def change_lines(changes: Sequence[Mapping[str, Any]], num_trained: int) -> list
     ]
 
 
-def print_end(seconds: float, best: Mapping[str, float]) -> None:
-    """Shows how long it took, and which evaluation was the best so far, if there was one."""
+def print_end(seconds: float, best: Mapping[str, float], split: str) -> None:
+    """Shows how long it took, and which evaluation was the best so far, if there was one.
+
+    ``split`` is DATASETS.SPLIT, which says what was evaluated.
+    """
     done = f"done     in {timedelta(seconds=round(seconds))}"
     if best["iteration"] < 0:
         _console.info(done)
         return
     _console.info(
         f"{done}; best mAP {100 * best['value']:.2f} after iteration {best['iteration']}: "
-        f"{BEST}, selected on the test set"
+        f"{BEST}, selected on {'the test set' if split == 'trainval' else 'held-out identities'}"
     )
 
 

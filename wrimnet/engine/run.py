@@ -87,7 +87,7 @@ def train_and_test(
                 check_own_results(results, trainer.described(), trainer.output_dir / FINAL)
                 return mean_metrics(results)
             report = trainer.evaluate_again()
-        print_end(time.monotonic() - began, trainer.best)
+        print_end(time.monotonic() - began, trainer.best, trainer.evaluator.description["split"])
         log_results(report)
         return report.metrics
 

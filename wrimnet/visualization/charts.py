@@ -138,7 +138,7 @@ def _metric_charts(
     top = max((max(s.y) for series in by_metric.values() for s in series), default=0.0)
     in_order = sorted(by_metric, key=lambda metric: (metric not in COMPARED, metric))
     return [
-        _chart(f"{metric} on the test set", f"{metric}, percent", by_metric[metric], top=top)
+        _chart(f"{metric} by epoch", f"{metric}, percent", by_metric[metric], top=top)
         ._replace(x_label="epoch")
         for metric in in_order
     ]  # fmt: skip
