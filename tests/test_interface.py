@@ -14,6 +14,7 @@ from tiny_runs import tiny_cfg
 
 import wrimnet
 from wrimnet.config import setup_cfg
+from wrimnet.config.tree import changed_cfg
 from wrimnet.inference.export import build_features
 
 
@@ -98,6 +99,8 @@ def test_scores_of_features_from_memory_and_from_a_file(
 ):
     cfg = setup_cfg(str(finished_run.run / "config.yaml"), options=[f"DATASETS.ROOT={root}"])
     path = build_features(cfg, embedder, tmp_path)
+    with pytest.raises(ValueError, match=r"DATASETS\.SPLIT is 'train': .*SPLIT trainval for featu"):
+        build_features(changed_cfg(cfg, {"DATASETS.SPLIT": "train"}), embedder, tmp_path)
     items = wrimnet.load_dataset("LLCM", root).test
     features = embedder.embed_items(items)
     trials = {"num_trials": cfg.TEST.NUM_TRIALS}

@@ -195,7 +195,16 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
 
 
 def build_features(cfg: CfgNode, embedder: Embedder, folder: Path) -> Path:
-    """Writes the embeddings of the dataset's test images for ``tools/evaluate_features.py``."""
+    """Writes the embeddings of the dataset's test images for ``tools/evaluate_features.py``.
+
+    Raises:
+        ValueError: DATASETS.SPLIT is "train", whose images that tool does not score.
+    """
+    if cfg.DATASETS.SPLIT != "trainval":
+        raise ValueError(
+            f"DATASETS.SPLIT is {cfg.DATASETS.SPLIT!r}: it tests training images, which "
+            "evaluate_features.py refuses; add DATASETS.SPLIT trainval for features of the test set"
+        )
     dataset, allowed = build_dataset(cfg), cfg.TEST.ALLOW_SEEN_IDENTITIES
     check_unseen(embedder.facts.lineage, dataset, "the weights", allowed=allowed)
     items = dataset.test
