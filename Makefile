@@ -31,7 +31,7 @@ help: ## Show this list
 demo: $(INSTALLED) ## Generate data, train, evaluate both directions, save a ranking picture
 	$(RUN) tools/demo.py
 
-test: $(INSTALLED_DEV) ## The whole test suite, under 10 minutes on two cores
+test: $(INSTALLED_DEV) ## The whole test suite, 14 minutes on two cores
 	$(RUN) -m pytest $(TEST_WORKERS)
 
 test-torch: ## The fast tests with another version: make test-torch TORCH=2.11.0
@@ -42,7 +42,7 @@ test-torch: ## The fast tests with another version: make test-torch TORCH=2.11.0
 	$(TORCH_VENV)/bin/pip install --no-deps -r requirements-fastreid.txt
 	$(TORCH_VENV)/bin/python -m pytest $(TEST_WORKERS) -m "not slow"
 
-check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests, some six minutes on two cores
+check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy

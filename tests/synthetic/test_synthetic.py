@@ -369,7 +369,7 @@ def test_a_tree_of_shifted_cameras_is_another_tree(tmp_path):
 
 def test_foreign_folder_is_refused(tmp_path):
     (tmp_path / "LLCM").mkdir()
-    with pytest.raises(FileExistsError, match="is not this generated dataset"):
+    with pytest.raises(FileExistsError, match="is not a generated dataset and is never replaced"):
         generate_synthetic(layout="llcm", out=tmp_path, request=REQUEST, **SMALL)
 
 
