@@ -39,8 +39,8 @@ class CollapseWatch:
                 self._has_warned = True
                 _logger.warning(
                     "the features have collapsed at iteration %d: %s. More iterations hardly "
-                    "help; train again with MODEL.WRIM.TRIPLET.UNIT_LENGTH True, or with "
-                    "MODEL.WRIM.MIIM.NORM entrance if it has another value",
+                    "help; train again with MODEL.WRIM.TRIPLET.UNIT_LENGTH True or "
+                    "MODEL.WRIM.MIIM.NORM entrance, whichever is not set yet",
                     iteration,
                     sign,
                 )
