@@ -115,6 +115,15 @@ def test_a_folder_to_be_written_is_no_file_and_in_none(tmp_path):
             output_folder(str(word))
 
 
+def refusal_of(command, monkeypatch, capsys):
+    """Exit status of a tool whose command line is wrong, and what it says."""
+    tool, *words = command.split()
+    monkeypatch.setattr(sys, "argv", [tool, *words])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(tool).main()
+    return end.value.code, capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -125,12 +134,9 @@ def test_a_folder_to_be_written_is_no_file_and_in_none(tmp_path):
     ],
 )
 def test_tools_without_a_configuration_take_no_keys(monkeypatch, capsys, command):
-    tool, *words = command.split()
-    monkeypatch.setattr(sys, "argv", [tool, *words])
-    with pytest.raises(SystemExit) as end:
-        importlib.import_module(tool).main()
-    assert end.value.code == 2
-    assert "this tool reads no configuration, so it takes no KEY VALUE" in capsys.readouterr().err
+    code, text = refusal_of(command, monkeypatch, capsys)
+    assert code == 2
+    assert "this tool reads no configuration, so it takes no KEY VALUE" in text
 
 
 @pytest.mark.parametrize(
@@ -143,11 +149,9 @@ def test_tools_without_a_configuration_take_no_keys(monkeypatch, capsys, command
     ],
 )
 def test_numbers_below_one_are_refused(monkeypatch, capsys, command):
-    tool, *words = command.split()
-    monkeypatch.setattr(sys, "argv", [tool, *words])
-    with pytest.raises(SystemExit):
-        importlib.import_module(tool).main()
-    assert "'0'; give a whole number from 1" in capsys.readouterr().err
+    code, text = refusal_of(command, monkeypatch, capsys)
+    assert code == 2
+    assert "'0'; give a whole number from 1" in text
 
 
 def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):

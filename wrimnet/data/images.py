@@ -28,6 +28,7 @@ from wrimnet.data.gray_levels import (
     gray_levels,
 )
 
+SYNTHETIC_MARK = "synthetic.json"  # a file beside images that stand in for a dataset's own
 DENIED = "this user has no permission to read it"
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,

@@ -40,12 +40,12 @@ def build_timm_network(cfg: CfgNode) -> Any:
     loaded first, and the size changed after that.
     """
     backbone, size = cfg.MODEL.BACKBONE, tuple(cfg.INPUT.SIZE_TRAIN)
-    if not (backbone.PRETRAIN and backbone.PRETRAIN_PATH):
-        network = _create_network(backbone.ARCHITECTURE, size, pretrained=backbone.PRETRAIN)
-        _check_patches(network, size)
-        return network
-    network = _create_network(backbone.ARCHITECTURE, None, pretrained=False)
+    from_file = bool(backbone.PRETRAIN and backbone.PRETRAIN_PATH)
+    size_at_first, pretrained = (None, False) if from_file else (size, backbone.PRETRAIN)
+    network = _create_network(backbone.ARCHITECTURE, size_at_first, pretrained=pretrained)
     _check_patches(network, size)
+    if not from_file:
+        return network
     remove_classifiers(network)
     load_network_weights(network, backbone.PRETRAIN_PATH, CLASSIFIERS)
     if hasattr(network, "set_input_size"):

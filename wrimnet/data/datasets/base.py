@@ -17,14 +17,14 @@ from typing import Any, ClassVar
 from tabulate import tabulate
 
 from wrimnet.data.datasets.layout import HELP, OnProblem, check_names, require_folder, stop
-from wrimnet.data.images import ImageItem
+from wrimnet.data.images import SYNTHETIC_MARK, ImageItem
 from wrimnet.data.protocols import Protocol
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 
 Counts = dict[str, Any]
 
 SPLITS = ("trainval", "train")
-SYNTHETIC_MARK, DRAWN = "synthetic.json", "synthetic"  # beside images that stand in for others
+DRAWN = "synthetic"
 HELD_OUT_SEED = 0
 KNOWN_COUNTS = ("train", "test", *MODALITY_NAMES, "cameras", "images", "identities")
 

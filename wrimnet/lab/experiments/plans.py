@@ -156,7 +156,7 @@ def _merged(planned: Sequence[PlannedRow]) -> list[PlannedRow]:
 def _run(setting: Setting, row: Row, about: Mapping[str, Any]) -> ExperimentRun:
     """Checks the configuration of a run and describes it."""
     from wrimnet.data.build import build_dataset_folder
-    from wrimnet.data.datasets.base import SYNTHETIC_MARK
+    from wrimnet.data.images import SYNTHETIC_MARK
 
     what = "split" if "split" in about else "seed"
     name, overlays = f"{row.folder}/{what}{about[what]}", [*setting.overlays, *row.overlays]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wrimnet.data.datasets.base import SYNTHETIC_MARK, Counts
+from wrimnet.data.datasets.base import Counts
+from wrimnet.data.images import SYNTHETIC_MARK
 from wrimnet.evaluation.provenance import file_sha256
 from wrimnet.lab.pairs.options import Options
 from wrimnet.lab.pairs.photographs import Pair

@@ -9,17 +9,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from wrimnet.data.images import SYNTHETIC_MARK
 from wrimnet.lab.synthetic.layouts import LAYOUTS
 from wrimnet.lab.synthetic.plan import Plan, PlannedImage, Request
 from wrimnet.lab.synthetic.rendering import MAX_IMAGES_PER_ID, Studio
-from wrimnet.lab.synthetic.writing import (
-    MARK,
-    encode,
-    processes,
-    require_same,
-    whole_tree,
-    write_files,
-)
+from wrimnet.lab.synthetic.writing import encode, processes, require_same, whole_tree, write_files
 from wrimnet.modality import MODALITY_NAMES
 
 GENERATOR_VERSION = 1  # raise it whenever a rendered image changes
@@ -81,7 +75,7 @@ def generate_synthetic(
         if camera_shift:
             arguments["camera_shift"] = camera_shift
         description = {"generator_version": GENERATOR_VERSION, **arguments, "counts": _count(plan)}
-        write_files(partial, {**plan.files, MARK: _to_json(description)})
+        write_files(partial, {**plan.files, SYNTHETIC_MARK: _to_json(description)})
     return folder
 
 

@@ -11,23 +11,24 @@ from typing import Any
 import cv2
 import numpy as np
 
+from wrimnet.data.images import SYNTHETIC_MARK
+
 JPEG_QUALITY = 92
-MARK = "synthetic.json"  # SYNTHETIC_MARK of the datasets, whose modules import PyTorch
 
 
 def require_generated(folder: Path) -> None:
     """Refuse a folder that no generator has written, such as a distributed dataset."""
-    if not (folder / MARK).is_file():
+    if not (folder / SYNTHETIC_MARK).is_file():
         raise FileExistsError(
-            f"{folder} exists and has no {MARK}, so it is not a generated dataset and is never "
-            "replaced; choose another --out, or move the folder away"
+            f"{folder} exists and has no {SYNTHETIC_MARK}, so it is not a generated dataset and is "
+            "never replaced; choose another --out, or move the folder away"
         )
 
 
 def require_same(folder: Path, expected: Mapping[str, Any], what: str) -> None:
     """Refuse a folder whose mark does not say that it is the very same tree."""
     require_generated(folder)
-    manifest = json.loads((folder / MARK).read_text())
+    manifest = json.loads((folder / SYNTHETIC_MARK).read_text())
     if {name: manifest.get(name) for name in expected} != expected:
         raise FileExistsError(
             f"{folder} exists and is not {what}; remove it, choose another folder or replace it "
