@@ -74,13 +74,19 @@ def test_evaluation_gives_the_results_of_the_training(finished_run, root, embedd
     dataset = wrimnet.load_dataset("LLCM", root)
     ten_trials = {**words, "TEST.NUM_TRIALS": 10, "TEST.PROTOCOLS": ["llcm_vis2ir"]}
     cfg = wrimnet.setup_cfg(run / "config.yaml", options=ten_trials)
+    assert wrimnet.evaluate(embedder, dataset) == expected
     found = wrimnet.evaluate(embedder, dataset, ["llcm_vis2ir"])
-    assert found == wrimnet.evaluate(cfg, dataset)
-    assert found != {"llcm_vis2ir": expected["llcm_vis2ir"]}
+    assert found == {"llcm_vis2ir": expected["llcm_vis2ir"]}
+    of_ten = wrimnet.evaluate(wrimnet.load(run, options=ten_trials), dataset)
+    assert of_ten == wrimnet.evaluate(cfg, dataset)
+    assert of_ten != found
+    expanded = wrimnet.load(run, options={**words, "TEST.AQE.ENABLED": True})
+    assert wrimnet.evaluate(expanded) == wrimnet.evaluate(expanded.cfg) != expected
     two = ["Rank-1", "mAP"]
     named = {"llcm_vis2ir": {name: found["llcm_vis2ir"][name] for name in two}}
     assert wrimnet.evaluate(embedder, dataset, ["llcm_vis2ir"], metrics=two) == named
-    assert wrimnet.evaluate(cfg, dataset, metrics=two) == named
+    of_ten = {"llcm_vis2ir": {name: of_ten["llcm_vis2ir"][name] for name in two}}
+    assert wrimnet.evaluate(cfg, dataset, metrics=two) == of_ten
     of_two = wrimnet.load(run, options={"TEST.METRICS": two})
     assert wrimnet.evaluate(of_two, dataset, ["llcm_vis2ir"]) == named
     for word in ("protocols", "metrics"):
@@ -88,8 +94,6 @@ def test_evaluation_gives_the_results_of_the_training(finished_run, root, embedd
             wrimnet.evaluate(embedder, dataset, **{word: "mAP"})
     with pytest.raises(ValueError, match=r"overlays is a list of files, such as \['a\.yml'\]"):
         wrimnet.setup_cfg(run / "config.yaml", "a.yml")
-    with pytest.raises(ValueError, match="dataset is None: give its name"):
-        wrimnet.evaluate(embedder)
     with pytest.raises(ValueError, match="belongs to RegDB, the dataset is LLCM"):
         wrimnet.evaluate(cfg, protocols=["regdb_v2t"])
 

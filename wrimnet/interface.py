@@ -19,7 +19,7 @@ from wrimnet.config.tree import changed_cfg
 from wrimnet.data.build import build_dataset, default_root
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem
-from wrimnet.data.protocols import dataset_protocols, find_protocol
+from wrimnet.data.protocols import find_protocol
 from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.features import (
     check_not_zero,
@@ -27,14 +27,13 @@ from wrimnet.evaluation.features import (
     load_features,
     parse_items,
 )
-from wrimnet.evaluation.origin import check_unseen, read_lineage
+from wrimnet.evaluation.origin import check_unseen
 from wrimnet.evaluation.results import printed_metrics, results_by_weights
-from wrimnet.inference.embedder import Embedder
+from wrimnet.inference.embedder import Embedder, build_embedder
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
 from wrimnet.lab.synthetic.layouts import LAYOUTS
 from wrimnet.lab.synthetic.plan import Request
 from wrimnet.metrics.names import PRINTED, named_values
-from wrimnet.modeling.weights import build_trained_model, setup_recorded_range
 from wrimnet.registries import find_dataset
 from wrimnet.run_folder import check_run_folder, kind_of
 from wrimnet.run_folder import read_metrics as read_metric_lines
@@ -201,43 +200,29 @@ def evaluate(
     """Tests a trained model; writes nothing.
 
     Args:
-        model: of :func:`wrimnet.load`, or a configuration with MODEL.WEIGHTS, whose keys under
-            TEST and INPUT count.
+        model: of :func:`wrimnet.load`, or a configuration with MODEL.WEIGHTS. The keys under TEST
+            of the configuration count, those that ``load`` got as options as well.
         dataset: of :func:`load_dataset`, or its name; None for the configuration's.
         protocols: names; none: TEST.PROTOCOLS, or the dataset's defaults.
-        metrics: names; none: TEST.METRICS of the configuration that the model was loaded with.
+        metrics: names; none: TEST.METRICS.
 
     Returns:
         By protocol, the metrics by name in percent, means over the trials.
+
+    Raises:
+        ValueError: training images of the weights are tested on, or a protocol is another
+            dataset's.
     """
     _check_lists(protocols=protocols, metrics=metrics)
+    embedder = build_embedder(model) if isinstance(model, CfgNode) else model
+    names = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
+    cfg = changed_cfg(embedder.cfg, {key: given for key, given in names.items() if given})
     if isinstance(dataset, str):
         dataset = load_dataset(dataset)
-    if isinstance(model, CfgNode):
-        return _setup_evaluation(model, dataset, protocols, metrics)
-    if dataset is None:
-        raise ValueError("dataset is None: give its name, or what load_dataset(name, root) returns")
-    check_unseen(model.facts.lineage, dataset, "the weights", allowed=False)
-    rows = model.embed_items(dataset.test)
-    chosen = dataset_protocols(type(dataset), tuple(protocols))
-    names = tuple(metrics) or model.metrics
-    return {one.name: score(rows, one.name, dataset.test, metrics=names) for one in chosen}
-
-
-def _setup_evaluation(
-    cfg: CfgNode,
-    dataset: CrossModalityDataset | None,
-    protocols: Sequence[str],
-    metrics: Sequence[str],
-) -> dict[str, Percent]:
-    overrides = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
-    cfg = changed_cfg(cfg, {key: names for key, names in overrides.items() if names})
     dataset = dataset or build_dataset(cfg)
-    lineage = read_lineage(cfg.MODEL.WEIGHTS)
-    check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
-    evaluator = build_evaluator(setup_recorded_range(cfg), dataset)
-    report = evaluator.run(build_trained_model(cfg))
-    return in_percent(report.metrics)
+    allowed = cfg.TEST.ALLOW_SEEN_IDENTITIES
+    check_unseen(embedder.facts.lineage, dataset, "the weights", allowed=allowed)
+    return in_percent(build_evaluator(cfg, dataset).run(embedder.model).metrics)
 
 
 def in_percent(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Percent]:

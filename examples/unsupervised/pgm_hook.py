@@ -10,7 +10,6 @@ import wrimnet.compat  # noqa: F401
 import numpy as np
 import torch
 from fastreid.config import CfgNode
-from fastreid.utils import comm
 from torch import Tensor
 
 from examples.unsupervised.clustering import cluster_images, cluster_means
@@ -18,6 +17,7 @@ from examples.unsupervised.epoch_values import epoch_values, in_words
 from examples.unsupervised.matching import match_clusters
 from examples.unsupervised.memories import Memories
 from wrimnet.config import get_key
+from wrimnet.engine.distributed import read_place
 from wrimnet.engine.hooks import Hook
 from wrimnet.evaluation.extraction import build_extraction, join_arrays
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
@@ -60,10 +60,10 @@ class ProgressiveGraphMatching(Hook):
                 "clusters per modality; half of the visible ones are trained on: choose an even P, "
                 "IMS_PER_BATCH = 2 x P x DATALOADER.NUM_INSTANCE"
             )
-        if comm.get_world_size() > 1:
+        if (num_processes := read_place().world_size) > 1:
             raise ValueError(
-                f"{comm.get_world_size()} processes: ProgressiveGraphMatching runs in one; start "
-                "it without torchrun"
+                f"{num_processes} processes: ProgressiveGraphMatching runs in one; start it "
+                "without torchrun"
             )
 
     def before_train(self) -> None:
@@ -123,7 +123,7 @@ class ProgressiveGraphMatching(Hook):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over what :meth:`state_dict` returned; the batches follow its labels."""
         self.memories.load_state_dict(state, self.trainer.model.device)
-        self.labels, self.values = state["labels"].numpy(), dict(state["values"])
+        self.labels, self.values = state["labels"].cpu().numpy(), dict(state["values"])
         self.trainer.data_loader.relabel(self.labels)
 
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from wrimnet.config import check_batch, setup_cfg
 from wrimnet.data.augmentation import rows_of_rank
 from wrimnet.data.sampler import CrossModalitySampler
 from wrimnet.engine import distributed
+from wrimnet.engine import run as run_module
 from wrimnet.engine.data_parallel import gather_whole_batch
 from wrimnet.engine.distributed import (
     Place,
@@ -20,6 +22,7 @@ from wrimnet.engine.distributed import (
     store_of_attempt,
 )
 from wrimnet.engine.launch import to_be_launched
+from wrimnet.engine.run import check_same_start
 from wrimnet.evaluation.extraction import rows_of_process
 
 PIDS = np.repeat(np.arange(9), 6)
@@ -88,6 +91,26 @@ def test_uneven_shares_are_refused(num_processes, parts):
     cfg = setup_cfg("", (), ["MODEL.DEVICE", "cpu", "SOLVER.ACCUMULATION_STEPS", str(parts)])
     with pytest.raises(ValueError, match=r"P = 8 identities of a batch .* cannot be shared evenly"):
         check_batch(cfg, num_processes)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"checkpoint": SimpleNamespace(start_iter=9)}, "first iteration: 1, 10 by rank"),
+        ({"origin": {"config_hash": "b", "images": {"test": "c"}}}, "configuration: a, b by rank"),
+        ({"origin": {"config_hash": "a", "images": {"test": "d"}}}, "test images: c, d by rank"),
+    ],
+)
+def test_processes_that_would_start_differently_are_refused(monkeypatch, change, said):
+    own = {"checkpoint": None, "origin": {"config_hash": "a", "images": {"test": "c"}}}
+    asked = []
+    monkeypatch.setattr(run_module, "gather_from_all", lambda value: asked.append(value) or [value])
+    check_same_start(SimpleNamespace(**own))
+    check_same_start(SimpleNamespace(**{**own, **change}))
+    ranks = zip(asked[:3], asked[3:], strict=True)
+    monkeypatch.setattr(run_module, "gather_from_all", lambda _: [*next(ranks)])
+    with pytest.raises(ValueError, match=f"the processes differ in the {said}"):
+        check_same_start(SimpleNamespace(**own))
 
 
 def test_even_shares_are_accepted():

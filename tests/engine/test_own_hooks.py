@@ -112,19 +112,47 @@ def test_statistics_of_a_hook_are_shared_by_the_processes_before_they_are_evalua
     assert seen == [3.0] and norm.running_mean[0] == 0.0
 
 
-def test_module_that_a_hook_has_frozen_stays_so_after_an_evaluation(data, tmp_path, monkeypatch):
+def test_module_that_a_hook_has_frozen_stays_so_after_an_evaluation(data, tmp_path):
     trainer = make_trainer(tiny_cfg(data, tmp_path))
     trainer.data_loader.close()
     frozen, modes = trainer.model.backbone.bn1.eval(), []
-
-    def run(model, weights):
-        modes.extend(module.training for module in model.modules())
-        return SimpleNamespace(description={})
-
-    monkeypatch.setattr(trainer.evaluator, "run", run)
+    trainer.model.backbone.register_forward_pre_hook(
+        lambda *_: modes.extend(module.training for module in trainer.model.modules())
+    )
     trainer._run_evaluator(None)
-    assert not any(modes)
+    assert modes and not any(modes)
     assert [m for m in trainer.model.modules() if not m.training] == [frozen]
+
+
+def test_step_is_measured_after_the_hooks_on_the_batch_that_they_have_chosen(
+    data, tmp_path, monkeypatch
+):
+    """SOLVER.COMPILE auto measures with the first batch; a hook may relabel the images before."""
+    events, trainer = [], make_trainer(tiny_cfg(data, tmp_path))
+    loader = trainer.data_loader
+    _, labels = np.unique(loader.dataset.pids, return_inverse=True)
+    before = loader.load(0)["img_paths"]
+
+    class Relabelling(Hook):
+        def before_train(self):
+            events.append(("epoch", self.trainer.epoch))
+            loader.relabel(labels.max() - labels)
+
+        def after_step(self):
+            if self.trainer.iter == 0:
+                events.append(("trained", self.trainer.progress._batches[0].img_paths))
+
+    def measure(_, batch):
+        events.append(("measured", batch["img_paths"]))
+        return {"compiled": False}
+
+    monkeypatch.setattr("wrimnet.engine.trainer.measure_compiling", measure)
+    trainer.measures_compiling = True
+    trainer.register_hooks([Relabelling()])
+    trainer.own_hooks.append(trainer._hooks[-1])
+    trainer.train()
+    (_, measured), (_, trained) = events[1:]
+    assert events[0] == ("epoch", 0) and measured == trained != before
 
 
 def test_hook_goes_on_as_if_never_interrupted(data, trained, tmp_path, monkeypatch):

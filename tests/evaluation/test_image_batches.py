@@ -48,6 +48,14 @@ def test_batches_come_in_order_with_their_rows(paths):
     assert parts["global"][:, 0].tolist() == [20 * row for row in range(7)]
 
 
+def test_frozen_module_stays_so_and_the_others_go_on_training(paths):
+    extraction = Extraction(height=8, width=4, interpolation="nearest", batch_size=3, num_workers=1)
+    model = Recorder()
+    model.frozen, model.other = torch.nn.Identity().eval(), torch.nn.Identity()
+    extraction(model, paths, [0] * len(paths))
+    assert [module.training for module in (model, model.frozen, model.other)] == [True, False, True]
+
+
 def test_bad_image_is_named(paths):
     os.truncate(paths[3], 10)
     with pytest.raises(UnreadableImageError, match=r"3\.png"):

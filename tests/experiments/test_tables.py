@@ -141,6 +141,10 @@ def test_every_split_is_planned_with_what_its_report_needs(tmp_path):
             plan(tmp_path, config=config, rows={"w": {}}, splits=splits, seeds=(0,))
     with pytest.raises(ValueError, match=r"2 seeds \[0, 1\] with splits; .* give one seed"):
         plan(tmp_path, config=config, rows={"w": {}}, splits=[1], seeds=(0, 1))
+    with pytest.raises(ValueError, match=r"splits: \[1, 2, 1\], expected each once"):
+        plan(tmp_path, config=config, rows={"w": {}}, splits=[1, 2, 1], seeds=(0,))
+    with pytest.raises(ValueError, match=r"seeds: \[0, 0\], expected each once"):
+        plan(tmp_path, rows={"w": {}}, seeds=(0, 0))
     with pytest.raises(ValueError, match=r"LLCM has only one split .* remove splits and use seeds"):
         plan(tmp_path, rows={"w": {}}, splits=["all"])
 

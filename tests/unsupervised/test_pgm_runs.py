@@ -192,6 +192,12 @@ def test_parts_that_do_not_belong_together_are_refused(data, tmp_path, change, s
         pgm_cfg(data, tmp_path, **change)
 
 
+def test_several_processes_are_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"2 processes: .* start it without torchrun"):
+        pgm_cfg(data, tmp_path)
+
+
 def test_weights_of_a_supervised_model_start_it(data, tmp_path):
     network = {
         name: KEYS[name] for name in KEYS if name.startswith(("MODEL.BACKBONE", "MODEL.TWO"))

@@ -14,7 +14,7 @@ from wrimnet.run_folder import LAST, LOST, checkpoint_path, checkpoints
 
 
 def random_state() -> dict[str, Any]:
-    """Returns all generator states as tensors and plain values."""
+    """Returns all generator states, of CUDA that of this process's device, as plain values."""
     version, python_state, gauss = random.getstate()
     numpy_state: Any = np.random.get_state()
     name, keys, position, has_gauss, cached = numpy_state
@@ -22,19 +22,19 @@ def random_state() -> dict[str, Any]:
         "python": [version, list(python_state), gauss],
         "numpy": [name, keys.tolist(), position, has_gauss, cached],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
     }
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Restores what :func:`random_state` returned; CUDA states only on as many devices."""
+    """Restores what :func:`random_state` returned; CUDA's on this process's device."""
     version, python_state, gauss = state["python"]
     random.setstate((version, tuple(python_state), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 # what a checkpoint holds: everything that shapes the iterations to come, and what it was trained by

@@ -143,13 +143,14 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         values, mean, variance, weight = context.saved_tensors
-        as_constants = (weight, mean, variance, None, None, False, context.eps, [True] * 3)
+        inverse = (variance + context.eps).rsqrt()  # given as CUDA's channels-last kernels need it
+        as_constants = (weight, mean, variance, mean, inverse, False, context.eps, [True] * 3)
         scaled, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, values, *as_constants
         )
         means = torch.stack((of_weight, of_bias)) * (values.shape[1] / values.numel())
         dist.all_reduce(means)
-        slope, shift = -means / dist.get_world_size() * weight * (variance + context.eps).rsqrt()
+        slope, shift = -means / dist.get_world_size() * weight * inverse
         through_statistics = F.batch_norm(values, mean, variance, slope, shift, eps=context.eps)
         return scaled + through_statistics, of_weight, of_bias, None
 

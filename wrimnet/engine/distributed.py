@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import wrimnet.compat  # noqa: F401
 
@@ -235,12 +235,15 @@ def leave() -> None:
 
 def was_restarted() -> bool:
     """Whether torchrun started this job again; on any machine, as each counts its own failures."""
-    num_restarts = read_place().restarts
-    if comm.get_world_size() == 1:
-        return num_restarts > 0
-    restarts: list[int] = [0] * comm.get_world_size()
-    dist.all_gather_object(restarts, num_restarts)
-    return max(restarts) > 0
+    return max(gather_from_all(read_place().restarts)) > 0
+
+
+def gather_from_all(value: Any) -> list[Any]:
+    """Returns a plain value of each process by rank, to all of them."""
+    values = [value] * comm.get_world_size()
+    if len(values) > 1:
+        dist.all_gather_object(values, value)
+    return values
 
 
 def mean_over_ranks(values: torch.Tensor) -> torch.Tensor:

@@ -100,9 +100,8 @@ class LossWindow:
         return [dict(zip(self._names, row, strict=True)) for row in self._table().tolist()]
 
     def _table(self) -> Tensor:
-        """(iterations, names) of the whole batch, on the host; a resumed run's first rows are."""
-        rows = [row.to(self.device) for row in self._rows]
-        return self._share(torch.stack(rows)).cpu()
+        """(iterations, names) of the whole batch, on the host."""
+        return self._share(torch.stack(self._rows)).cpu()
 
     def clear(self) -> None:
         """Empties the window."""

@@ -25,7 +25,7 @@ from wrimnet.engine.banner import (
 )
 from wrimnet.engine.checkpointing import write_atomically
 from wrimnet.engine.data_parallel import build_shared_model
-from wrimnet.engine.distributed import was_restarted
+from wrimnet.engine.distributed import gather_from_all, was_restarted
 from wrimnet.engine.preflight import CheckedRun, check_evaluation, preflight
 from wrimnet.engine.signals import StopRequest
 from wrimnet.engine.step import setup_pytorch
@@ -105,6 +105,7 @@ def start_training(
     resume = was_restarted() or resume
     open_log(None, comm.get_rank())
     run = preflight(cfg, resume=resume)
+    check_same_start(run)
     if comm.is_main_process():
         held.enter_context(hold_output_dir(run.folder))
         if run_files(run.folder) != run.files:
@@ -118,6 +119,21 @@ def start_training(
         clean_folder(run)
     print_training_start(run.cfg, trainer, run.dataset, recipe)
     return trainer
+
+
+def check_same_start(run: CheckedRun) -> None:
+    """Raises ValueError if processes have read another checkpoint, configuration or images."""
+    start = {
+        "first iteration": run.checkpoint.start_iter + 1 if run.checkpoint else 1,
+        "configuration": run.origin["config_hash"],
+        **{f"{use} images": images for use, images in run.origin["images"].items()},
+    }
+    for name, own in start.items():
+        if len(set(values := gather_from_all(own))) > 1:
+            raise ValueError(
+                f"the processes differ in the {name}: {', '.join(map(str, values))} by rank; all "
+                "machines must read the same OUTPUT_DIR, dataset and configuration"
+            )
 
 
 def hold_output_dir(folder: Path) -> AbstractContextManager[None]:

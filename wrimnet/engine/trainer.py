@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import wrimnet.compat  # noqa: F401
@@ -147,11 +146,8 @@ class WRIMTrainer(TrainerBase):
     def train(self) -> EvaluationReport | None:
         """Trains from ``start_iter`` to the end; returns the last evaluation's report."""
         batches = self.data_loader.iterate(self.num_trained)
-        if self.measures_compiling:
-            first = next(batches)
-            self.compiling = measure_compiling(self.step, first)
-            batches = chain([first], batches)
         self.iter = self.start_iter
+        self.epoch = self.iter // self.iters_per_epoch
         with self.request.deferred(), EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
@@ -198,10 +194,17 @@ class WRIMTrainer(TrainerBase):
         started = time.perf_counter()
         batch = next(batches)
         data_seconds = time.perf_counter() - started
+        if self.measures_compiling:
+            self._measure_compiling(batch)
         rate = self.optimizer.param_groups[0]["lr"]
         losses = self.step(batch)
         self.scheduler.step()
         self.progress.add(batch, losses, learning_rate=rate, data_seconds=data_seconds)
+
+    def _measure_compiling(self, batch: dict[str, Any]) -> None:
+        """Keeps the faster form of the step, on the first batch; its time is not the training's."""
+        self.compiling, self.measures_compiling = measure_compiling(self.step, batch), False
+        self.progress.start_clock()
 
     def record_progress(self) -> None:
         """Puts the means since the last log line in the event storage."""
@@ -244,10 +247,7 @@ class WRIMTrainer(TrainerBase):
         return report
 
     def _run_evaluator(self, weights: str | None) -> EvaluationReport:
-        training = [module for module in self.model.modules() if module.training]
-        report = self.evaluator.run(self.model.eval(), weights)
-        for module in training:  # one that a hook has frozen stays so
-            module.training = True
+        report = self.evaluator.run(self.model, weights)
         report.description["compiled"] = self.compiling
         if self.origin["changes"]:
             report.description["changes"] = self.origin["changes"]
@@ -358,7 +358,7 @@ class WRIMTrainer(TrainerBase):
         self.trained_under = {name: state[name] for name in self.origin}
         if state["settings"] != self.origin["settings"]:
             self._take_rates()
-        self.progress.load_state_dict(state["progress"])
+        self.progress.load_state_dict(self._on_device(state["progress"]))
         keep_choice(self.step, state["compiled"])
         self.compiling = state["compiled"] | describe_compiling(self.step)
         self.best = state["best"]
@@ -371,8 +371,11 @@ class WRIMTrainer(TrainerBase):
             raise ValueError(f"it holds the state of the hook {missing[0]}, not named in HOOKS")
         for name, hook in hooks.items():
             if name in states:
-                state = map_tensors(states[name], lambda one: one.to(self.model.device))
-                hook.load_state_dict(state)
+                hook.load_state_dict(self._on_device(states[name]))
+
+    def _on_device(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Moves the tensors of a checkpoint; NCCL shares those of its device only."""
+        return map_tensors(state, lambda tensor: tensor.to(self.model.device))
 
     def _take_rates(self) -> None:
         """Sets the rates that the schedule of another configuration has from here on."""

@@ -64,7 +64,7 @@ class Extraction:
         if len(images) == 0:
             raise ValueError("no image to embed: the list is empty")
         parts: Parts = {}
-        training = model.training
+        training = [module for module in model.modules() if module.training]
         model.eval()
         try:
             with tqdm(
@@ -75,7 +75,8 @@ class Extraction:
                     _store(parts, embedded, rows, images)
                     bar.update(len(rows))
         finally:
-            model.train(training)
+            for module in training:  # one that is frozen stays so
+                module.training = True
         return parts
 
     def check_images(self, images: Sequence[Any], modalities: Sequence[int]) -> None:

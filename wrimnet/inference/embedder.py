@@ -55,14 +55,14 @@ class Embedder:
         model: CrossModalityNetwork,
         extraction: Extraction,
         facts: ModelFacts,
-        metrics: Sequence[str],
+        cfg: CfgNode,
     ) -> None:
         self.model = model.eval()
         self.parts = tuple(model.embedding_parts)
         self.extraction = extraction
         self.device = extraction.device
         self.facts = facts
-        self.metrics = tuple(metrics)  # TEST.METRICS, which wrimnet.evaluate computes
+        self.cfg = cfg  # wrimnet.evaluate reads its keys under TEST
 
     def __repr__(self) -> str:
         size = f"{self.extraction.height}x{self.extraction.width}"
@@ -178,7 +178,7 @@ def build_embedder_of(cfg: CfgNode, model: CrossModalityNetwork, weights: str) -
         model_hash=build_model_hash(cfg, model),
     )
     extraction = build_extraction(cfg)
-    return Embedder(model=model, extraction=extraction, facts=facts, metrics=cfg.TEST.METRICS)
+    return Embedder(model=model, extraction=extraction, facts=facts, cfg=cfg)
 
 
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:

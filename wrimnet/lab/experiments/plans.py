@@ -110,6 +110,9 @@ def first_cfg(table: TableFile, setting: Setting) -> CfgNode:
 
 def _repeats(table: TableFile, setting: Setting, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Returns what a run says of its seed or split, by its number."""
+    for name, numbers in {"seeds": seeds, "splits": table.splits}.items():
+        if len(set(map(str, numbers))) < len(numbers):
+            raise ValueError(f"table {table.path}: {name}: {list(numbers)}, expected each once")
     if not table.splits:
         return {seed: {"seed": seed} for seed in seeds}
     dataset, where = only_dataset(first_cfg(table, setting).DATASETS.NAMES), f"table {table.path}"
