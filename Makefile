@@ -40,13 +40,13 @@ test-torch: ## The fast tests with another version: make test-torch TORCH=2.11.0
 	grep -hv '^torch' requirements.txt requirements-dev.txt > $(TORCH_VENV)/others.txt
 	$(TORCH_VENV)/bin/pip install torch==$(TORCH) torchvision -r $(TORCH_VENV)/others.txt -e .
 	$(TORCH_VENV)/bin/pip install --no-deps -r requirements-fastreid.txt
-	$(TORCH_VENV)/bin/python -m pytest $(TEST_WORKERS) -m "not slow"
+	$(TORCH_VENV)/bin/python -m pytest $(TEST_WORKERS) -m "not slow and not slurm"
 
 check: $(INSTALLED_DEV) ## Lint, format, types and the fast tests
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest $(TEST_WORKERS) -m "not slow"
+	$(RUN) -m pytest $(TEST_WORKERS) -m "not slow and not slurm"
 
 bench: $(INSTALLED) ## Measure data, model, loss and evaluation speed
 	$(RUN) tools/benchmark.py all

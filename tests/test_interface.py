@@ -81,7 +81,8 @@ def test_evaluation_gives_the_results_of_the_training(finished_run, root, embedd
     assert of_ten == wrimnet.evaluate(cfg, dataset)
     assert of_ten != found
     expanded = wrimnet.load(run, options={**words, "TEST.AQE.ENABLED": True})
-    assert wrimnet.evaluate(expanded) == wrimnet.evaluate(expanded.cfg) != expected
+    cfg_of_it = wrimnet.setup_cfg(run / "config.yaml", options={**words, "TEST.AQE.ENABLED": True})
+    assert wrimnet.evaluate(expanded) == wrimnet.evaluate(cfg_of_it) != expected
     two = ["Rank-1", "mAP"]
     named = {"llcm_vis2ir": {name: found["llcm_vis2ir"][name] for name in two}}
     assert wrimnet.evaluate(embedder, dataset, ["llcm_vis2ir"], metrics=two) == named

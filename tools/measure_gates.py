@@ -18,7 +18,7 @@ from wrimnet.command_line import (
     run_tool,
     setup_model_cfg,
 )
-from wrimnet.tables import Table, markdown, metric_table
+from wrimnet.tables import MISSING, Table, markdown, metric_table
 
 if TYPE_CHECKING:
     from wrimnet.lab.gate_study import GateStudy
@@ -29,7 +29,9 @@ def spread_table(study: GateStudy) -> Table:
     rows = []
     for name, spread in study.spreads.items():
         parts = (spread.channels, spread.images, spread.positions)
-        shares = (f"{100 * part / spread.variance:.2f}" for part in parts)
+        shares = [
+            f"{100 * part / spread.variance:.2f}" if spread.variance else MISSING for part in parts
+        ]
         deviation = spread.variance**0.5
         rows.append(
             (f"Block {name.block}, {name.copy}", f"{spread.mean:.4f}", f"{deviation:.4f}", *shares)

@@ -15,19 +15,16 @@ from fastreid.config import CfgNode
 from torch import Tensor
 
 from wrimnet.config.plugins import load_plugin
-from wrimnet.config.tree import changed_cfg
-from wrimnet.data.build import build_dataset, default_root
+from wrimnet.data.build import default_root
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem
 from wrimnet.data.protocols import find_protocol
-from wrimnet.evaluation.evaluator import build_evaluator
 from wrimnet.evaluation.features import (
     check_not_zero,
     evaluate_features,
     load_features,
     parse_items,
 )
-from wrimnet.evaluation.origin import check_unseen
 from wrimnet.evaluation.results import printed_metrics, results_by_weights
 from wrimnet.inference.embedder import Embedder, build_embedder
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
@@ -215,14 +212,11 @@ def evaluate(
     """
     _check_lists(protocols=protocols, metrics=metrics)
     embedder = build_embedder(model) if isinstance(model, CfgNode) else model
-    names = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
-    cfg = changed_cfg(embedder.cfg, {key: given for key, given in names.items() if given})
     if isinstance(dataset, str):
         dataset = load_dataset(dataset)
-    dataset = dataset or build_dataset(cfg)
-    allowed = cfg.TEST.ALLOW_SEEN_IDENTITIES
-    check_unseen(embedder.facts.lineage, dataset, "the weights", allowed=allowed)
-    return in_percent(build_evaluator(cfg, dataset).run(embedder.model).metrics)
+    lineage = embedder.facts.lineage
+    evaluator = embedder.build_evaluator(lineage, dataset, protocols, metrics)
+    return in_percent(evaluator.run(embedder.model).metrics)
 
 
 def in_percent(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Percent]:

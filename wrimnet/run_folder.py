@@ -143,8 +143,18 @@ _KINDS = {
 
 
 def read_results(folder: str | Path) -> dict[str, Any]:
-    """Returns the content of results.json; FileNotFoundError where the run has none."""
-    results = find_results(folder)
+    """Returns the content of results.json.
+
+    Raises:
+        FileNotFoundError: the run has none.
+        ValueError: it is torn, or has no result.
+    """
+    results, path = find_results(folder), Path(folder, RESULTS)
+    if results is None and path.is_file():
+        raise ValueError(
+            f"{path} has no result: its dataset has no protocols, or its end is missing; in the "
+            "latter case --resume writes it again"
+        )
     if results is None:
         raise FileNotFoundError(
             f"no {RESULTS} in {folder}; the run is not finished, or it is not a run's folder"

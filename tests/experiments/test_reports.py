@@ -191,6 +191,19 @@ def test_runs_of_one_row_differ_in_nothing_that_shapes_results(tmp_path, change,
         report(tmp_path / "runs", (0, 1))
 
 
+def test_calls_may_differ_in_keys_that_shape_no_result(tmp_path):
+    calls = (
+        ["my.yml", "SOLVER.MAX_EPOCH", "9", "DATASETS.ROOT", "/a", "SOLVER.PRECISION", "fp32"],
+        ["my.yml", "SOLVER.PRECISION=fp32", "SOLVER.MAX_EPOCH=9", "DATALOADER.NUM_WORKERS", "3"],
+        ["other.yml", "SOLVER.MAX_EPOCH", "9", "SOLVER.PRECISION", "fp32"],
+    )
+    for seed, overrides in enumerate(calls):
+        write_run(tmp_path / "runs", "none", seed=seed, about={"overrides": overrides})
+    report(tmp_path / "runs", (0, 1))
+    with pytest.raises(ValueError, match=r"overrides is \['my.yml', 'SOLVER.MAX_EPOCH=9', .*other"):
+        report(tmp_path / "runs", (0, 1, 2))
+
+
 def test_starts_are_compared_only_where_rows_declare_them(tmp_path):
     starts = {"full": "random", "none": "weights c0ffee"}
     for (name, start), seed in itertools.product(starts.items(), (0, 1)):
@@ -234,6 +247,8 @@ def test_costs_of_two_devices_are_refused(tmp_path):
     write_run(tmp_path / "runs", "none", cost={**COST, "device": "a GPU"})
     with pytest.raises(ValueError, match="costs were measured under different conditions"):
         report(tmp_path / "runs", (0,))
+    counted = report(tmp_path / "runs", (0,), costs=["parameters", "gflop"])
+    assert cells(result_table(counted), NONE)["M parameters"] == "11.60"
 
 
 def test_results_of_another_configuration_are_refused(tmp_path):
@@ -281,6 +296,10 @@ def test_a_table_says_what_it_is_scored_on(tmp_path, content, note):
     table = result_table(make_report(plan_of(tmp_path / "runs", rows=["full"], **content)))
     assert note in " ".join(table.notes)
     assert bool(note) == any("Scored" in text for text in table.notes)
+    write_run(tmp_path / "others", "full", split="train")
+    table = result_table(make_report(plan_of(tmp_path / "others", rows=["full"], **content)))
+    assert "Scored on held-out identities." in table.notes
+    assert not any("test" in text for text in table.notes)
 
 
 def write_split(root, split, *, rank1=0.5, setting=0.5, **values):

@@ -1,5 +1,6 @@
 """A table's file and the runs it plans: rows, grids, splits, and what is refused."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,10 @@ def test_every_split_is_planned_with_what_its_report_needs(tmp_path):
         ({"rows": {"a": {}}, "against": "b"}, "against: 'b' is not one of a"),
         ({"rows": {"a": {}}, "costs": ["price"]}, "costs: 'price' is not one of parameters, gflop"),
         ({"rows": {"a": {}}, "scored_on": "train"}, "'train' is not one of test set, held-out"),
+        (
+            {"rows": {"a": {"grid": {LAMBDA1: [0.1]}}, "b": {"grid": {LAMBDA2: [0.1]}}}},
+            "its grids have different keys, MODEL.WRIM.CMKIC.WEIGHT, MODEL.WRIM.AUX.* table of eac",
+        ),
         ({"grid": {LAMBDA1: 0.1}}, "grid has MODEL.WRIM.CMKIC.WEIGHT: 0.1, expected a list"),
         ({"rows": {"a": {}}, "published": [{"numbers": {"b": "1/2"}}]}, "'b' is not one of a"),
         ({"rows": {"a": {}}, "published": [{"numbers": {"a": "1"}}]}, "'1', expected Rank-1/mAP"),
@@ -194,6 +199,27 @@ def test_published_numbers_may_be_incomplete(tmp_path, text):
         tmp_path / "t.yml", config="x.yml", rows={"a": {}}, published=[{"numbers": {"a": text}}]
     )
     assert read_table(file).published[0].values("a").keys() <= {"Rank-1", "mAP"}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"TEST.RERANK.ENABLED": True}, "reranking of the test is None in a/seed0, 'k1=20 k2=6 "),
+        ({"TEST.FLIP.ENABLED": True}, "flip of the test is False in a/seed0, True in b/seed0"),
+        ({"INPUT.SIZE_TEST": [64, 24]}, "input of the test is '384x144 "),
+        ({"TEST.PROTOCOLS": ["llcm_ir2vis"]}, r"protocols of the test is \['llcm_ir2vis', "),
+        ({"TEST.NUM_TRIALS": 2}, "num_trials of the test is 10 in a/seed0, 2 in b/seed0; make two"),
+        ({"TEST.METRICS": ["Rank-1", "mAP"]}, r"metrics of the test is \['Rank-1', 'Rank-5', "),
+    ],
+)
+def test_rows_that_are_tested_differently_are_refused_before_the_runs(tmp_path, row, said):
+    with pytest.raises(ValueError, match=said):
+        plan(tmp_path, rows={"a": {}, "b": {LAMBDA1: 0.1, **row}})
+
+
+def test_rows_that_are_tested_alike_may_say_it_differently(tmp_path):
+    same = {"TEST.PROTOCOLS": ["llcm_vis2ir", "llcm_ir2vis"], "TEST.RERANK.K1": 9}
+    assert len(plan(tmp_path, rows={"a": {}, "b": {LAMBDA1: 0.1, **same}}).rows) == 2
 
 
 def test_metrics_that_no_run_computes_are_refused_before_the_runs(tmp_path):
@@ -257,7 +283,7 @@ def test_figure_of_one_key_has_error_bars_and_the_marked_row(tmp_path):
     plan = plan_of(tmp_path / "runs", (0, 1), rows={"WRIM-Net": {"folder": "full"}},
                    against="WRIM-Net", grid={LAMBDA1: [0.1]})  # fmt: skip
     full = plan.rows[0]
-    plan.rows[0] = full._replace(row=full.row._replace(point={LAMBDA1: 0.5}))
+    plan.rows[0] = full._replace(row=full.row._replace(point={LAMBDA1: 0.5}, base=""))
     panel = draw_grids([make_report(plan)], "").get_axes()[0]
     curve, _, (bars,) = panel.containers[0]
     assert list(curve.get_ydata()) == pytest.approx([55, 30])
@@ -265,6 +291,18 @@ def test_figure_of_one_key_has_error_bars_and_the_marked_row(tmp_path):
     assert high - low == pytest.approx(2 * 7.0711, rel=1e-4)
     marks = [line for line in panel.get_lines() if line.get_linestyle() == "--"]
     assert [mark.get_xdata()[0] for mark in marks] == [0]
+
+
+def test_each_row_with_a_grid_has_a_curve_of_its_name(tmp_path):
+    pytest.importorskip("matplotlib")
+    for row, value in itertools.product(("full", "none"), (0.1, 0.9)):
+        rank1 = value / 2 if row == "full" else 0.3
+        write_run(tmp_path / "runs", f"{row}-{LAMBDA1}={value}", rank1=rank1)
+    rows = {name: {"folder": name, "grid": {LAMBDA1: [0.1, 0.9]}} for name in ("full", "none")}
+    panel = draw_grids([make_report(plan_of(tmp_path / "runs", rows=rows))], "").get_axes()[0]
+    curves = {bars.get_label(): bars[0].get_xydata().ravel() for bars in panel.containers}
+    assert curves["llcm_ir2vis, full"] == pytest.approx([0, 5, 1, 45])
+    assert curves["llcm_ir2vis, none"] == pytest.approx([0, 30, 1, 30])
 
 
 def test_table_of_a_grid_compares_with_the_row_it_names(tmp_path):

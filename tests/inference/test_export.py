@@ -110,6 +110,7 @@ def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
     card = build_model_card(cfg, facts, str(finished_run.run))
     for text in ("# WRIMNet-50x, trained on LLCM (synthetic)", "embedding_size | 7168",
                  "- llcm_ir2vis: infrared to visible, gallery draw agw", "2 trials",
+                 "Measured on the test set.",
                  "`wrimnet.safetensors`: weights", "surveillance technology",
                  "show no real person", "Apache License 2.0"):  # fmt: skip
         assert text in card
@@ -118,15 +119,18 @@ def test_card_says_what_a_published_model_must_say(finished_run, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(content))
     assert "show real persons" in build_model_card(cfg, facts, str(tmp_path))
     content["description"] |= {"synthetic": True, "stand_in": "places of photographs"}
+    content["description"]["split"] = "train"
     (tmp_path / "results.json").write_text(json.dumps(content))
     card = build_model_card(cfg, facts, str(tmp_path))
     assert "trained on LLCM (places of photographs)" in card and "no real person" not in card
+    assert "Measured on the held-out identities." in card
     others = {**facts, "weights_sha256": "of other weights"}
     assert "Not measured" in build_model_card(cfg, others, str(finished_run.run))
     loose = setup_cfg(str(finished_run.run / "config.yaml"), (), ["MODEL.WEIGHTS_STRICT", "False"])
     assert "Not measured" in build_model_card(loose, facts, str(finished_run.run))
     unmeasured = build_model_card(cfg, facts, None)
     assert "Not measured" in unmeasured and "show no real person" in unmeasured
+    assert "Measured on the" not in unmeasured
 
 
 def test_model_is_back_on_its_device_after_an_export_that_failed(tmp_path):

@@ -59,7 +59,7 @@ def test_held_out_identities_are_trained_around_and_tested(layout, tmp_path, mon
 
     assert call_train_net(monkeypatch, "--config-file", config_file, *words) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "model_best.pth, selected on held-out identities" in printed
+    assert "model_best.pth, selected on the held-out identities" in printed
 
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["description"]["split"] == "train"
@@ -71,6 +71,8 @@ def test_held_out_identities_are_trained_around_and_tested(layout, tmp_path, mon
     assert tested < {item.relpath for item in every.train}
     assert not tested & {item.relpath for item in every.test}
     assert not {item.pid for item in held_out.train} & {item.pid for item in held_out.test}
+    best = torch.load(tmp_path / "run" / "model_best.pth", weights_only=True)
+    assert best["chosen_on"] == "held-out identities"
     weights = torch.load(tmp_path / "run" / "model_final.pth", weights_only=True)
     assert weights["model"]["heads.main.classifiers.0.weight"].shape[0] == held_out.num_train_pids
     assert held_out.num_train_pids == 8 - len({item.pid for item in held_out.test})

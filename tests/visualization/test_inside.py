@@ -158,3 +158,21 @@ def test_untrained_network_is_the_seeds_and_leaves_the_generators_alone(subject,
     assert torch.equal(torch.get_rng_state(), before)
     assert again.untrained.facts.model_hash == subject.untrained.facts.model_hash
     assert again.untrained.facts.model_hash != subject.trained.facts.model_hash
+
+
+def test_network_without_the_training_before_a_continued_one_is_called_so(
+    subject, finished_run, tmp_path
+):
+    """Its start is not here, and no ImageNet weights are needed for what stands beside it."""
+    assert subject.embeddings_by_heading[0][0] == "before training"
+    state = torch.load(finished_run.run / "model_final.pth", weights_only=True)
+    state["trained_on"] = [{"dataset": "LLCM", "start": "weights c0ffee"}]
+    torch.save(state, tmp_path / "continued.pth")
+    options = {
+        "MODEL.WEIGHTS": tmp_path / "continued.pth",
+        "MODEL.BACKBONE.PRETRAIN": True,
+        "MODEL.BACKBONE.PRETRAIN_PATH": "gone.pth",
+    }
+    again = build_subject(setup_cfg(str(finished_run.run / "config.yaml"), options=options))
+    assert again.embeddings_by_heading[0][0] == "without training"
+    assert again.untrained.facts.model_hash == subject.untrained.facts.model_hash

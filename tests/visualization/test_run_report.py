@@ -40,6 +40,9 @@ def test_a_report_that_cannot_be_made_is_one_line_in_the_log(finished_run, tmp_p
     assert "no results.json in" in line
     assert "training itself is complete" in line
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "results.json").write_text('{"description": {}, "results": []}')
+    report_training(cfg_of(finished_run.run, tmp_path))
+    assert "results.json has no result: its dataset has no protocols" in warnings[-1]
 
 
 def test_a_report_without_its_dataset_says_so_and_shows_the_rest(finished_run, tmp_path):

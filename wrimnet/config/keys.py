@@ -28,6 +28,10 @@ HASHED_VALUES = {
 FIRST_DEFAULTS = {"MODEL.WRIM.MIIM.NORM": "none"}
 
 
+# What is tested on by DATASETS.SPLIT, in words.
+TESTED_ON = {"trainval": "test set", "train": "held-out identities"}
+
+
 class Key(NamedTuple):
     """One configuration key: dotted name, default and thereby type, meaning with unit and symbol.
 
@@ -200,7 +204,7 @@ KEYS = (
         Key("NAMES", ("LLCM",), "exactly one: LLCM, RegDB, SYSU-MM01 or one of your own"),
         Key("ROOT", "", "the datasets' folder; '': FASTREID_DATASETS, else datasets/", None, NEVER),
         Key("REGDB_TRIAL", 1, "RegDB trial 1..10", "[1, 10]"),
-        Key("SPLIT", "trainval", "train: tested on held-out identities", ("trainval", "train")),
+        Key("SPLIT", "trainval", "train: tested on held-out identities", tuple(TESTED_ON)),
     ),
     *_under(
         "DATALOADER",

@@ -16,6 +16,7 @@ from fastreid.config import CfgNode
 from torch import nn
 
 from wrimnet.config import changed_keys
+from wrimnet.config.keys import TESTED_ON
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.engine.trainer import WRIMTrainer
 from wrimnet.evaluation.provenance import describe_code
@@ -132,7 +133,7 @@ def print_end(seconds: float, best: Mapping[str, float], split: str) -> None:
         return
     _console.info(
         f"{done}; best mAP {100 * best['value']:.2f} after iteration {best['iteration']}: "
-        f"{BEST}, selected on {'the test set' if split == 'trainval' else 'held-out identities'}"
+        f"{BEST}, selected on the {TESTED_ON[split]}"
     )
 
 

@@ -14,6 +14,7 @@ from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
 
 from wrimnet.config import changed_keys
+from wrimnet.config.keys import TESTED_ON
 from wrimnet.data.batch_rows import map_tensors
 from wrimnet.data.build import build_train_loader
 from wrimnet.engine.checkpointing import Checkpoint, random_state, restore_random_state
@@ -222,7 +223,7 @@ class WRIMTrainer(TrainerBase):
             _logger.warning("%d images were skipped and replaced by others", len(skipped))
 
     def evaluate(self, *, final: bool = False) -> EvaluationReport:
-        """Evaluates, keeps the best weights, selected on the test set; ``final`` writes results."""
+        """Evaluates and keeps the best weights; ``final`` writes results."""
         self.progress.check_finite()
         share_statistics(self.model)
         self.progress.stop_clock()
@@ -297,7 +298,8 @@ class WRIMTrainer(TrainerBase):
 
     def save_best(self, state: dict[str, Any]) -> None:
         """Saves the weights of the best evaluation so far."""
-        state = {**state, "chosen_on": "test set", "best": self.best}
+        chosen_on = TESTED_ON[self.evaluator.description["split"]]
+        state = {**state, "chosen_on": chosen_on, "best": self.best}
         self.checkpoints.save_weights(BEST, state)
 
     def _keep_best(self, report: EvaluationReport) -> None:

@@ -162,13 +162,12 @@ def build_evaluator(cfg: CfgNode, dataset: Any) -> Evaluator:
 
     What does not fit is refused by :mod:`wrimnet.data.protocols` and ``galleries``.
     """
-    scoring = _build_scoring(cfg)
     return Evaluator(
         items=dataset.test,
         runs=_build_runs(cfg, dataset),
         extraction=build_extraction(cfg),
-        scoring=scoring,
-        description=_build_description(cfg, dataset, scoring),
+        scoring=_build_scoring(cfg),
+        description=_build_description(cfg, dataset),
         metrics=cfg.TEST.METRICS,
     )
 
@@ -216,23 +215,30 @@ def _build_scoring(cfg: CfgNode) -> Scoring:
     )
 
 
-def _build_description(cfg: CfgNode, dataset: Any, scoring: Scoring) -> dict[str, Any]:
-    what, infrared_range = dataset.stand_in, build_infrared_range(cfg)
-    plugins = describe_plugins(cfg.PLUGINS)
+def build_test_facts(cfg: CfgNode) -> dict[str, Any]:
+    """Returns what of a configuration results that are compared must share, protocols aside."""
+    infrared_range = build_infrared_range(cfg)
+    return {
+        **describe_metrics(cfg.TEST.METRICS),
+        **({"infrared_range": list(infrared_range)} if infrared_range else {}),
+        **({} if cfg.MODEL.WEIGHTS_STRICT else {"weights_strict": False}),
+        "split": cfg.DATASETS.SPLIT,
+        "flip": cfg.TEST.FLIP.ENABLED,
+        **_build_scoring(cfg).describe(),
+        "input": f"{cfg.INPUT.SIZE_TEST[0]}x{cfg.INPUT.SIZE_TEST[1]} {cfg.INPUT.INTERPOLATION}",
+        "precision": cfg.SOLVER.PRECISION,
+    }
+
+
+def _build_description(cfg: CfgNode, dataset: Any) -> dict[str, Any]:
+    what, plugins = dataset.stand_in, describe_plugins(cfg.PLUGINS)
     description = {
         "dataset": dataset.name,
         "synthetic": bool(what),
         **({} if what in ("", DRAWN) else {"stand_in": what}),
         "images": fingerprint(dataset.test),
-        **describe_metrics(cfg.TEST.METRICS),
         **({"plugins": plugins} if plugins else {}),
-        **({"infrared_range": list(infrared_range)} if infrared_range else {}),
-        **({} if cfg.MODEL.WEIGHTS_STRICT else {"weights_strict": False}),
-        "split": cfg.DATASETS.SPLIT,
-        "flip": cfg.TEST.FLIP.ENABLED,
-        **scoring.describe(),
-        "input": f"{cfg.INPUT.SIZE_TEST[0]}x{cfg.INPUT.SIZE_TEST[1]} {cfg.INPUT.INTERPOLATION}",
-        "precision": cfg.SOLVER.PRECISION,
+        **build_test_facts(cfg),
         "config": config_hash(cfg),
     }
     return {**description, **dataset.describe_number(dataset.number)}

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ from torch import nn
 from wrimnet.config import NETWORK_KEYS, build_network_settings, config_hash, get_key, setup_cfg
 from wrimnet.config.merge import layer_of_options
 from wrimnet.config.setup import RANGE_KEY
+from wrimnet.config.tree import changed_cfg
+from wrimnet.data.build import build_dataset
+from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem
+from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
-from wrimnet.evaluation.origin import Lineage, read_lineage
+from wrimnet.evaluation.origin import Lineage, check_unseen, read_lineage
 from wrimnet.inference.image_input import as_image_list
 from wrimnet.modality import find_modality
 from wrimnet.modeling.network import CrossModalityNetwork
@@ -55,14 +60,14 @@ class Embedder:
         model: CrossModalityNetwork,
         extraction: Extraction,
         facts: ModelFacts,
-        cfg: CfgNode,
+        build_evaluator: Callable[..., Evaluator],
     ) -> None:
         self.model = model.eval()
         self.parts = tuple(model.embedding_parts)
         self.extraction = extraction
         self.device = extraction.device
         self.facts = facts
-        self.cfg = cfg  # wrimnet.evaluate reads its keys under TEST
+        self.build_evaluator = build_evaluator  # build_test_of with the configuration
 
     def __repr__(self) -> str:
         size = f"{self.extraction.height}x{self.extraction.width}"
@@ -178,7 +183,35 @@ def build_embedder_of(cfg: CfgNode, model: CrossModalityNetwork, weights: str) -
         model_hash=build_model_hash(cfg, model),
     )
     extraction = build_extraction(cfg)
-    return Embedder(model=model, extraction=extraction, facts=facts, cfg=cfg)
+    return Embedder(
+        model=model, extraction=extraction, facts=facts, build_evaluator=partial(build_test_of, cfg)
+    )
+
+
+def build_test_of(
+    cfg: CfgNode,
+    lineage: Lineage,
+    dataset: CrossModalityDataset | None,
+    protocols: Sequence[str],
+    metrics: Sequence[str],
+) -> Evaluator:
+    """Builds what tests weights of this lineage as the keys under TEST say.
+
+    Args:
+        cfg: of the weights.
+        lineage: what they were trained on.
+        dataset: to test on; None for the configuration's.
+        protocols: names in place of the configuration's; none for these.
+        metrics: the same of TEST.METRICS.
+
+    Raises:
+        ValueError: training images are tested on, or a protocol is another dataset's.
+    """
+    names = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
+    cfg = changed_cfg(cfg, {key: given for key, given in names.items() if given})
+    dataset = dataset or build_dataset(cfg)
+    check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
+    return build_evaluator(cfg, dataset)
 
 
 def build_model_hash(cfg: CfgNode, model: nn.Module) -> str:

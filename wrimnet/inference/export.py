@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wrimnet.atomic_files import write_bytes, write_text
 from wrimnet.config import build_network_settings
+from wrimnet.config.keys import TESTED_ON
 from wrimnet.data.build import build_dataset
 from wrimnet.data.datasets.base import DRAWN
 from wrimnet.evaluation.features import save_features
@@ -247,14 +248,16 @@ def build_model_card(cfg: CfgNode, facts: Mapping[str, str], run: str | None) ->
     # strict: in the network that they were trained in
     if content is not None and is_scored and cfg.MODEL.WEIGHTS_STRICT:
         stand_in, results = describe_stand_in(content["description"]), result_tables(content)
+        tested_on = TESTED_ON[content["description"]["split"]]
     else:
-        stand_in, results = build_dataset(cfg).stand_in, []
+        stand_in, results, tested_on = build_dataset(cfg).stand_in, [], ""
     environment = Environment(loader=PackageLoader("wrimnet.inference", ""))  # Markdown, no HTML
     return environment.get_template("model_card.md.j2").render(
         dataset=f"{cfg.DATASETS.NAMES[0]}{f' ({stand_in})' if stand_in else ''}",
         stand_in=stand_in,
         drawn=stand_in == DRAWN,
         facts=facts,
+        tested_on=tested_on,
         tables=[markdown_rows(table.header, table.rows, num_words=3) for table in results],
         lines=[line for table in results for line in table.lines],
     )

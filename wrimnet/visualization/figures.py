@@ -20,9 +20,10 @@ from wrimnet.data.build import build_dataset
 from wrimnet.data.images import ImageItem, read_rgb
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.evaluator import ProtocolRun, build_evaluator
+from wrimnet.evaluation.origin import read_lineage
 from wrimnet.inference.embedder import Embedder, build_embedder, build_embedder_of
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
-from wrimnet.modeling.weights import build_model
+from wrimnet.modeling.weights import build_model, build_without_pretrained
 from wrimnet.run_folder import FIGURE_LIST, write_json
 from wrimnet.visualization.drawing import add_to_tensorboard, import_matplotlib, save_figure
 from wrimnet.visualization.embeddings import (
@@ -63,14 +64,15 @@ _SHOWN_HEIGHT = 192  # pixels of an image in a figure
 
 @dataclass
 class Subject:
-    """A trained model, the same network before training, and the dataset's test images."""
+    """A trained model, the same network without training, and the dataset's test images."""
 
     trained: Embedder
-    untrained: Embedder  # as training starts it: SEED's initialization, ImageNet weights if set
+    untrained: Embedder  # SEED's initialization, ImageNet weights if training starts from them
     items: Sequence[ImageItem]  # N test images of both modalities
     runs: Sequence[ProtocolRun]
     dataset: str  # for titles, with "synthetic" where the images are generated
     seed: int  # of every draw
+    untrained_as: str = "before training"  # what figures call the untrained network
 
     def title(self, what: str, direction: str) -> str:
         """Returns a figure's two title lines: what is shown; model, dataset, direction."""
@@ -90,7 +92,8 @@ class Subject:
     @property
     def embeddings_by_heading(self) -> list[tuple[str, np.ndarray]]:
         """Both, as figures put them side by side."""
-        return [("before training", self.embeddings_before), ("after training", self.embeddings)]
+        untrained = (self.untrained_as, self.embeddings_before)
+        return [untrained, ("after training", self.embeddings)]
 
     @property
     def pids(self) -> np.ndarray:
@@ -126,9 +129,11 @@ class Subject:
 def build_subject(cfg: CfgNode) -> Subject:
     """Builds the subject of a configuration with MODEL.WEIGHTS."""
     dataset = build_dataset(cfg)
+    start = read_lineage(cfg.MODEL.WEIGHTS)[0].get("start", "")
+    continued = start.startswith("weights ")  # of another training, which are not here
     with torch.random.fork_rng():  # initializing draws; whoever called keeps its generators
         torch.manual_seed(cfg.SEED)
-        untrained = build_model(cfg)
+        untrained = build_model(build_without_pretrained(cfg) if continued else cfg)
         trained = build_embedder(cfg)
     return Subject(
         trained=trained,
@@ -137,6 +142,7 @@ def build_subject(cfg: CfgNode) -> Subject:
         runs=build_evaluator(cfg, dataset).runs,
         dataset=f"{dataset.name} ({dataset.stand_in})" if dataset.stand_in else dataset.name,
         seed=cfg.SEED,
+        untrained_as="without training" if continued else "before training",
     )
 
 

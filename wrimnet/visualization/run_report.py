@@ -151,7 +151,8 @@ def build_report(
     plugins = "".join(f", {name} {sha}" for name, sha in plugin_hashes(content).items())
     network = cfg.MODEL.META_ARCHITECTURE
     dataset = f"{description['dataset']}{stand_in and f' ({stand_in})'}"
-    paper = PAPER.values("WRIM-Net") if (network, dataset) == ("WRIMNet", "LLCM") else {}
+    of_the_paper = (network, dataset, description["split"]) == ("WRIMNet", "LLCM", "trainval")
+    paper = PAPER.values("WRIM-Net") if of_the_paper else {}
     per_epoch = lines[-1]["iteration"] / cfg.SOLVER.MAX_EPOCH if lines else 1
     return ReportContent(
         title=f"{run.resolve().name}: {network} on {dataset}",

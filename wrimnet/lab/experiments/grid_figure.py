@@ -28,8 +28,8 @@ COLORS = ("#1b6ca8", "#c8553d", "#4a7c59", "#8d6a9f", "#b8860b", "#444444")
 def draw_grids(reports: Sequence[TableReport], title: str) -> "Figure":
     """Draws one row of panels per metric and one column per table.
 
-    The first key of a grid is the abscissa; each value of the second has curves of its own. The row
-    that the others are compared with is dashed.
+    The first key of a grid is the abscissa; each value of the second, and each row with a grid of
+    its own, has curves of its own. The row that the others are compared with is dashed.
 
     Raises:
         MatplotlibMissingError: matplotlib is not installed.
@@ -50,8 +50,8 @@ def _draw_panel(panel: "Axes", report: TableReport, columns: Sequence[Column]) -
     values = list(dict.fromkeys(str(row.point[first]) for row in report.points))
     curves: dict[str, list[RowRuns]] = {}
     for row in report.points:
-        name = ", ".join(f"{SYMBOLS.get(key, key)} = {row.point[key]}" for key in others)
-        curves.setdefault(name, []).append(row)
+        parts = [row.base, *(f"{SYMBOLS.get(key, key)} = {row.point[key]}" for key in others)]
+        curves.setdefault(", ".join(filter(None, parts)), []).append(row)
         if row is report.against:
             place = values.index(str(row.point[first]))
             panel.axvline(place, color="gray", linestyle="--", zorder=0, label=row.name)

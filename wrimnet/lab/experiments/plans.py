@@ -70,8 +70,22 @@ def make_plan(table: TableFile, setting: Setting, seeds: Sequence[int]) -> Table
         for row in table.rows
     ]
     plan = TablePlan(table, _merged(planned))
+    _check_tests(plan)
     _check_metrics(plan)
     return plan
+
+
+def _check_tests(plan: TablePlan) -> None:
+    """Raises ValueError for runs that are tested differently; one table cannot compare these."""
+    first, *others = plan.runs
+    for run in others:
+        for name in {**first.test, **run.test}:
+            pair = first.test.get(name), run.test.get(name)
+            if pair[0] != pair[1]:
+                raise ValueError(
+                    f"table {plan.table.path}: {name} of the test is {pair[0]!r} in {first.name}, "
+                    f"{pair[1]!r} in {run.name}; make two tables of these rows"
+                )
 
 
 def _check_metrics(plan: TablePlan) -> None:
@@ -150,7 +164,7 @@ def _merged(planned: Sequence[PlannedRow]) -> list[PlannedRow]:
                 f"rows {same.label!r} and {one.label!r} have the same configuration; leave one out"
             )
         if same:
-            row = same.row._replace(point=one.row.point)
+            row = same.row._replace(point=one.row.point, base=one.row.base)
             one = PlannedRow(f"{one.label} ({same.label})", row, same.runs)
         rows[config] = one
     return list(rows.values())
@@ -184,7 +198,23 @@ def _run(setting: Setting, row: Row, about: Mapping[str, Any]) -> ExperimentRun:
     }
     overlay_words = [word for overlay in overlays for word in ("--overlay", overlay)]
     arguments = ("--config-file", row.config, *overlay_words, *words)
-    return ExperimentRun(name, setting.folder / name, arguments, record["config"], record)
+    folder, test = setting.folder / name, _test_facts(cfg)
+    return ExperimentRun(name, folder, arguments, record["config"], record, test)
+
+
+def _test_facts(cfg: CfgNode) -> dict[str, Any]:
+    """Returns what the results of all runs of a table share, as far as their files say it."""
+    from wrimnet.data.protocols import dataset_protocols
+    from wrimnet.evaluation.evaluator import build_test_facts
+
+    protocols = dataset_protocols(only_dataset(cfg.DATASETS.NAMES), tuple(cfg.TEST.PROTOCOLS))
+    return {
+        "dataset": cfg.DATASETS.NAMES[0],
+        "protocols": sorted(protocol.name for protocol in protocols),
+        **{name.lower(): cfg.TEST[name] for name in ("GALLERY_DRAW", "NUM_TRIALS", "UNIQUE_IDS")},
+        **build_test_facts(cfg),
+        "metrics": list(cfg.TEST.METRICS),
+    }
 
 
 def _dataset_name(cfg: CfgNode, config_file: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wrimnet.config.keys import KEYS, NEVER
+from wrimnet.config.merge import layer_of_words
 from wrimnet.evaluation.plugin_sources import OF_PLUGINS, recorded_plugins
 from wrimnet.lab.experiments.runs import ExperimentRun, changed_files, results_of_run
 from wrimnet.metrics.names import metric_value
@@ -16,6 +17,8 @@ from wrimnet.run_folder import (
     read_json,
     read_metrics,
 )
+
+_ASIDE = {key.name for key in KEYS if key.hashed == NEVER}  # keys that shape no result
 
 
 class Record(NamedTuple):
@@ -117,7 +120,7 @@ def check_repeats(records: Iterable[Record], *, but: Iterable[str]) -> None:
     A key that one of the runs is older than is not compared.
     """
     described = [record for record in records if record.about.get("settings")]
-    aside = {key.name for key in KEYS if key.hashed == NEVER} | set(but)
+    aside = {*_ASIDE, *but}
     for record in described[1:]:
         pair = (described[0], record)
         ours, theirs = (run.about["settings"] for run in pair)
@@ -138,6 +141,15 @@ def _check_alike(one: Record, other: Record, ours: dict[str, Any], theirs: dict[
             )
 
 
+def _shaping(overrides: Sequence[str]) -> list[str]:
+    """Returns the overlays of a call, and those of its keys that shape results."""
+    is_key = [word.partition("=")[0].isupper() for word in overrides]
+    first = is_key.index(True) if True in is_key else len(overrides)
+    keys = layer_of_words(overrides[first:]).content
+    shaping = [f"{name}={value}" for name, value in sorted(keys.items()) if name not in _ASIDE]
+    return [*overrides[:first], *shaping]
+
+
 _OF_A_PROTOCOL = ("table", "draw", "shots", "num_trials", "camera_rule", "cmc", "queries")
 
 
@@ -145,7 +157,8 @@ def _facts(record: Record, but: set[str]) -> dict[str, Any]:
     """Everything that two runs of one table must have in common."""
     assert record.results is not None
     facts = compared_facts(record.results["description"])
-    facts |= {name: record.about.get(name) for name in ("dataset", "overrides", "generated_data")}
+    facts |= {name: record.about.get(name) for name in ("dataset", "generated_data")}
+    facts["overrides"] = _shaping(record.about.get("overrides") or [])
     facts["protocols"] = sorted(record.whole)
     for protocol, entry in record.whole.items():
         facts |= {f"{name} of {protocol}": entry.get(name) for name in _OF_A_PROTOCOL}

@@ -41,6 +41,7 @@ class ExperimentRun(NamedTuple):
     arguments: tuple[str, ...]  # command line of ``train_net.py``
     config: str  # hash of its configuration, which its results must have
     about: Mapping[str, Any]  # what the report needs to know of it
+    test: Mapping[str, Any] = {}  # what it is tested on and how, for runs of one table
 
 
 class State(NamedTuple):

@@ -6,12 +6,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wrimnet.config.keys import TESTED_ON
 from wrimnet.config.yaml_file import load_yaml
 from wrimnet.metrics.names import COMPARED
 from wrimnet.published import PAPER, Published
 from wrimnet.tables import MISSING
 
-TEST, HELD_OUT = "test set", "held-out identities"
+TEST, HELD_OUT = TESTED_ON.values()
 COSTS = {  # name: label, format, scale
     "parameters": ("M parameters", "{:.2f}", 1e-6),
     "gflop": ("GFLOP/image", "{:.3g}", 1),
@@ -50,6 +51,7 @@ class Row(NamedTuple):
     overlays: tuple[str, ...]  # laid over the configuration
     options: tuple[str, ...]  # KEY VALUE words laid over both
     point: Mapping[str, Any]  # its values of a grid's keys; {} for a row that is not of a grid
+    base: str  # label that the points of its grid share; "" for the table's own grid
 
     @property
     def start(self) -> tuple[tuple[str, str], ...]:
@@ -188,6 +190,7 @@ def _rows_of(label: str, spec: Any, config: str, where: str) -> Iterator[Row]:
             overlays=tuple(given["overlay"]),
             options=tuple(str(word) for pair in {**fixed, **point}.items() for word in pair),
             point=point,
+            base=label,
         )
 
 
@@ -208,6 +211,11 @@ def _check_table(table: TableFile, where: str) -> None:
     labels = [row.label for row in table.rows]
     if not labels or not table.seeds:
         raise ValueError(f"{where} has no {'seeds' if labels else 'rows and no grid'}")
+    if any(row.point and {*row.point} != {*table.grid} for row in table.rows):
+        raise ValueError(
+            f"{where}: its grids have different keys, {', '.join(table.grid)} in all, and one "
+            "figure cannot show them; make a table of each grid"
+        )
     choices = [
         ("against", [table.against] * bool(table.against), labels),
         ("scored_on", [table.scored_on], (TEST, HELD_OUT)),

@@ -14,7 +14,7 @@ from wrimnet.lab.experiments.records import (
     check_repeats,
     read_record_of,
 )
-from wrimnet.lab.experiments.table_file import COSTS, TEST, TableFile
+from wrimnet.lab.experiments.table_file import COSTS, HELD_OUT, TEST, TableFile
 from wrimnet.metrics.names import COMPARED, compared_metrics
 from wrimnet.published import Published
 from wrimnet.tables import MISSING, Table
@@ -88,6 +88,7 @@ class RowRuns(NamedTuple):
     name: str  # its label in the table's file
     point: Mapping[str, Any]  # its values of a grid's keys
     records: dict[int, Record]  # of its runs, finished or not, by seed or split
+    base: str = ""  # label that the points of its grid share
 
     @property
     def finished(self) -> dict[int, Record]:
@@ -163,7 +164,13 @@ def make_report(plan: TablePlan) -> TableReport:
         one
         for label, row, runs in plan.rows
         for one in with_hooks(
-            RowRuns(label, row.label, row.point, {n: read_record_of(r) for n, r in runs.items()})
+            RowRuns(
+                label,
+                row.label,
+                row.point,
+                {number: read_record_of(run) for number, run in runs.items()},
+                row.base,
+            )
         )
     )
     records = [record for row in rows for record in row.records.values()]
@@ -174,7 +181,8 @@ def make_report(plan: TablePlan) -> TableReport:
         check_comparable(row.finished.values(), but=but)
         keys = {record.about.get("split_key", "") for record in row.records.values()}
         check_repeats(row.finished.values(), but={"SEED", "OUTPUT_DIR", *keys})
-    _check_costs(row.cost for row in rows)
+    if "latency_ms" in plan.table.costs:  # the other costs are counted
+        _check_costs(row.cost for row in rows)
     means = {name: entry["mean"] for record in records for name, entry in record.whole.items()}
     shown = {name: plan.table.metrics or compared_metrics(mean) for name, mean in means.items()}
     columns = tuple((name, metric) for name, metrics in shown.items() for metric in metrics)
@@ -246,8 +254,9 @@ def _notes(report: TableReport) -> tuple[str, ...]:
             f"The source of plug-ins, {', '.join(changed)}, has changed since these runs; without "
             "--report-only the same call trains them again."
         )
-    if table.scored_on != TEST:
-        notes.append(f"Scored on {table.scored_on}.")
+    splits = {run.results["description"]["split"] for run in report.records if run.results}
+    if table.scored_on != TEST or splits == {"train"}:
+        notes.append(f"Scored on {HELD_OUT}.")
     elif table.grid:
         notes.append("Scored on the test set: a value that is chosen here is chosen on test data.")
     return tuple(notes)
