@@ -28,7 +28,7 @@ def main() -> int:
     from wrimnet.modeling.weights import (
         build_model,
         build_without_pretrained,
-        load_weights,
+        load_tensors,
         read_checkpoint,
     )
     from wrimnet.peers.official_weights import convert_official
@@ -43,9 +43,9 @@ def main() -> int:
             "such as configs/SYSU/agw.yml"
         )
     model = build_model(build_without_pretrained(cfg))
-    converted = {"model": convert_official(weights, cfg.MODEL.TWO_STREAM.NUM_BLOCKS)}
-    write_file(Path(args.out), lambda file: torch.save(converted, file))
-    load_weights(model, str(args.out), for_evaluation=False)
+    converted = convert_official(weights, cfg.MODEL.TWO_STREAM.NUM_BLOCKS)
+    load_tensors(model, converted, args.weights, for_evaluation=False)
+    write_file(Path(args.out), lambda file: torch.save({"model": converted}, file))
     print(f"{args.out} fits the network; evaluate it with --eval-only MODEL.WEIGHTS {args.out}")
     return 0
 

@@ -3,8 +3,8 @@
     python tools/plain_train_net.py --config-file configs/Synthetic/wrim.yml
 
 The same computation as tools/train_net.py on one device, made of the same public parts. Use that
-program to resume, to train on several GPUs, to accumulate gradients, to compile, and for logs,
-checkpoints and the report: this loop has none of them.
+program to resume, to train on several GPUs, to compile, and for logs, checkpoints, the report and
+the keys that this loop refuses.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import wrimnet.compat  # noqa: F401
 
 from wrimnet.command_line import add_config_options, make_parser, parse, run_tool
 from wrimnet.config import setup_cfg
+from wrimnet.config.keys import AUTO
 from wrimnet.run_folder import FINAL
 
 if TYPE_CHECKING:
@@ -36,11 +37,26 @@ def main() -> int:
     if not args.config_file:
         raise ValueError("--config-file is missing; for example configs/Synthetic/wrim.yml")
     cfg = setup_cfg(args.config_file, args.overlay, args.overrides)
+    check_supported(cfg)
     weights = Path(cfg.OUTPUT_DIR, FINAL)
     if weights.exists():
         raise ValueError(f"{weights} exists; choose another OUTPUT_DIR")
     train_and_test(cfg, weights)
     return 0
+
+
+def check_supported(cfg: CfgNode) -> None:
+    """Raises ValueError for keys that change the computation and that this loop does not read."""
+    is_set = {
+        "MODEL.WEIGHTS": cfg.MODEL.WEIGHTS,
+        "HOOKS": cfg.HOOKS,
+        "WRITERS": cfg.WRITERS,
+        "SOLVER.CLIP_GRADIENTS.ENABLED": cfg.SOLVER.CLIP_GRADIENTS.ENABLED,
+        "SOLVER.ACCUMULATION_STEPS": cfg.SOLVER.ACCUMULATION_STEPS > 1,
+        "INPUT.INFRARED_RANGE auto": cfg.INPUT.INFRARED_RANGE == AUTO,
+    }
+    if names := [name for name, value in is_set.items() if value]:
+        raise ValueError(f"this loop does not read {', '.join(names)}; use tools/train_net.py")
 
 
 def train_and_test(cfg: CfgNode, weights: Path) -> None:

@@ -67,6 +67,11 @@ def main() -> int:
         raise ValueError(
             "--gpu belongs to --dry-run; to train on a device, set MODEL.DEVICE cuda:0"
         )
+    if args.dry_run and args.num_gpus > 1:
+        raise ValueError(
+            f"--num-gpus {args.num_gpus}: --dry-run counts one process; leave it out and give that "
+            "process's share of SOLVER.IMS_PER_BATCH"
+        )
     if args.dry_run:
         from wrimnet.lab.dry_run.estimate import print_dry_run
 

@@ -18,8 +18,14 @@ def features_of(inputs: LossInputs, modality: int) -> tuple[Tensor, Tensor]:
 
 
 def memories_of(inputs: LossInputs) -> Memories:
-    """Returns the memories that the head hands over."""
-    return inputs.output.branches[MEMORIES]
+    """Returns the memories that the head hands over; ValueError where no hook has made them."""
+    memories = inputs.output.branches[MEMORIES]
+    if memories is None:
+        raise ValueError(
+            "there are no clusters: the hook ProgressiveGraphMatching makes them in a training; a "
+            "dry run or a benchmark cannot count this recipe"
+        )
+    return memories
 
 
 def _within(modality: int, inputs: LossInputs, temperature: float) -> Tensor:

@@ -275,6 +275,7 @@ def test_a_broken_tree_is_named_with_the_way_to_the_readme(folder, case):
 
 def test_an_empty_infrared_camera_3_is_as_distributed(folder):
     (folder / "test_nir" / "cam3").mkdir()
+    (folder / "test_nir" / "cam3" / ".DS_Store").write_bytes(b"")
     assert len(LLCM(str(folder.parent)).test) == 36
 
 

@@ -65,6 +65,9 @@ def lines_of_recipes(*names):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+CACHED = ("DATALOADER.CACHE", "gpu")
+
+
 def run_recipes(names):
     """The faults of each recipe."""
     return {name: faults for one in lines_of_recipes(*names) for name, faults in one.items()}
@@ -127,7 +130,7 @@ def test_every_way_to_train_runs_on_one_device():
 def test_command_prints_its_table_without_data(tmp_path):
     words = ["--config-file", "configs/SYSU/wrim.yml", "--dry-run", "--gpu", "rtx3090"]
     done = subprocess.run(
-        [sys.executable, "tools/train_net.py", *words, "DATASETS.ROOT", str(tmp_path)],
+        [sys.executable, "tools/train_net.py", *words, "DATASETS.ROOT", str(tmp_path), *CACHED],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -135,6 +138,8 @@ def test_command_prints_its_table_without_data(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Counted on a simulated CUDA device" in done.stdout
+    size = 34_167 * 384 * 144 * 3 / 1e9
+    assert re.search(rf"\| training images in memory +\| +{size:.2f} \|", done.stdout)
     assert re.search(r"\| rtx3090 +\|.* fits: [0-9.]+ of 24 GB", done.stdout)
 
 

@@ -138,6 +138,13 @@ def test_two_views_in_halves_are_refused():
         peers_cfg(**words)
 
 
+def test_two_views_in_several_processes_are_refused(monkeypatch):
+    cfg = peers_cfg(**{"INPUT.CHANNELS.TWO_VIEWS": True})
+    monkeypatch.setattr("fastreid.utils.comm.get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=r"2 processes: INPUT.CHANNELS.TWO_VIEWS .*without torchr"):
+        build_augmentation(cfg)
+
+
 def test_an_unknown_augmentation_is_a_sentence():
     with pytest.raises(ValueError, match=r"INPUT\.AUGMENTATION = 'nothing': expected one of"):
         setup_cfg("", (), ["MODEL.DEVICE=cpu", "INPUT.AUGMENTATION=nothing"])

@@ -112,3 +112,5 @@ def test_view_divergence_is_the_literal_one():
     )
     assert view_divergence_loss(logits).item() == pytest.approx(expected / 3, rel=1e-6)
     assert view_divergence_loss(logits[:3].repeat(3, 1)).item() == pytest.approx(0.0, abs=1e-7)
+    with pytest.raises(ValueError, match="8 images, expected two views of n visible and n infrare"):
+        view_divergence_loss(logits[:8])

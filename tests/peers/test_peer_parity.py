@@ -123,6 +123,17 @@ def test_a_tensor_of_another_network_is_refused():
         convert_official({"fc.weight": torch.zeros(1)})
 
 
+def test_weights_that_do_not_fit_are_not_written(tmp_path, monkeypatch):
+    torch.save({"net": {"classifier.weight": torch.zeros(3, 2048)}}, tmp_path / "theirs.pth")
+    (tmp_path / "ours.pth").write_text("earlier")
+    words = ["--config-file", str(ROOT / "configs/SYSU/agw.yml"), "MODEL.BACKBONE.PRETRAIN=False"]
+    words += ["--weights", str(tmp_path / "theirs.pth"), "--out", str(tmp_path / "ours.pth")]
+    monkeypatch.setattr(sys, "argv", ["convert_official.py", *words])
+    with pytest.raises(ValueError, match=r"weights .*theirs.pth do not fit this model"):
+        convert_tool()
+    assert (tmp_path / "ours.pth").read_text() == "earlier"
+
+
 @pytest.mark.parametrize("words", [(), ("--config-file", str(ROOT / "configs/LLCM/wrim.yml"))])
 def test_a_configuration_of_another_network_is_refused(tmp_path, monkeypatch, words):
     torch.save({"net": {}}, tmp_path / "theirs.pth")

@@ -60,6 +60,17 @@ def test_every_parameter_of_a_method_is_trained(config, terms):
     assert left == []
 
 
+@pytest.mark.parametrize("word", ["INPUT.AUGMENTATION=default", "INPUT.CHANNELS.TWO_VIEWS=False"])
+def test_divergence_of_two_views_needs_them(word):
+    weight = "MODEL.TWO_STREAM.VIEWS.WEIGHT=1"
+    _, losses = train_once(make_cfg("caj", weight))
+    assert set(losses) == {"loss_cls", "loss_wrt", "loss_views"}
+    with pytest.raises(
+        ValueError, match=r"VIEWS.WEIGHT = 1.0 compares two views .* EXPAND_AFTER 0"
+    ):
+        make_cfg("caj", weight, word)
+
+
 def test_wrim_parts_in_the_network_of_agw():
     words = ("MODEL.WRIM.MIIM.SEPARATE_STAGES=(1, 2)", "MODEL.WRIM.MIIM.SHARED_STAGES=(3, 4)")
     network, losses = train_once(make_cfg("agw", *words, "MODEL.WRIM.MIIM.STRIDE=(2, 1, 1, 1)"))
@@ -140,6 +151,12 @@ def test_maps_that_cannot_be_paired_are_refused():
             "asks for 3 non-local blocks in Block 2",
         ),
         ("agw", "MODEL.TWO_STREAM.CPM.WEIGHT=1", "compare the copies that DEE makes"),
+        ("agw", "MODEL.TWO_STREAM.VIEWS.WEIGHT=1", "compares two views of each visible image"),
+        ("agw", "MODEL.WRIM.CMKIC.WEIGHT=0.5", "has one level, without stripes and projection"),
+        ("agw", "MODEL.WRIM.MAIN.STRIPES=6", "has one level, without stripes and projection"),
+        ("agw", "MODEL.WRIM.AUXILIARY.ENABLED=True", "set CMKIC.WEIGHT 0, AUXILIARY.ENABLED False"),
+        ("agw", "MODEL.TWO_STREAM.POOLED_WEIGHT=1", "MODEL.TWO_STREAM.POOLED_WEIGHT = 1.0"),
+        ("deen", "MODEL.TWO_STREAM.NUM_BLOCKS=2", "EXPAND_AFTER = 3, expected at most NUM_BLOCKS"),
         ("agw", "MODEL.BACKBONE.WITH_SE=True", "build_two_stream_backbone does not"),
         ("deen", "MODEL.WRIM.MIIM.SEPARATE_STAGES=(4,)", "the batch is three batches"),
         ("agw", "MODEL.WRIM.EMBEDDING_PARTS=('global',)", "expected some of ('pooled', 'neck'"),

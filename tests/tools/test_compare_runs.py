@@ -102,6 +102,18 @@ def test_configurations_are_compared_by_seed_and_named_by_what_differs(
     assert '"x": [10]' in page  # iterations count from 1, as in the table
 
 
+def test_results_on_other_images_have_no_difference(tmp_path, monkeypatch, capsys):
+    for name, images in (("a", "c0ffee"), ("b", "decade")):
+        write_run(tmp_path / name, about={"images": images}, SOLVER__BASE_LR=f"0.{len(images)}")
+    write_run(tmp_path / "c", rank1=0.5, about={"images": "c0ffee"}, SOLVER__BASE_LR="0.001")
+    compare(monkeypatch, *(tmp_path / name for name in "abc"))
+    _, differences = capsys.readouterr().out.split("Differences from a")
+    rows = [line.replace(" ", "") for line in differences.splitlines()]
+    assert any(row.startswith("|b|—|—|") for row in rows)
+    assert any(row.startswith("|c|+20.00|") for row in rows)
+    assert "tested on other images" in differences
+
+
 def test_two_runs_of_one_configuration_and_seed_are_not_paired(tmp_path, monkeypatch, capsys):
     runs = [write_run(tmp_path / name) for name in "ab"]
     runs.append(write_run(tmp_path / "c", SOLVER__BASE_LR="0.001"))

@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 import torch
-from plain_train_net import start, train_and_test
+from plain_train_net import check_supported, start, train_and_test
 from tiny_runs import read_lines, tiny_cfg
 
 from wrimnet.data.build import build_dataset
@@ -34,6 +34,21 @@ def test_first_iterations_are_those_of_the_trainer_bit_for_bit(trained, data, tm
     ours = model.state_dict()
     assert ours.keys() == weights.keys()
     assert all(torch.equal(ours[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MODEL__WEIGHTS", "start.pth"),
+        ("SOLVER__CLIP_GRADIENTS__ENABLED", "True"),
+        ("SOLVER__ACCUMULATION_STEPS", "2"),
+        ("INPUT__INFRARED_RANGE", "auto"),
+    ],
+)
+def test_keys_that_it_does_not_read_are_refused(tmp_path, key, value):
+    name = key.replace("__", ".")
+    with pytest.raises(ValueError, match=rf"does not read {name}.*; use tools/train_net.py"):
+        check_supported(tiny_cfg(tmp_path, tmp_path, SOLVER__IMS_PER_BATCH="16", **{key: value}))
 
 
 def test_its_weights_are_saved_and_scored(trained, data, tmp_path, capsys):

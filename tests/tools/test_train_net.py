@@ -157,6 +157,7 @@ WRONG = {
     ),
     "weights_are_a_folder": (["MODEL.WEIGHTS", "."], "'.' is a folder, expected a file"),
     "gpu_without_dry_run": (["--gpu", "h100"], "--gpu belongs to --dry-run"),
+    "dry_run_of_several": (["--dry-run", "--num-gpus", "4"], "--dry-run counts one process"),
     "spaces": (["SEED", "=", "4"], "leave no space around '='"),
     "unread_key": (["MODEL.LOSSES.NAME", '("X",)'], "not read by WRIM-Net"),
     "protocol": (["TEST.PROTOCOLS", '("llcm_vis2vis",)'], "llcm_vis2vis"),

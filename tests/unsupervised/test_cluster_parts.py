@@ -1,6 +1,7 @@
 """examples/unsupervised: clusters, memories, matches and measures against literal definitions."""
 
 from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is an optional extra")
 from PIL import Image, ImageEnhance
 from sklearn.cluster import DBSCAN
 
+from examples.unsupervised.cluster_losses import memories_of
 from examples.unsupervised.cluster_sampler import draw_clusters
 from examples.unsupervised.clustering import cluster_images, cluster_means, near_pairs
 from examples.unsupervised.epoch_values import epoch_values, in_words
@@ -242,3 +244,9 @@ def test_half_of_the_visible_images_go_in_twice():
     second = pixels[2:4]
     assert (second == second[..., :1]).all()  # one channel in place of all
     assert not any((second[..., 0] == images[:2, ..., c].float()).all() for c in range(3))
+
+
+def test_losses_without_the_hook_say_what_makes_clusters():
+    inputs = SimpleNamespace(output=SimpleNamespace(branches={"memories": None}))
+    with pytest.raises(ValueError, match=r"there are no clusters: the hook .* a dry run"):
+        memories_of(inputs)

@@ -164,6 +164,8 @@ def differences_of(runs: Sequence[ComparedRun]) -> Table:
     notes = (
         "Percentage points, mean over the seeds that both have ± half of the 95 % confidence "
         "interval (Student's t). One common seed has no interval.",
+        *["No difference (—): tested on other images."]
+        * any(_tested_on(group) != _tested_on(first) for group in others),
     )
     return Table(f"Differences from {_group_name(first)}", header, tuple(rows), notes)
 
@@ -172,9 +174,15 @@ def _group_name(group: Sequence[ComparedRun]) -> str:
     return ", ".join(run.name for run in group)
 
 
+def _tested_on(group: Sequence[ComparedRun]) -> tuple[Any, ...]:
+    return tuple(group[0].settings.get(f"{OF_RESULTS}{name}") for name in ("dataset", "images"))
+
+
 def _difference(
     group: Sequence[ComparedRun], first: Sequence[ComparedRun], column: tuple[str, str]
 ) -> str:
+    if _tested_on(group) != _tested_on(first):
+        return MISSING
     gap = paired_difference(_by_seed(group, column), _by_seed(first, column))
     if gap is None:
         return MISSING

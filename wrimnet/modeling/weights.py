@@ -163,7 +163,15 @@ def load_weights(
     content = read_checkpoint(path)
     if cfg is not None:
         check_network(cfg, content)
-    weights, expected = _state_dict_of(content, path), model.state_dict()
+    weights = _state_dict_of(content, path)
+    load_tensors(model, weights, str(path), for_evaluation=for_evaluation)
+
+
+def load_tensors(
+    model: nn.Module, weights: dict[str, Tensor], source: str, *, for_evaluation: bool
+) -> None:
+    """Fills ``model`` as :func:`load_weights` does, with tensors that come from ``source``."""
+    expected = model.state_dict()
     if for_evaluation:
         num_all = len(weights)
         weights, expected = (without_training_only(model, d) for d in (weights, expected))
@@ -172,9 +180,9 @@ def load_weights(
             _logger.info("evaluation leaves out %d training-only tensors", left_out)
     differences = _differences(weights, expected)
     if differences:
-        raise ValueError(f"weights {path} do not fit this model:\n" + "\n".join(differences))
+        raise ValueError(f"weights {source} do not fit this model:\n" + "\n".join(differences))
     model.load_state_dict(weights, strict=not for_evaluation)
-    _logger.info("loaded %d tensors from %s", len(weights), path)
+    _logger.info("loaded %d tensors from %s", len(weights), source)
 
 
 def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastreid.config import CfgNode
+from fastreid.utils import comm
 from torch import Tensor
 
 from wrimnet.data.augmentation import (
@@ -134,8 +135,17 @@ def replace_channels(images: Tensor, chosen: np.ndarray) -> Tensor:
 
 @AUGMENTATION_REGISTRY.register()
 def build_channel_augmentation(cfg: CfgNode) -> ChannelAugmentation:
-    """Builds the augmentation of INPUT.CHANNELS on top of the default one's keys."""
-    channels = cfg.INPUT.CHANNELS
+    """Builds the augmentation of INPUT.CHANNELS on top of the default one's keys.
+
+    Raises:
+        ValueError: two views with several processes, whose batches must be half visible.
+    """
+    channels, num_processes = cfg.INPUT.CHANNELS, comm.get_world_size()
+    if channels.TWO_VIEWS and num_processes > 1:
+        raise ValueError(
+            f"{num_processes} processes: INPUT.CHANNELS.TWO_VIEWS makes batches two thirds "
+            "visible and needs one; start it without torchrun"
+        )
     return ChannelAugmentation(
         padding=channels.PADDING,
         adaptation=channels.ADAPTATION,

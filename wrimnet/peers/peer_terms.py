@@ -15,7 +15,12 @@ def view_divergence_loss(logits: Tensor) -> Tensor:
 
     Args:
         logits: (3n, C): the first views of n visible images, their second views, n infrared ones.
+
+    Raises:
+        ValueError: another number of rows.
     """
+    if len(logits) % 3:
+        raise ValueError(f"{len(logits)} images, expected two views of n visible and n infrared")
     first, second, _ = logits.float().chunk(3)
     return F.kl_div(
         first.log_softmax(1), second.log_softmax(1), reduction="batchmean", log_target=True

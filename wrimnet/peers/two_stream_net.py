@@ -17,7 +17,9 @@ from wrimnet.losses.precision import at_least_float32
 from wrimnet.losses.total import LossInputs
 from wrimnet.modeling.aicl_head import HeadOutput, LevelHead, LevelOutput
 from wrimnet.modeling.wrim_net import WRIMNet
+from wrimnet.peers.channel_augmentation import build_channel_augmentation
 from wrimnet.peers.embedding_expansion import COPIES
+from wrimnet.registries import names_of
 
 
 def generalized_mean_pool(features: Tensor, power: float = 3.0) -> Tensor:
@@ -78,6 +80,21 @@ class TwoStreamHead(nn.Module):
         channels = main.necks[0].num_features
         self.part_dims = dict.fromkeys(self.part_names[: 2 * copies], channels)
 
+    @staticmethod
+    def check_config(cfg: CfgNode) -> None:
+        """Refuses parts of the AICL head, which this one does not have."""
+        wrim, blocks = cfg.MODEL.WRIM, cfg.MODEL.TWO_STREAM
+        if wrim.CMKIC.WEIGHT or wrim.AUXILIARY.ENABLED or wrim.MAIN.STRIPES:
+            raise ValueError(
+                "MODEL.HEADS.NAME TwoStreamHead has one level, without stripes and projection; set "
+                "CMKIC.WEIGHT 0, AUXILIARY.ENABLED False and MAIN.STRIPES 0 under MODEL.WRIM"
+            )
+        if blocks.EXPAND_AFTER > blocks.NUM_BLOCKS:
+            raise ValueError(
+                f"MODEL.TWO_STREAM.EXPAND_AFTER = {blocks.EXPAND_AFTER}, expected at most "
+                f"NUM_BLOCKS = {blocks.NUM_BLOCKS}"
+            )
+
     @classmethod
     def from_config(cls, cfg: CfgNode, channels: Mapping[str, int]) -> dict[str, Any]:
         """Reads ``cfg.MODEL.TWO_STREAM``; ``channels`` are those of the backbone's levels."""
@@ -128,6 +145,16 @@ class TwoStreamNet(WRIMNet):
                 f"MODEL.TWO_STREAM.CPM.WEIGHT = {parts.CPM.WEIGHT} and ORTHOGONALITY.WEIGHT = "
                 f"{parts.ORTHOGONALITY.WEIGHT} compare the copies that DEE makes; set "
                 "MODEL.TWO_STREAM.EXPAND_AFTER, or both weights to 0"
+            )
+        augmentations = names_of(cfg.INPUT.AUGMENTATION)
+        has_views = (
+            cfg.INPUT.CHANNELS.TWO_VIEWS and build_channel_augmentation.__name__ in augmentations
+        )
+        if parts.VIEWS.WEIGHT and (parts.EXPAND_AFTER or not has_views):
+            raise ValueError(
+                f"MODEL.TWO_STREAM.VIEWS.WEIGHT = {parts.VIEWS.WEIGHT} compares two views of each "
+                "visible image; set INPUT.AUGMENTATION build_channel_augmentation, "
+                "INPUT.CHANNELS.TWO_VIEWS True and EXPAND_AFTER 0, or the weight to 0"
             )
 
     def loss_inputs(

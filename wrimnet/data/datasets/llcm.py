@@ -126,7 +126,7 @@ def _camera_folders(folder: str, modality: int, on_problem: OnProblem) -> list[s
         if camera not in cameras:
             on_problem(FileNotFoundError(f"looked for the folder {folder}/{camera}; {HELP}"))
     for camera in sorted(set(cameras) - set(expected)):
-        if os.listdir(os.path.join(folder, camera)):
+        if subfolders(os.path.join(folder, camera), ".*", on_problem):
             on_problem(ValueError(f"LLCM has no {camera} in {folder}, expected it empty; {HELP}"))
     return [camera for camera in expected if camera in cameras]
 

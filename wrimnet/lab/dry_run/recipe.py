@@ -122,6 +122,9 @@ def dry_run(config_file: str, overlays: Sequence[str], options: Sequence[str]) -
                 *_misplaced(model, losses),
             ],
         )
+        if cfg.DATALOADER.CACHE == "gpu":
+            height, width = cfg.INPUT.SIZE_TRAIN
+            counted.peak["training images in memory"] = 3 * height * width * images
         if compiles and model.compiled_functions():
             counted.compiled = count_compiled(step, batch, watch, record)
         record.restart()  # what follows is not counted
