@@ -31,9 +31,8 @@ def logs_end_with_the_test():
 
 
 @pytest.fixture
-def deterministic_algorithms(monkeypatch):
+def deterministic_algorithms():
     """Makes torch refuse every operation that has no deterministic algorithm."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for on a GPU
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)

@@ -105,3 +105,11 @@ def test_torchvisions_library_is_found_by_both_names(name, tmp_path, monkeypatch
     library.touch()
     assert compat._torchvision_library_loads()
     assert loaded == [str(library)]
+
+
+def test_deterministic_products_are_possible_on_a_gpu():
+    """PyTorch reads the variable at the first product of a process, deterministic or not."""
+    name = "CUBLAS_WORKSPACE_CONFIG"
+    program = f"import os; os.environ.pop('{name}', None); import wrimnet.compat\n"
+    run = run_python(f"{program}print(os.environ['{name}'])")
+    assert run.stdout == ":4096:8\n"

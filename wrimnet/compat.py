@@ -8,6 +8,8 @@
    this project computes itself: stubbed where they are not installed.
 
 PyTorch itself is not imported here: the schemas are registered when torchvision is imported first.
+And it sets CUBLAS_WORKSPACE_CONFIG, which PyTorch reads at the first matrix product of a process,
+whether or not that one is deterministic.
 """
 
 import collections
@@ -15,6 +17,7 @@ import collections.abc
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import os
 import sys
 import types
 from typing import Any
@@ -28,6 +31,7 @@ _KEPT_ALIVE: list[Any] = []
 
 def apply_import_shim() -> None:
     """Adds what FastReID's imports need; calling it again changes nothing."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for DETERMINISTIC on CUDA
     _provide_torch_six()
     _provide_collections_mapping()
     if "torchvision" not in sys.modules and not _SCHEMAS_FINDER.is_used:

@@ -12,6 +12,7 @@ from torch import Tensor
 from wrimnet.data.augmentation import LUMA, build_augmentation_options, rows_of_rank
 from wrimnet.data.batch_rows import take_rows
 from wrimnet.data.randomness import generator
+from wrimnet.data.window_resize import to_device
 from wrimnet.modality import VISIBLE
 from wrimnet.peers.channel_augmentation import ChannelAugmentation, SecondView
 from wrimnet.registries import AUGMENTATION_REGISTRY
@@ -65,7 +66,7 @@ def jittered(images: Tensor, factors: np.ndarray) -> Tensor:
     Returns:
         uint8 (B, H, W, 3).
     """
-    scale = torch.from_numpy(factors.astype(np.float32)).to(images.device)[:, :, None, None, None]
+    scale = to_device(factors.astype(np.float32), images.device)[:, :, None, None, None]
     luma = torch.tensor(LUMA, device=images.device)
     bright = (scale[0] * images).clamp(0, 255)
     gray = (bright * luma).sum(3, keepdim=True)

@@ -215,9 +215,8 @@ def test_compiling_and_recomputing_are_refused_together():
 
 
 @pytest.fixture
-def switches(monkeypatch):
+def switches():
     """Puts PyTorch's switches back."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.allow_tf32, torch.get_float32_matmul_precision()
     yield

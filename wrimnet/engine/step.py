@@ -1,7 +1,6 @@
 """One training step on one batch, and PyTorch's switches for speed and repeatability."""
 
 import logging
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -40,8 +39,6 @@ def setup_pytorch(cfg: CfgNode) -> None:
     device = torch.device(cfg.MODEL.DEVICE)
     if device.index is not None:
         torch.cuda.set_device(device)  # where memory is pinned for, and statistics are read from
-    if cfg.DETERMINISTIC:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
     torch.use_deterministic_algorithms(cfg.DETERMINISTIC)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not cfg.DETERMINISTIC
     torch.backends.cudnn.allow_tf32 = True

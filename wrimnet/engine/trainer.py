@@ -12,10 +12,10 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
+from torch import Tensor
 
 from wrimnet.config import changed_keys
 from wrimnet.config.keys import TESTED_ON
-from wrimnet.data.batch_rows import map_tensors
 from wrimnet.data.build import build_train_loader
 from wrimnet.engine.checkpointing import Checkpoint, random_state, restore_random_state
 from wrimnet.engine.collapse import CollapseWatch
@@ -375,9 +375,13 @@ class WRIMTrainer(TrainerBase):
             if name in states:
                 hook.load_state_dict(self._on_device(states[name]))
 
-    def _on_device(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Moves the tensors of a checkpoint; NCCL shares those of its device only."""
-        return map_tensors(state, lambda tensor: tensor.to(self.model.device))
+    def _on_device(self, state: Any) -> Any:
+        """Moves all tensors of a checkpoint's part; NCCL shares those of its device only."""
+        if isinstance(state, dict):
+            return {name: self._on_device(value) for name, value in state.items()}
+        if isinstance(state, list | tuple):
+            return type(state)(self._on_device(value) for value in state)
+        return state.to(self.model.device) if isinstance(state, Tensor) else state
 
     def _take_rates(self) -> None:
         """Sets the rates that the schedule of another configuration has from here on."""

@@ -24,6 +24,7 @@ from wrimnet.data.augmentation import (
 )
 from wrimnet.data.batch_rows import take_rows
 from wrimnet.data.randomness import generator
+from wrimnet.data.window_resize import to_device
 from wrimnet.modality import VISIBLE
 from wrimnet.registries import AUGMENTATION_REGISTRY
 
@@ -108,7 +109,7 @@ def padded_crop(images: Tensor, offsets: np.ndarray, padding: int) -> Tensor:
         return images
     count, height, width, _ = images.shape
     padded = F.pad(images, (0, 0, padding, padding, padding, padding))
-    top, left = torch.from_numpy(offsets).to(images.device, non_blocking=True).unbind(1)
+    top, left = to_device(offsets, images.device).unbind(1)
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = left[:, None] + torch.arange(width, device=images.device)
     image = torch.arange(count, device=images.device)
@@ -127,8 +128,8 @@ def replace_channels(images: Tensor, chosen: np.ndarray) -> Tensor:
     """
     if (chosen == UNCHANGED).all():
         return images
-    weights = torch.from_numpy(_WEIGHTS[np.minimum(chosen, GRAY)]).to(images.device)
-    changed = torch.from_numpy(chosen != UNCHANGED).to(images.device)
+    weights = to_device(_WEIGHTS[np.minimum(chosen, GRAY)], images.device)
+    changed = to_device(chosen != UNCHANGED, images.device)
     replaced = (images * weights[:, :, None, None]).sum(1, keepdim=True)
     return torch.where(changed[:, None, None, None], replaced, images)
 

@@ -27,7 +27,7 @@ class MaxPoolHead(AICLHead):
     def forward(self, levels, num_visible):
         """Adds the branch to the output."""
         output = super().forward(levels, num_visible)
-        pooled = F.adaptive_max_pool2d(levels["main"].float(), 1)
+        pooled = levels["main"].float().amax((2, 3), keepdim=True)
         return output._replace(branches={"maxpool": self.maxpool(pooled)})
 
     def parts(self, output):
