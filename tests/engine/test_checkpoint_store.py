@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from wrimnet.engine.checkpointing import CheckpointStore, write_atomically
+from wrimnet.engine.checkpointing import CheckpointStore, on_device, write_atomically
 from wrimnet.modeling.weights import load_weights, read_state_dict, start_from_weights, verify
 
 
@@ -212,3 +212,12 @@ def test_file_without_weights_is_refused(tmp_path, content, message):
 def test_missing_weights_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.pth' does not exist"):
         load_weights(nn.Linear(1, 1), str(tmp_path / "nowhere.pth"), for_evaluation=True)
+
+
+def test_tensors_of_a_state_are_moved_wherever_they_are():
+    one = torch.zeros(2)
+    state = {"a": one, "b": [one, 3], "c": (one, {"d": one}), "e": None}
+    moved = on_device(state, torch.device("meta"))
+    tensors = [moved["a"], moved["b"][0], moved["c"][0], moved["c"][1]["d"]]
+    assert all(tensor.is_meta for tensor in tensors)
+    assert moved["b"][1] == 3 and type(moved["c"]) is tuple and moved["e"] is None

@@ -155,17 +155,6 @@ def test_step_is_measured_after_the_hooks_on_the_batch_that_they_have_chosen(
     assert events[0] == ("epoch", 0) and measured == trained != before
 
 
-def test_state_of_a_hook_is_moved_wherever_its_tensors_are(data, tmp_path):
-    trainer = make_trainer(tiny_cfg(data, tmp_path))
-    trainer.data_loader.close()
-    trainer.model = SimpleNamespace(device=torch.device("meta"))
-    one = torch.zeros(2)
-    moved = trainer._on_device({"a": one, "b": [one, 3], "c": (one, {"d": one}), "e": None})
-    tensors = [moved["a"], moved["b"][0], moved["c"][0], moved["c"][1]["d"]]
-    assert all(tensor.is_meta for tensor in tensors)
-    assert moved["b"][1] == 3 and type(moved["c"]) is tuple and moved["e"] is None
-
-
 def test_hook_goes_on_as_if_never_interrupted(data, trained, tmp_path, monkeypatch):
     """Also where the evaluation after the last step failed: that step is not counted twice."""
 

@@ -37,6 +37,15 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"][0])
 
 
+def on_device(state: Any, device: torch.device) -> Any:
+    """Moves all tensors of a part of a checkpoint; NCCL shares those of its device only."""
+    if isinstance(state, dict):
+        return {name: on_device(value, device) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(on_device(value, device) for value in state)
+    return state.to(device) if isinstance(state, torch.Tensor) else state
+
+
 # what a checkpoint holds: everything that shapes the iterations to come, and what it was trained by
 CONTENT = (
     "model",

@@ -12,12 +12,16 @@ from fastreid.config import CfgNode
 from fastreid.engine.train_loop import HookBase, TrainerBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter, JSONWriter
-from torch import Tensor
 
 from wrimnet.config import changed_keys
 from wrimnet.config.keys import TESTED_ON
 from wrimnet.data.build import build_train_loader
-from wrimnet.engine.checkpointing import Checkpoint, random_state, restore_random_state
+from wrimnet.engine.checkpointing import (
+    Checkpoint,
+    on_device,
+    random_state,
+    restore_random_state,
+)
 from wrimnet.engine.collapse import CollapseWatch
 from wrimnet.engine.compiling import describe_compiling, keep_choice, measure_compiling
 from wrimnet.engine.data_parallel import build_shared_model, load_whole_batch, share_statistics
@@ -360,7 +364,7 @@ class WRIMTrainer(TrainerBase):
         self.trained_under = {name: state[name] for name in self.origin}
         if state["settings"] != self.origin["settings"]:
             self._take_rates()
-        self.progress.load_state_dict(self._on_device(state["progress"]))
+        self.progress.load_state_dict(on_device(state["progress"], self.model.device))
         keep_choice(self.step, state["compiled"])
         self.compiling = state["compiled"] | describe_compiling(self.step)
         self.best = state["best"]
@@ -373,15 +377,7 @@ class WRIMTrainer(TrainerBase):
             raise ValueError(f"it holds the state of the hook {missing[0]}, not named in HOOKS")
         for name, hook in hooks.items():
             if name in states:
-                hook.load_state_dict(self._on_device(states[name]))
-
-    def _on_device(self, state: Any) -> Any:
-        """Moves all tensors of a checkpoint's part; NCCL shares those of its device only."""
-        if isinstance(state, dict):
-            return {name: self._on_device(value) for name, value in state.items()}
-        if isinstance(state, list | tuple):
-            return type(state)(self._on_device(value) for value in state)
-        return state.to(self.model.device) if isinstance(state, Tensor) else state
+                hook.load_state_dict(on_device(states[name], self.model.device))
 
     def _take_rates(self) -> None:
         """Sets the rates that the schedule of another configuration has from here on."""
