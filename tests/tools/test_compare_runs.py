@@ -112,6 +112,9 @@ def test_results_on_other_images_have_no_difference(tmp_path, monkeypatch, capsy
     assert any(row.startswith("|b|—|—|") for row in rows)
     assert any(row.startswith("|c|+20.00|") for row in rows)
     assert "tested on other images" in differences
+    write_run(tmp_path / "d", finished=False, SOLVER__BASE_LR="0.002")
+    compare(monkeypatch, tmp_path / "c", tmp_path / "d")
+    assert "tested on other images" not in capsys.readouterr().out
 
 
 def test_two_runs_of_one_configuration_and_seed_are_not_paired(tmp_path, monkeypatch, capsys):

@@ -128,8 +128,9 @@ def check_same_start(run: CheckedRun) -> None:
         "configuration": run.origin["config_hash"],
         **{f"{use} images": images for use, images in run.origin["images"].items()},
     }
-    for name, own in start.items():
-        if len(set(values := gather_from_all(own))) > 1:
+    starts = gather_from_all(start)
+    for name in start:
+        if len(set(values := [of_rank[name] for of_rank in starts])) > 1:
             raise ValueError(
                 f"the processes differ in the {name}: {', '.join(map(str, values))} by rank; all "
                 "machines must read the same OUTPUT_DIR, dataset and configuration"

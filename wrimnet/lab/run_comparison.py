@@ -165,7 +165,7 @@ def differences_of(runs: Sequence[ComparedRun]) -> Table:
         "Percentage points, mean over the seeds that both have ± half of the 95 % confidence "
         "interval (Student's t). One common seed has no interval.",
         *["No difference (—): tested on other images."]
-        * any(_tested_on(group) != _tested_on(first) for group in others),
+        * any(_on_other_images(group, first) for group in others),
     )
     return Table(f"Differences from {_group_name(first)}", header, tuple(rows), notes)
 
@@ -174,14 +174,17 @@ def _group_name(group: Sequence[ComparedRun]) -> str:
     return ", ".join(run.name for run in group)
 
 
-def _tested_on(group: Sequence[ComparedRun]) -> tuple[Any, ...]:
-    return tuple(group[0].settings.get(f"{OF_RESULTS}{name}") for name in ("dataset", "images"))
+def _on_other_images(group: Sequence[ComparedRun], first: Sequence[ComparedRun]) -> bool:
+    """Whether both have results, of other test images; runs of one group share the images."""
+    names = [f"{OF_RESULTS}{name}" for name in ("dataset", "images")]
+    tested = [[of[0].settings.get(n) for n in names] for of in (group, first) if of[0].metrics]
+    return len(tested) == 2 and tested[0] != tested[1]
 
 
 def _difference(
     group: Sequence[ComparedRun], first: Sequence[ComparedRun], column: tuple[str, str]
 ) -> str:
-    if _tested_on(group) != _tested_on(first):
+    if _on_other_images(group, first):
         return MISSING
     gap = paired_difference(_by_seed(group, column), _by_seed(first, column))
     if gap is None:

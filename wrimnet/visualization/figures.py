@@ -20,7 +20,6 @@ from wrimnet.data.build import build_dataset
 from wrimnet.data.images import ImageItem, read_rgb
 from wrimnet.data.randomness import generator
 from wrimnet.evaluation.evaluator import ProtocolRun, build_evaluator
-from wrimnet.evaluation.origin import read_lineage
 from wrimnet.inference.embedder import Embedder, build_embedder, build_embedder_of
 from wrimnet.modality import INFRARED, MODALITY_NAMES, VISIBLE
 from wrimnet.modeling.weights import build_model, build_without_pretrained
@@ -129,12 +128,12 @@ class Subject:
 def build_subject(cfg: CfgNode) -> Subject:
     """Builds the subject of a configuration with MODEL.WEIGHTS."""
     dataset = build_dataset(cfg)
-    start = read_lineage(cfg.MODEL.WEIGHTS)[0].get("start", "")
-    continued = start.startswith("weights ")  # of another training, which are not here
     with torch.random.fork_rng():  # initializing draws; whoever called keeps its generators
+        trained = build_embedder(cfg)
+        start = trained.facts.lineage[0].get("start", "")
+        continued = start.startswith("weights ")  # of another training, which are not here
         torch.manual_seed(cfg.SEED)
         untrained = build_model(build_without_pretrained(cfg) if continued else cfg)
-        trained = build_embedder(cfg)
     return Subject(
         trained=trained,
         untrained=build_embedder_of(cfg, untrained, "untrained"),
