@@ -90,6 +90,19 @@ def test_two_equal_rows_and_a_shared_folder_are_refused(tmp_path):
         runs_of([plan(tmp_path, rows=rows)])
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"overlay": "nowhere.yml"}, r"config file 'nowhere\.yml' does not exist"),
+        ({"MODEL.WRIM.MIIM.FUSION": "addd"}, r"MODEL\.WRIM\.MIIM\.FUSION = 'addd'"),
+        ({"MODEL.WRIM.MIIM.FUSON": "add"}, r"MODEL\.WRIM\.MIIM\.FUSON"),
+    ],
+)
+def test_a_wrong_configuration_is_told_with_its_row(tmp_path, row, message):
+    with pytest.raises(ValueError, match=rf"t\.yml, row 'mine': .*{message}"):
+        plan(tmp_path, rows={"WRIM-Net": {}, "mine": row})
+
+
 def test_rows_may_differ_in_what_they_start_from_alone(tmp_path):
     rows = {"random": {}, "mine": {"MODEL.WEIGHTS": "a.pth"}, "theirs": {"MODEL.WEIGHTS": "b.pth"}}
     found = plan(tmp_path, rows=rows)

@@ -9,6 +9,7 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
+from wrimnet.command_line import describe_mistake
 from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys
 from wrimnet.config.tree import get_key
@@ -58,21 +59,30 @@ def make_plan(table: TableFile, setting: Setting, seeds: Sequence[int]) -> Table
     A point of a grid that is configured as a row is that row's run, and takes its place.
 
     Raises:
-        ValueError, KeyError: a configuration or a metric is wrong, or two rows are the same.
+        ValueError: a row's configuration or a metric is wrong, or two rows are the same.
     """
     repeats = _repeats(table, setting, seeds)
     held_out = ("DATASETS.SPLIT", "train") if table.scored_on == HELD_OUT else ()
     setting = setting._replace(
         overlays=(*table.overlays, *setting.overlays), overrides=(*setting.overrides, *held_out)
     )
-    planned = [
-        PlannedRow(row.label, row, {n: _run(setting, row, about) for n, about in repeats.items()})
-        for row in table.rows
-    ]
+    planned = [_planned(setting, table.path, row, repeats) for row in table.rows]
     plan = TablePlan(table, _merged(planned))
     _check_tests(plan)
     _check_metrics(plan)
     return plan
+
+
+def _planned(
+    setting: Setting, path: Path, row: Row, repeats: Mapping[int, Mapping[str, Any]]
+) -> PlannedRow:
+    """Plans the runs of a row; ValueError names the row whose configuration is wrong."""
+    try:
+        runs = {number: _run(setting, row, about) for number, about in repeats.items()}
+    except (ValueError, KeyError, OSError) as error:
+        what = describe_mistake(error)
+        raise ValueError(f"table {path}, row {row.label!r}: {what}") from error
+    return PlannedRow(row.label, row, runs)
 
 
 def _check_tests(plan: TablePlan) -> None:
