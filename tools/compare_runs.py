@@ -4,8 +4,9 @@
     python tools/compare_runs.py logs/LLCM/* --page comparison.html --csv comparison.csv
     python tools/compare_runs.py logs/LLCM/* --figure curves.png
 
-Runs that differ in nothing but SEED are one configuration; each is compared with that of the first
-run, paired by seed. Reads files only. A run that is not finished has dashes for results.
+Runs that differ in nothing but SEED and, for RegDB, the trial are one configuration; each is
+compared with that of the first run, paired by seed and trial. Reads files only. A run that is not
+finished has dashes for results.
 """
 
 from __future__ import annotations

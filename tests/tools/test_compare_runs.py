@@ -117,6 +117,23 @@ def test_results_on_other_images_have_no_difference(tmp_path, monkeypatch, capsy
     assert "tested on other images" not in capsys.readouterr().out
 
 
+def test_trials_of_regdb_are_paired(tmp_path, monkeypatch, capsys):
+    """Each trial has test images of its own. Differences of 10 and 20 points."""
+    regdb = {"DATASETS__NAMES": "('RegDB',)", "TEST__PROTOCOLS": "()"}
+    runs = []
+    for trial in (1, 2):
+        keys = {**regdb, "DATASETS__REGDB_TRIAL": str(trial)}
+        about = {"images": f"of {trial}", "train_images": f"of {trial}", "regdb_trial": trial}
+        for name, rank1, rate in (("a", 0.3, "0.002"), ("b", 0.3 + 0.1 * trial, "0.001")):
+            folder = tmp_path / name / f"trial{trial}"
+            run = write_run(folder, rank1=rank1, about=about, SOLVER__BASE_LR=rate, **keys)
+            runs.append(run)
+    compare(monkeypatch, *runs)
+    out = capsys.readouterr().out
+    assert "Differences from a/trial1, a/trial2" in out
+    assert "b/trial1, b/trial2" in out and "+15.00 ± 63.53" in out
+
+
 def test_two_runs_of_one_configuration_and_seed_are_not_paired(tmp_path, monkeypatch, capsys):
     runs = [write_run(tmp_path / name) for name in "ab"]
     runs.append(write_run(tmp_path / "c", SOLVER__BASE_LR="0.001"))

@@ -1,9 +1,13 @@
-"""Several runs side by side: short names, groups by seed, paired differences, common charts."""
+"""Several runs side by side: short names, groups, paired differences, common charts."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import wrimnet.compat  # noqa: F401
+
+from fastreid.config import CfgNode
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import hashed_values
@@ -11,6 +15,7 @@ from wrimnet.evaluation.plugin_sources import OF_PLUGINS, plugin_hashes
 from wrimnet.evaluation.results import mean_metrics
 from wrimnet.lab.experiments.table_report import paired_difference
 from wrimnet.metrics.names import is_compared
+from wrimnet.registries import only_dataset
 from wrimnet.run_folder import CONFIG, compared_facts, find_results, read_metrics
 from wrimnet.tables import MISSING, Table
 from wrimnet.visualization.charts import Chart, Series
@@ -26,16 +31,18 @@ class ComparedRun(NamedTuple):
     settings: Mapping[str, Any]  # keys of the configuration hash, plug-ins, facts of the results
     lines: Sequence[Mapping[str, Any]]  # of its log
     metrics: Mapping[str, Mapping[str, float]]  # by protocol, as fractions; {} without results
+    of_trial: Mapping[str, Any]  # what differs between trials of the dataset; {} for a single one
 
     @property
-    def seed(self) -> int:
-        """SEED."""
-        return self.settings["SEED"]
+    def repeat(self) -> tuple[Any, ...]:
+        """SEED, and the number of the trial: what paired runs share."""
+        return self.settings["SEED"], *[*self.of_trial.values()][:1]
 
     @property
     def group(self) -> str:
-        """The same for runs that differ in nothing but SEED."""
-        return str(sorted((k, str(v)) for k, v in self.settings.items() if k != "SEED"))
+        """The same for runs that differ in nothing but SEED and trial."""
+        own = {"SEED", *self.of_trial}
+        return str(sorted((k, str(v)) for k, v in self.settings.items() if k not in own))
 
 
 class Comparison(NamedTuple):
@@ -68,9 +75,20 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
         facts = compared_facts(content["description"]) if content else {}
         named = {f"{OF_RESULTS}{name}": fact for name, fact in facts.items()}
         settings = {**hashed_values(cfg), **plugin_hashes(content), **named}
-        compared = ComparedRun(name, settings, read_metrics(folder), metrics)
+        of_trial = _facts_of_trial(cfg, settings)
+        compared = ComparedRun(name, settings, read_metrics(folder), metrics, of_trial)
         runs += [compared, *_of_hooks(compared, content or {})]
     return runs
+
+
+def _facts_of_trial(cfg: CfgNode, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The key that chooses a trial first, then what its results say of it and of its images."""
+    dataset = only_dataset(cfg.DATASETS.NAMES)
+    if not dataset.number_key:
+        return {}
+    described = dataset.describe_number(settings[dataset.number_key])
+    facts = [f"{OF_RESULTS}{name}" for name in (*described, "images", "train_images")]
+    return {name: settings.get(name) for name in (dataset.number_key, *facts)}
 
 
 def _of_hooks(run: ComparedRun, content: Mapping[str, Any]) -> list[ComparedRun]:
@@ -81,6 +99,7 @@ def _of_hooks(run: ComparedRun, content: Mapping[str, Any]) -> list[ComparedRun]
             {**run.settings, f"{OF_RESULTS}weights": label},
             (),
             mean_metrics(content, label),
+            run.of_trial,
         )
         for label in content.get("hooks", {})
     ]
@@ -143,15 +162,15 @@ def _progress(lines: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 
 def differences_of(runs: Sequence[ComparedRun]) -> Table:
-    """Each configuration minus the first run's, paired by seed, with 95 % intervals.
+    """Each configuration minus the first run's, paired by seed and trial, with 95 % intervals.
 
-    Runs that differ in nothing but SEED are one configuration.
+    Runs that differ in nothing but SEED and trial are one configuration.
     """
     groups: dict[str, list[ComparedRun]] = {}
     for run in runs:
         groups.setdefault(run.group, []).append(run)
     for group in groups.values():
-        if len({run.seed for run in group}) < len(group):
+        if len({run.repeat for run in group}) < len(group):
             note = f"None: of {_group_name(group)}, two have one configuration and one seed."
             return Table("Differences", ("configuration",), (), (note,))
     first, *others = groups.values()
@@ -162,8 +181,8 @@ def differences_of(runs: Sequence[ComparedRun]) -> Table:
     ]
     header = ("configuration", *(" ".join(column) for column in columns))
     notes = (
-        "Percentage points, mean over the seeds that both have ± half of the 95 % confidence "
-        "interval (Student's t). One common seed has no interval.",
+        "Percentage points, mean over the seeds and trials that both have ± half of the 95 % "
+        "confidence interval (Student's t). A single pair has no interval.",
         *["No difference (—): tested on other images."]
         * any(_on_other_images(group, first) for group in others),
     )
@@ -175,10 +194,13 @@ def _group_name(group: Sequence[ComparedRun]) -> str:
 
 
 def _on_other_images(group: Sequence[ComparedRun], first: Sequence[ComparedRun]) -> bool:
-    """Whether both have results, of other test images; runs of one group share the images."""
+    """Whether two runs that would be paired have results of other test images."""
     names = [f"{OF_RESULTS}{name}" for name in ("dataset", "images")]
-    tested = [[of[0].settings.get(n) for n in names] for of in (group, first) if of[0].metrics]
-    return len(tested) == 2 and tested[0] != tested[1]
+    tested, others = (
+        {run.repeat: [run.settings.get(name) for name in names] for run in of if run.metrics}
+        for of in (group, first)
+    )
+    return any(tested[repeat] != others[repeat] for repeat in tested.keys() & others.keys())
 
 
 def _difference(
@@ -186,17 +208,17 @@ def _difference(
 ) -> str:
     if _on_other_images(group, first):
         return MISSING
-    gap = paired_difference(_by_seed(group, column), _by_seed(first, column))
+    gap = paired_difference(_by_repeat(group, column), _by_repeat(first, column))
     if gap is None:
         return MISSING
     return f"{gap.value:+.2f}" + ("" if gap.margin is None else f" ± {gap.margin:.2f}")
 
 
-def _by_seed(group: Sequence[ComparedRun], column: tuple[str, str]) -> dict[int, float]:
+def _by_repeat(group: Sequence[ComparedRun], column: tuple[str, str]) -> dict[Any, float]:
     """A metric in percent of the runs that have it."""
     protocol, metric = column
     return {
-        run.seed: 100 * run.metrics[protocol][metric]
+        run.repeat: 100 * run.metrics[protocol][metric]
         for run in group
         if metric in run.metrics.get(protocol, {})
     }

@@ -65,7 +65,7 @@ class Difference(NamedTuple):
         return "same sign" if (self.value < 0) == (published < 0) else "other sign"
 
 
-def paired_difference(row: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
+def paired_difference(row: Mapping[Any, float], other: Mapping[Any, float]) -> Difference | None:
     """Returns ``row`` minus ``other``, over the seeds or splits of both; None without one."""
     differences = [row[number] - other[number] for number in sorted(row.keys() & other.keys())]
     if not differences:
