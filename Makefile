@@ -24,7 +24,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 	@echo
 	@echo "PYTHON=python3.12   the interpreter that makes the environment (now: $(PYTHON))"
-	@echo "VENV=DIR            where the environment lies (now: $(VENV))"
+	@echo "VENV=DIR            folder of the environment (now: $(VENV))"
 	@echo "SYSTEM_SITE=1       when the environment is first made: build on the packages that PYTHON"
 	@echo "                    has already (a GPU machine's own torch) and add only what is missing"
 

@@ -2,7 +2,8 @@ r"""A writer for Weights & Biases: the values of every log line go to a run ther
 
     pip install wandb
     python tools/train_net.py --config-file configs/LLCM/wrim.yml \
-        PLUGINS '["examples.wandb_writer"]' WRITERS '["Wandb"]' WANDB.PROJECT my-project
+        PLUGINS '["examples.wandb_writer"]' WRITERS '["Wandb"]' WANDB.PROJECT my-project \
+        OUTPUT_DIR logs/LLCM/wandb
 
 A training that is resumed goes on with its run. With WANDB_MODE=offline nothing is sent; the files
 in OUTPUT_DIR/wandb can be sent later by `wandb sync`.

@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument(
         "--weights", required=True, metavar="FILE", help="weights of the official code"
     )
-    parser.add_argument("--out", required=True, type=output_file, metavar="FILE", help="ours")
+    parser.add_argument("--out", required=True, type=output_file, metavar="FILE", help="to write")
     args = parse(parser)
 
     import torch

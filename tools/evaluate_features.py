@@ -1,7 +1,7 @@
 """Evaluates any model's features or distances under protocols, with the code training uses.
 
 F.npz: ``paths`` (N,), relative paths in the dataset's layout, ``features`` (N, D), and optionally
-``test_ids``. Several parts are ``features/NAME`` each; modalities may stand apart, as
+``test_ids``. Several parts are ``features/NAME`` each; modalities may be separate, as
 ``visible/paths``, ``visible/features``, ``infrared/paths``, ``infrared/features``. Several files
 are added with their weights, by similarity. The features of a run are written by ``export.py
 features``. D.npz: ``dist`` (Q, G), ``q_pids``, ``g_pids``,

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--test-images-per-id",
         type=int,
-        help="per modality in the test set, default 4 (RegDB: as in training)",
+        help="per modality in the test set, default as in training",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -76,7 +76,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
     if images is None:
         images = 10 if is_regdb else 8
     if test_images is None:
-        test_images = images if is_regdb else 4
+        test_images = images
     return Request(
         seed=arguments.seed,
         train_ids=200 if train_ids is None else train_ids,

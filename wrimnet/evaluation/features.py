@@ -28,7 +28,7 @@ _DISTANCE_ARRAYS = ("dist", "q_pids", "g_pids", "q_cams", "g_cams")
 def load_features(path: str | Path, dataset: str) -> tuple[list[ImageItem], dict[str, np.ndarray]]:
     """Reads ``paths`` (N,), ``features`` (N, D) and, if there, ``test_ids`` from an npz file.
 
-    Several parts of a feature are ``features/NAME`` each. Modalities may stand apart, as
+    Several parts of a feature are ``features/NAME`` each. Modalities may be separate, as
     ``visible/paths``, ``visible/features`` and so on. The paths are in the dataset's own layout;
     ``test_ids`` restricts what is returned.
 
