@@ -140,7 +140,7 @@ def make_plans(
         overlays=tuple(args.overlay),
         overrides=(*args.overrides, *(("MODEL.DEVICE", "cpu") if on_cpu else ())),
         command=called_as(),
-        has_device=cluster is None or on_cpu,
+        has_device=(cluster is None or on_cpu) if needs_data or cluster else None,
     )
     if needs_data:
         make_synthetic_if_missing(tables[0], setting, PROJECT / "tools" / "make_synthetic.py")

@@ -122,6 +122,28 @@ def test_results_of_another_start_are_not_those_of_a_row(tmp_path):
         is_done(run)
 
 
+def test_the_same_name_with_other_weights_is_another_start(tmp_path):
+    """What counts are the weights: equal ones may lie in another file."""
+    (weights := tmp_path / "a.pth").write_bytes(b"first")
+    rows = {"mine": {"MODEL.WEIGHTS": str(weights)}}
+    run = plan(tmp_path, rows=rows).runs[0]
+    about = {"start": run.about["start"], "settings": run.about["settings"]}
+    write_run(tmp_path / "runs", "mine", config=run.config, about=about)
+    assert is_done(run)
+    weights.rename(tmp_path / "b.pth")
+    assert is_done(
+        plan(tmp_path, rows={"mine": {"MODEL.WEIGHTS": str(tmp_path / "b.pth")}}).runs[0]
+    )
+    weights.write_bytes(b"second")
+    (again,) = plan(tmp_path, rows=rows).runs
+    with pytest.raises(ValueError, match=r"from weights a7937b64b8ca, this one starts from weight"):
+        is_done(again)
+    (run.folder / "results.json").unlink()
+    (run.folder / "checkpoint_00000010.pth").write_bytes(b"interrupted")
+    with pytest.raises(ValueError, match=r"from weights a7937b64b8ca, this one starts from weight"):
+        is_done(again)
+
+
 def test_held_out_identities_are_split_off(tmp_path):
     found = plan(tmp_path, rows={"WRIM-Net": {}}, scored_on="held-out identities")
     assert found.runs[0].about["settings"]["DATASETS.SPLIT"] == "train"
@@ -138,6 +160,17 @@ def test_runs_for_a_gpu_that_this_machine_lacks_have_the_configuration_that_it_w
     assert run.about["settings"]["SOLVER.PRECISION"] == "bf16"
     assert on_cpu.about["settings"]["SOLVER.PRECISION"] == "fp32"
     assert run.config != on_cpu.config
+
+
+def test_runs_of_a_gpu_are_reported_where_there_is_none(tmp_path):
+    """A run is planned with the precision of the device that it was trained on."""
+    table = read_table(write_table(tmp_path / "t.yml", config=LLCM, rows={"WRIM-Net": {}}))
+    anywhere = Setting(tmp_path / "runs", has_device=None)
+    (run,) = make_plan(table, anywhere._replace(has_device=False), [0]).runs
+    (new,) = make_plan(table, anywhere._replace(overrides=CPU), [0]).runs
+    write_run(tmp_path / "runs", "WRIM-Net", config=run.config, about=run.about)
+    (found,) = make_plan(table, anywhere, [0]).runs
+    assert found.config == run.config != new.config and is_done(found)
 
 
 def test_every_split_is_planned_with_what_its_report_needs(tmp_path):

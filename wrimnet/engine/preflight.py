@@ -246,13 +246,16 @@ def build_lineage(
     """Returns what a model is trained on, and what the weights that it starts from were."""
     if checkpoint is not None:
         return checkpoint.state[TRAINED_ON]
-    weights, start = cfg.MODEL.WEIGHTS, "random"
-    if weights:
-        start = f"weights {file_sha256(weights)[:12]}"
-    elif cfg.MODEL.BACKBONE.PRETRAIN:
-        start = build_imagenet_start(cfg)
-    earlier = read_lineage(weights) if weights else []
-    return [describe_training(dataset, cfg.DATASETS.SPLIT, start, plugins), *earlier]
+    earlier = read_lineage(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else []
+    training = describe_training(dataset, cfg.DATASETS.SPLIT, build_start(cfg), plugins)
+    return [training, *earlier]
+
+
+def build_start(cfg: CfgNode) -> str:
+    """Says what a training starts from: "random", "ImageNet HASH" or "weights HASH"."""
+    if cfg.MODEL.WEIGHTS:
+        return f"weights {file_sha256(cfg.MODEL.WEIGHTS)[:12]}"
+    return build_imagenet_start(cfg) if cfg.MODEL.BACKBONE.PRETRAIN else "random"
 
 
 def check_epochs(length: TrainingLength, state: Mapping[str, Any], folder: Path) -> None:

@@ -14,7 +14,7 @@ from wrimnet.config import config_hash, setup_cfg
 from wrimnet.config.setup import all_keys
 from wrimnet.config.tree import get_key
 from wrimnet.evaluation.plugin_sources import list_sources
-from wrimnet.lab.experiments.runs import ExperimentRun
+from wrimnet.lab.experiments.runs import ExperimentRun, read_record
 from wrimnet.lab.experiments.table_file import HELD_OUT, Row, TableFile
 from wrimnet.metrics.names import CMC_LENGTH, is_computed_always
 from wrimnet.registries import only_dataset
@@ -29,7 +29,8 @@ class Setting(NamedTuple):
     overlays: tuple[str, ...] = ()  # laid over the configuration, before a row's own
     overrides: tuple[str, ...] = ()  # KEY VALUE words laid over everything
     command: str = ""  # how the program was called, for the reports
-    has_device: bool = True  # whether this machine has the device of the runs
+    # whether this machine has the device of the runs; None: it need not have it, nothing is trained
+    has_device: bool | None = True
 
 
 class PlannedRow(NamedTuple):
@@ -190,7 +191,8 @@ def _run(setting: Setting, row: Row, about: Mapping[str, Any]) -> ExperimentRun:
     split = [about["split_key"], str(about["split"])] if what == "split" else []
     options = [*setting.overrides, *row.options, *split, "SEED", str(about["seed"])]
     words = [*options, "OUTPUT_DIR", str(setting.folder / name)]
-    cfg = setup_cfg(row.config, overlays, words, has_device=setting.has_device)
+    folder = setting.folder / name
+    cfg = setup_cfg(row.config, overlays, words, has_device=_has_device(setting, folder))
     record = {
         "name": name,
         "dataset": setting.dataset or _dataset_name(cfg, Path(row.config)),
@@ -203,13 +205,30 @@ def _run(setting: Setting, row: Row, about: Mapping[str, Any]) -> ExperimentRun:
         "config": config_hash(cfg),
         "settings": {key.name: get_key(cfg, key.name) for key in all_keys(cfg)},
         "plugins": list_sources(cfg.PLUGINS),
+        "start": _start_of(cfg),
         # what a generated dataset says of itself; None for a real one
         "generated_data": read_json(build_dataset_folder(cfg) / SYNTHETIC_MARK),
     }
     overlay_words = [word for overlay in overlays for word in ("--overlay", overlay)]
     arguments = ("--config-file", row.config, *overlay_words, *words)
-    folder, test = setting.folder / name, _test_facts(cfg)
-    return ExperimentRun(name, folder, arguments, record["config"], record, test)
+    return ExperimentRun(name, folder, arguments, record["config"], record, _test_facts(cfg))
+
+
+def _has_device(setting: Setting, folder: Path) -> bool:
+    """Whether a run's device is here; one that was trained on a GPU keeps its precision."""
+    if setting.has_device is not None:
+        return setting.has_device
+    return read_record(folder).get("settings", {}).get("MODEL.DEVICE", "cpu") == "cpu"
+
+
+def _start_of(cfg: CfgNode) -> str | None:
+    """What the training will start from, as results say it; None while its file is missing."""
+    from wrimnet.engine.preflight import build_start
+
+    try:
+        return build_start(cfg)
+    except FileNotFoundError:
+        return None
 
 
 def _test_facts(cfg: CfgNode) -> dict[str, Any]:

@@ -90,10 +90,12 @@ def results_of_run(run: ExperimentRun) -> dict[str, Any] | None:
     """Returns the results in the run's folder, None where there are none.
 
     Raises:
-        ValueError: they are of another configuration, or of another start.
+        ValueError: they, or a run that has begun, are of another configuration or start.
     """
     results = find_results(run.folder)
     if results is None:
+        if resume_words(run):
+            _check_start(run, {})
         return None
     config = results["description"]["config"]
     if config != run.config:
@@ -101,18 +103,24 @@ def results_of_run(run: ExperimentRun) -> dict[str, Any] | None:
             f"{run.folder} holds results of configuration {config}, this run has {run.config}: "
             "the settings have changed; restore them, or choose another --out"
         )
-    _check_start(run)
+    _check_start(run, results["description"])
     return results
 
 
-def _check_start(run: ExperimentRun) -> None:
-    """Refuses results of a run that started from another file than the one of now."""
-    settings = (read_record(run.folder).get("settings", {}), run.about.get("settings", {}))
-    before, now = (of.get("MODEL.WEIGHTS") for of in settings)
+def _check_start(run: ExperimentRun, description: Mapping[str, Any]) -> None:
+    """Refuses a run that started from other weights than the ones of now.
+
+    What is compared are the weights; their files, where one of the two is not known any more.
+    """
+    record, key = read_record(run.folder), "MODEL.WEIGHTS"
+    before, now = description.get("start") or record.get("start"), run.about.get("start")
+    if None in (before, now):
+        before, now = (of.get("settings", {}).get(key) for of in (record, run.about))
+        before, now = (None if file is None else f"{key} {file!r}" for file in (before, now))
     if None not in (before, now) and before != now:
         raise ValueError(
-            f"{run.folder} holds a run that started from MODEL.WEIGHTS {before!r}, this one starts "
-            f"from {now!r}; give the earlier file, or choose another --out"
+            f"{run.folder} holds a run that started from {before}, this one starts from {now}; "
+            "give the earlier file, or choose another --out"
         )
 
 
