@@ -162,6 +162,8 @@ def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):
     assert cfg.MODEL.WEIGHTS == "other.pth"
     with pytest.raises(ValueError, match="no model is given"):
         setup_model_cfg(read("--config-file", f"{run}/config.yaml"))
+    with pytest.raises(ValueError, match=r"MODEL\.WEIGHTS = 'a\.pth': give --weights a\.pth"):
+        setup_model_cfg(read(run, "MODEL.WEIGHTS", "a.pth"))
 
 
 def test_files_of_a_run_are_not_replaced(tmp_path):

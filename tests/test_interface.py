@@ -75,6 +75,7 @@ def test_evaluation_gives_the_results_of_the_training(finished_run, root, embedd
     ten_trials = {**words, "TEST.NUM_TRIALS": 10, "TEST.PROTOCOLS": ["llcm_vis2ir"]}
     cfg = wrimnet.setup_cfg(run / "config.yaml", options=ten_trials)
     assert wrimnet.evaluate(embedder, dataset) == expected
+    assert wrimnet.evaluate(embedder, "llcm") == expected  # below the configuration's root
     found = wrimnet.evaluate(embedder, dataset, ["llcm_vis2ir"])
     assert found == {"llcm_vis2ir": expected["llcm_vis2ir"]}
     of_ten = wrimnet.evaluate(wrimnet.load(run, options=ten_trials), dataset)

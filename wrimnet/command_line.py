@@ -19,6 +19,7 @@ from fastreid.config import CfgNode
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.keys import KEYS
+from wrimnet.config.merge import layer_of_words
 from wrimnet.config.plugins import find_plugin_place, load_plugin
 from wrimnet.console import open_log, open_streams, without_middles, wrapped
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder, named_weights
@@ -126,6 +127,8 @@ def _ends_values(word: str) -> bool:
 def setup_model_cfg(arguments: Any) -> CfgNode:
     """Builds the configuration of the model that the command line names, MODEL.WEIGHTS set."""
     config, weights = arguments.config_file, arguments.weights
+    if given := layer_of_words(arguments.overrides).content.get("MODEL.WEIGHTS"):
+        raise ValueError(f"MODEL.WEIGHTS = {given!r}: give --weights {given} instead")
     if arguments.run:
         config = config or str(check_run_folder(arguments.run) / CONFIG)
         run = Path(arguments.run)

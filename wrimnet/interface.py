@@ -199,7 +199,8 @@ def evaluate(
     Args:
         model: of :func:`wrimnet.load`, or a configuration with MODEL.WEIGHTS. The keys under TEST
             of the configuration count, those that ``load`` got as options as well.
-        dataset: of :func:`load_dataset`, or its name; None for the configuration's.
+        dataset: of :func:`load_dataset`, or a name, with root, split and division as the
+            configuration has them; None for the configuration's.
         protocols: names; none: TEST.PROTOCOLS, or the dataset's defaults.
         metrics: names; none: TEST.METRICS.
 
@@ -212,8 +213,6 @@ def evaluate(
     """
     _check_lists(protocols=protocols, metrics=metrics)
     embedder = build_embedder(model) if isinstance(model, CfgNode) else model
-    if isinstance(dataset, str):
-        dataset = load_dataset(dataset)
     lineage = embedder.facts.lineage
     evaluator = embedder.build_evaluator(lineage, dataset, protocols, metrics)
     return in_percent(evaluator.run(embedder.model).metrics)

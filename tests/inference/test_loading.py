@@ -57,6 +57,13 @@ def test_folder_of_a_run_is_its_configuration_and_its_weights(embedder, finished
     assert wrimnet.load(finished_run.run, weights, device="cpu").facts == embedder.facts
     with pytest.raises(ValueError, match=r"options is a list of words, such as \['A=b', 'C=d'\]"):
         wrimnet.load(finished_run.run, options="A=b C=d")
+    with pytest.raises(ValueError, match=r"MODEL\.DEVICE = 'cuda:7'"):
+        wrimnet.load(finished_run.run, options={"MODEL.DEVICE": "cuda:7"})
+    for key, argument in (("MODEL.WEIGHTS", "weights"), ("MODEL.DEVICE", "device")):
+        with pytest.raises(ValueError, match=f"{key} is 'a' in options, 'b' as an argument"):
+            wrimnet.load(finished_run.run, options={key: "a"}, **{argument: "b"})
+    options = {"MODEL.WEIGHTS": str(finished_run.run / "model_best.pth")}
+    assert wrimnet.load(finished_run.run, options=options).facts.weights == "model_best.pth"
 
 
 def test_paths_pictures_and_arrays_give_the_same(embedder, paths):

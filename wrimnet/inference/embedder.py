@@ -29,6 +29,7 @@ from wrimnet.inference.image_input import as_image_list
 from wrimnet.modality import find_modality
 from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import build_trained_model, evaluation_weights, setup_recorded_range
+from wrimnet.registries import find_dataset
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 # Beside the network's own; the precision of the forward pass and the device are left out.
@@ -158,11 +159,16 @@ def load(
         KeyError, ValueError: the configuration is wrong, or the weights belong to another model.
     """
     given = layer_of_options(options).content
+    arguments = {"MODEL.WEIGHTS": weights, "MODEL.DEVICE": None if device == "auto" else device}
+    for key, argument in arguments.items():
+        if key in given and argument is not None:
+            raise ValueError(f"{key} is {given[key]!r} in options, {argument!r} as an argument")
+    weights = weights or given.get("MODEL.WEIGHTS")
     if weights is None or Path(config).is_dir():
         run = check_run_folder(fspath(config))
         config, weights = run / CONFIG, weights or run / FINAL
-    chosen = {"MODEL.WEIGHTS": str(weights), "MODEL.DEVICE": device}
-    return build_embedder(setup_cfg(config, options={**given, **chosen}))
+    chosen = {"MODEL.DEVICE": device, **given, "MODEL.WEIGHTS": str(weights)}
+    return build_embedder(setup_cfg(config, options=chosen))
 
 
 def build_embedder(cfg: CfgNode) -> Embedder:
@@ -191,7 +197,7 @@ def build_embedder_of(cfg: CfgNode, model: CrossModalityNetwork, weights: str) -
 def build_test_of(
     cfg: CfgNode,
     lineage: Lineage,
-    dataset: CrossModalityDataset | None,
+    dataset: CrossModalityDataset | str | None,
     protocols: Sequence[str],
     metrics: Sequence[str],
 ) -> Evaluator:
@@ -200,7 +206,7 @@ def build_test_of(
     Args:
         cfg: of the weights.
         lineage: what they were trained on.
-        dataset: to test on; None for the configuration's.
+        dataset: to test on, or the name of one; None for the configuration's.
         protocols: names in place of the configuration's; none for these.
         metrics: the same of TEST.METRICS.
 
@@ -208,6 +214,8 @@ def build_test_of(
         ValueError: training images are tested on, or a protocol is another dataset's.
     """
     names = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
+    if isinstance(dataset, str):
+        names["DATASETS.NAMES"], dataset = (find_dataset(dataset).name,), None
     cfg = changed_cfg(cfg, {key: given for key, given in names.items() if given})
     dataset = dataset or build_dataset(cfg)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)
