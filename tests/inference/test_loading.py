@@ -51,7 +51,7 @@ def test_embeddings_are_those_of_the_evaluation(embedder, finished_run):
     np.testing.assert_allclose(embedder.embed_items(dataset.test), expected, atol=1e-6)
 
 
-def test_folder_of_a_run_is_its_configuration_and_its_weights(embedder, finished_run):
+def test_folder_of_a_run_is_its_configuration_and_its_weights(embedder, finished_run, tmp_path):
     assert wrimnet.load(finished_run.run, device="cpu").facts == embedder.facts
     weights = finished_run.run / "model_final.pth"
     assert wrimnet.load(finished_run.run, weights, device="cpu").facts == embedder.facts
@@ -62,8 +62,9 @@ def test_folder_of_a_run_is_its_configuration_and_its_weights(embedder, finished
     for key, argument in (("MODEL.WEIGHTS", "weights"), ("MODEL.DEVICE", "device")):
         with pytest.raises(ValueError, match=f"{key} is 'a' in options, 'b' as an argument"):
             wrimnet.load(finished_run.run, options={key: "a"}, **{argument: "b"})
-    options = {"MODEL.WEIGHTS": str(finished_run.run / "model_best.pth")}
-    assert wrimnet.load(finished_run.run, options=options).facts.weights == "model_best.pth"
+    (tmp_path / "other.pth").symlink_to(weights)
+    options = {"MODEL.WEIGHTS": str(tmp_path / "other.pth")}
+    assert wrimnet.load(finished_run.run, options=options).facts.weights == "other.pth"
 
 
 def test_paths_pictures_and_arrays_give_the_same(embedder, paths):
