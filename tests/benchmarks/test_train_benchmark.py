@@ -4,9 +4,12 @@ import pytest
 import torch
 from step_batches import make_batch, make_step, step_cfg
 from tiny_runs import tiny_cfg
+from torch import nn
 
 from wrimnet.config.tree import changed_cfg
 from wrimnet.data.images import ImageItem
+from wrimnet.engine.solver import build_optimizer
+from wrimnet.engine.step import build_training_step
 from wrimnet.lab.benchmarks.batches import batch_of, random_batch
 from wrimnet.lab.benchmarks.counting import CostCounter, StepCost, saved_bytes
 from wrimnet.lab.benchmarks.probe import DeviceSpeed
@@ -15,6 +18,8 @@ from wrimnet.lab.benchmarks.scaling import axes, measure_point, memory_of, scali
 from wrimnet.lab.benchmarks.stages import STEP, WAIT, measure_stages, stage_table, watch_step
 from wrimnet.lab.benchmarks.timing import StageClock, seconds_of
 from wrimnet.lab.benchmarks.train import rates, step_cost, step_table
+from wrimnet.modality import VISIBLE
+from wrimnet.modeling.network import CrossModalityNetwork
 
 CPU = torch.device("cpu")
 
@@ -116,6 +121,33 @@ def test_profile_names_the_stages_in_order(data, tmp_path):
     parts = sum(seconds for name, seconds in stages.items() if name not in (WAIT, STEP))
     assert 0.8 * stages[STEP] < parts <= stages[STEP]
     assert "100.0%" in stage_table(stages).splitlines()[-1]
+
+
+class OneConvolution(CrossModalityNetwork):
+    def __init__(self):
+        super().__init__(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3)
+        self.stream = nn.Conv2d(3, 3, 1)
+
+    @property
+    def part_dims(self):
+        return {"global": 3}
+
+    def embed_parts(self, images, modality):
+        return {"global": self.stream(self.preprocess_image(images)).mean((2, 3))}
+
+    def forward(self, batch):
+        loss = self.embed_parts(batch["images"], VISIBLE)["global"].square().mean()
+        self.raw_losses = {"size": loss.detach()}
+        return {"loss_size": loss}
+
+
+def test_network_without_a_backbone_has_its_children_as_stages():
+    clock, cfg, model = StageClock(CPU), step_cfg(), OneConvolution()
+    step = build_training_step(cfg, model, build_optimizer(cfg, model))
+    watch_step(step, clock)
+    step(make_batch())
+    expected = ["augmentation", "stream", "backward", "optimizer, gradient norm"]
+    assert list(clock.seconds()) == expected
 
 
 def test_cost_grows_with_batch_and_identities_as_it_must():
