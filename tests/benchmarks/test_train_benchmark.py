@@ -1,16 +1,22 @@
 """The training benchmarks: what they count is right by hand, and the timed step trains the same."""
 
+import wrimnet.compat  # noqa: F401
+
 import pytest
 import torch
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from step_batches import make_batch, make_step, step_cfg
 from tiny_runs import tiny_cfg
 from torch import nn
 
+from wrimnet.config.plugins import load_plugin
 from wrimnet.config.tree import changed_cfg
 from wrimnet.data.images import ImageItem
 from wrimnet.engine.solver import build_optimizer
 from wrimnet.engine.step import build_training_step
 from wrimnet.lab.benchmarks.batches import batch_of, random_batch
+from wrimnet.lab.benchmarks.benchmark_setup import describe_settings
 from wrimnet.lab.benchmarks.counting import CostCounter, StepCost, saved_bytes
 from wrimnet.lab.benchmarks.probe import DeviceSpeed
 from wrimnet.lab.benchmarks.processes import process_row
@@ -79,6 +85,28 @@ def test_step_is_timed_and_described():
     assert found["eager_roofline"] <= found["byte_roofline"] + found["mfu"]
     assert "500.0 (500.0 - 500.0)" in step_table([{**row, **found, "seconds": [0.5]}])
     assert "| batch  | 8" in scaling_table([row])
+
+
+@pytest.mark.parametrize(
+    ("network", "backbone", "name"),
+    [
+        ("WRIMNet", "build_wrim_resnet_backbone", "ResNet-18"),
+        ("WRIMNet", "build_resnet_backbone", "ResNet-18"),
+        ("TwoStreamNet", "build_two_stream_backbone", "ResNet-18"),
+        ("WRIMNet", "build_timm_backbone", "convnext_tiny"),
+        ("WRIMNet", "build_torchvision_backbone", "convnext_tiny"),
+        ("WRIMNet", "build_my_backbone", "build_my_backbone"),
+        ("MyNet", "build_wrim_resnet_backbone", "MyNet"),
+    ],
+)
+def test_network_is_named_as_what_it_is(monkeypatch, network, backbone, name):
+    load_plugin("wrimnet.peers", "PLUGINS")
+    monkeypatch.setitem(META_ARCH_REGISTRY._obj_map, "MyNet", OneConvolution)
+    monkeypatch.setitem(BACKBONE_REGISTRY._obj_map, "build_my_backbone", make_step)
+    keys = {"META_ARCHITECTURE": network, "BACKBONE.NAME": backbone}
+    keys["BACKBONE.ARCHITECTURE"] = "convnext_tiny"
+    cfg = changed_cfg(step_cfg(), {f"MODEL.{key}": value for key, value in keys.items()})
+    assert describe_settings(cfg).startswith(f"{name}, 32 x 16, batch 16")
 
 
 def test_random_batch_is_one_of_the_configuration():
