@@ -154,6 +154,22 @@ def test_numbers_below_one_are_refused(monkeypatch, capsys, command):
     assert "'0'; give a whole number from 1" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--config-file configs/LLCM/wrim.yml", "--config-file"),
+        ("SOLVER.PRECISION bf16", "KEY VALUE"),
+        ("--steps 3 --nproc 2", "--steps, --nproc"),
+    ],
+)
+def test_what_the_benchmark_of_the_evaluation_does_not_read_is_refused(
+    monkeypatch, capsys, words, named
+):
+    code, text = refusal_of(f"benchmark evaluation {words}", monkeypatch, capsys)
+    assert code == 2
+    assert f"{named}: evaluation measures matrices of fixed sizes" in text
+
+
 def test_model_is_that_of_the_run_unless_a_file_is_named(finished_run):
     run = str(finished_run.run)
     cfg = setup_model_cfg(read(run, "SEED=3"))

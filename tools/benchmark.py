@@ -8,6 +8,7 @@ python tools/benchmark.py evaluation --out outputs/benchmark
 """
 
 import importlib
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,27 @@ def main() -> int:
     out = Path("outputs/benchmark")
     parser.add_argument("--out", type=output_folder, default=out, help="folder of the reports")
     parser.add_argument("--config-file", default="", help="the default fits the device")
+    parser.set_defaults(overrides=[])
     arguments = parse(parser)
+    if arguments.section == "evaluation":
+        check_evaluation(parser, arguments)
     for name in SECTIONS if arguments.section == "all" else [arguments.section]:
         module = importlib.import_module(f"wrimnet.lab.benchmarks.{name}")
         section = getattr(module, f"measure_{name}")(arguments)
         _report(name, section, arguments.out)
     return 0
+
+
+def check_evaluation(parser: ArgumentParser, arguments: Any) -> None:
+    """Refuses what the benchmark of the evaluation does not read: its matrices have fixed sizes."""
+    words = {"config_file": "--config-file", "overrides": "KEY VALUE"}
+    words |= {"steps": "--steps", "nproc": "--nproc"}
+    given = [w for name, w in words.items() if getattr(arguments, name) != parser.get_default(name)]
+    if given:
+        parser.error(
+            f"{', '.join(given)}: evaluation measures matrices of fixed sizes, --repeats times; "
+            "leave this out, or choose data, train or scaling"
+        )
 
 
 def _report(name: str, section: Any, folder: Path) -> None:

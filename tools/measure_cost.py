@@ -45,6 +45,7 @@ def count_activations(record: dict[str, Any]) -> float:
     import torch
 
     from wrimnet.data.augmentation_list import build_augmentation
+    from wrimnet.data.build import build_dataset, build_dataset_folder
     from wrimnet.lab.benchmarks.batches import batch_of
     from wrimnet.lab.benchmarks.counting import saved_bytes
     from wrimnet.modeling.weights import build_model, build_without_pretrained
@@ -53,7 +54,8 @@ def count_activations(record: dict[str, Any]) -> float:
     model = build_model(build_without_pretrained(cfg)).train()
     shape = (cfg.SOLVER.IMS_PER_BATCH, *cfg.INPUT.SIZE_TRAIN, 3)
     gray = torch.full(shape, 128, dtype=torch.uint8)
-    batch = build_augmentation(cfg).augment(batch_of(cfg, gray))
+    item = build_dataset(cfg).train[0] if build_dataset_folder(cfg).exists() else None
+    batch = build_augmentation(cfg).augment(batch_of(cfg, gray, item))
     there_anyway = [*model.parameters(), *model.buffers(), batch["images"]]
     return saved_bytes(lambda: model(batch), there_anyway) / 1e6
 

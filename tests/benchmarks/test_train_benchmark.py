@@ -1,13 +1,22 @@
 """The training benchmarks: what they count is right by hand, and the timed step trains the same."""
 
+import wrimnet.compat  # noqa: F401
+
 import pytest
 import torch
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from step_batches import make_batch, make_step, step_cfg
 from tiny_runs import tiny_cfg
+from torch import nn
 
+from wrimnet.config.plugins import load_plugin
 from wrimnet.config.tree import changed_cfg
 from wrimnet.data.images import ImageItem
+from wrimnet.engine.solver import build_optimizer
+from wrimnet.engine.step import build_training_step
 from wrimnet.lab.benchmarks.batches import batch_of, random_batch
+from wrimnet.lab.benchmarks.benchmark_setup import describe_settings
 from wrimnet.lab.benchmarks.counting import CostCounter, StepCost, saved_bytes
 from wrimnet.lab.benchmarks.probe import DeviceSpeed
 from wrimnet.lab.benchmarks.processes import process_row
@@ -15,6 +24,8 @@ from wrimnet.lab.benchmarks.scaling import axes, measure_point, memory_of, scali
 from wrimnet.lab.benchmarks.stages import STEP, WAIT, measure_stages, stage_table, watch_step
 from wrimnet.lab.benchmarks.timing import StageClock, seconds_of
 from wrimnet.lab.benchmarks.train import rates, step_cost, step_table
+from wrimnet.modality import VISIBLE
+from wrimnet.modeling.network import CrossModalityNetwork
 
 CPU = torch.device("cpu")
 
@@ -76,6 +87,28 @@ def test_step_is_timed_and_described():
     assert "| batch  | 8" in scaling_table([row])
 
 
+@pytest.mark.parametrize(
+    ("network", "backbone", "name"),
+    [
+        ("WRIMNet", "build_wrim_resnet_backbone", "ResNet-18"),
+        ("WRIMNet", "build_resnet_backbone", "ResNet-18"),
+        ("TwoStreamNet", "build_two_stream_backbone", "ResNet-18"),
+        ("WRIMNet", "build_timm_backbone", "convnext_tiny"),
+        ("WRIMNet", "build_torchvision_backbone", "convnext_tiny"),
+        ("WRIMNet", "build_my_backbone", "build_my_backbone"),
+        ("MyNet", "build_wrim_resnet_backbone", "MyNet"),
+    ],
+)
+def test_network_is_named_as_what_it_is(monkeypatch, network, backbone, name):
+    load_plugin("wrimnet.peers", "PLUGINS")
+    monkeypatch.setitem(META_ARCH_REGISTRY._obj_map, "MyNet", OneConvolution)
+    monkeypatch.setitem(BACKBONE_REGISTRY._obj_map, "build_my_backbone", make_step)
+    keys = {"META_ARCHITECTURE": network, "BACKBONE.NAME": backbone}
+    keys["BACKBONE.ARCHITECTURE"] = "convnext_tiny"
+    cfg = changed_cfg(step_cfg(), {f"MODEL.{key}": value for key, value in keys.items()})
+    assert describe_settings(cfg).startswith(f"{name}, 32 x 16, batch 16")
+
+
 def test_random_batch_is_one_of_the_configuration():
     cfg = step_cfg()
     batch, expected = random_batch(cfg), make_batch()
@@ -116,6 +149,33 @@ def test_profile_names_the_stages_in_order(data, tmp_path):
     parts = sum(seconds for name, seconds in stages.items() if name not in (WAIT, STEP))
     assert 0.8 * stages[STEP] < parts <= stages[STEP]
     assert "100.0%" in stage_table(stages).splitlines()[-1]
+
+
+class OneConvolution(CrossModalityNetwork):
+    def __init__(self):
+        super().__init__(pixel_mean=[0.0] * 3, pixel_std=[1.0] * 3)
+        self.stream = nn.Conv2d(3, 3, 1)
+
+    @property
+    def part_dims(self):
+        return {"global": 3}
+
+    def embed_parts(self, images, modality):
+        return {"global": self.stream(self.preprocess_image(images)).mean((2, 3))}
+
+    def forward(self, batch):
+        loss = self.embed_parts(batch["images"], VISIBLE)["global"].square().mean()
+        self.raw_losses = {"size": loss.detach()}
+        return {"loss_size": loss}
+
+
+def test_network_without_a_backbone_has_its_children_as_stages():
+    clock, cfg, model = StageClock(CPU), step_cfg(), OneConvolution()
+    step = build_training_step(cfg, model, build_optimizer(cfg, model))
+    watch_step(step, clock)
+    step(make_batch())
+    expected = ["augmentation", "stream", "backward", "optimizer, gradient norm"]
+    assert list(clock.seconds()) == expected
 
 
 def test_cost_grows_with_batch_and_identities_as_it_must():

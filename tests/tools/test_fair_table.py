@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from fake_runs import PROJECT
 from wrimnet.config import setup_cfg
 from wrimnet.config.setup import all_keys
 from wrimnet.config.tree import get_key
+from wrimnet.data.images import ImageItem
+from wrimnet.modeling.wrim_net import WRIMNet
 
 # What a method may do its own way in the fair table; all else is the same for every method.
 OWN = ("MODEL.", "INPUT.REA.", "INPUT.GRAYSCALE.", "INPUT.MULTISCALE_CROP.", "INPUT.CHANNELS.")
@@ -57,6 +60,21 @@ def test_activation_memory_of_a_batch(tmp_path):
         }
         kept[method] = tool.count_activations(record)
     assert kept == {"agw": 14.85466, "caj": 22.26202}  # CAJ trains on visible images twice
+
+
+def test_losses_see_what_the_dataset_attaches_where_there_is_one(tmp_path, monkeypatch):
+    batches, item = [], ImageItem("a.jpg", 1, 1, 0, "a.jpg", {"text": "a red coat"})
+    monkeypatch.setattr(WRIMNet, "forward", lambda model, batch: batches.append(batch))
+    monkeypatch.setattr(
+        "wrimnet.data.build.build_dataset", lambda cfg: SimpleNamespace(train=[item])
+    )
+    words = ["SOLVER.IMS_PER_BATCH", "16", "DATASETS.ROOT", str(tmp_path)]
+    config = str(PROJECT / "configs/Synthetic/wrim.yml")
+    record = {"config_file": config, "overlays": [], "options": words}
+    for folder in ("elsewhere", "LLCM"):
+        (tmp_path / folder).mkdir()
+        load("measure_cost").count_activations(record)
+    assert [batch["attached"] for batch in batches] == [{}, {"text": ["a red coat"] * 16}]
 
 
 @pytest.mark.parametrize(

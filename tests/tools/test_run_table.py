@@ -112,6 +112,22 @@ def test_failing_row_is_told_and_the_table_has_its_dash(project, call, capsys):
     assert "add: seed 0 missing" in printed.out
 
 
+def test_costs_that_cannot_be_measured_are_told_and_the_table_has_their_dashes(
+    project, call, capsys
+):
+    failing = MEASURE.replace("Path(", "'s3_add' in folder and sys.exit('no such loss')\n    Path(")
+    (project / "tools" / "measure_cost.py").write_text(failing)
+    words = (S3, "--dataset", "LLCM", "--seeds", "0", *DEVICE)
+    assert call(*words) == 0
+    printed = squeezed(capsys.readouterr().out)
+    assert "s3_add/seed0 could not be measured (exit code 1, the reason is above)" in printed
+    assert len(re.findall(r"\| 11\.60 \| 0\.5 \|", printed)) == 2  # the two other rows
+    assert re.search(r"\| add \| 1 \|.* — \| — \|", printed)
+    (project / "tools" / "measure_cost.py").write_text(MEASURE)
+    assert call(*words) == 0
+    assert squeezed(capsys.readouterr().out).count("| 11.60 | 0.5 |") == 3
+
+
 def test_missing_dataset_is_told_before_anything_starts(project, call):
     shutil.rmtree(project / "datasets" / "LLCM")
     with pytest.raises(FileNotFoundError, match=r"looked for the folder datasets.LLCM"):

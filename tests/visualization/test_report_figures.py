@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from wrimnet.visualization.figures import compare_distances, list_rankings
+from wrimnet.layers.fusion import SigmoidGate
+from wrimnet.visualization.figures import _gate_drawings, compare_distances, list_rankings
 from wrimnet.visualization.gate_spread import Spread
-from wrimnet.visualization.gates import GatedImage, MIIMName
+from wrimnet.visualization.gates import OF_PAPER, GatedImage, MIIMName
 from wrimnet.visualization.report_figures import (
     _gate_row,
     gate_chart,
@@ -60,12 +61,36 @@ def test_mean_gate_by_block_with_the_parts_of_its_variance():
         MIIMName(1, "visible"): Spread(0.5, channels=0.0, images=0.0, positions=0.0),
         MIIMName(3, "shared"): Spread(0.4, channels=0.0, images=0.0, positions=0.04),
     }
-    visible, shared = gate_chart(spreads).series
+    visible, shared = gate_chart(spreads, OF_PAPER).series
     assert (visible.name, visible.x, visible.y) == ("visible", [1, 2], [0.5, 0.6])
     assert visible.notes == [
         "std 0.0000", "std 0.2000, variance: 75 % channels, 25 % images, 0 % positions",
     ]  # fmt: skip
     assert (shared.x, shared.y) == ([3], [0.4])
+
+
+def test_the_axis_ends_at_one_for_the_papers_gate_and_fits_the_values_of_others():
+    of = {MIIMName(1, "shared"): Spread(1.8, channels=0.0, images=0.0, positions=0.0)}
+    axes = [(c.y_label, c.top) for c in (gate_chart(of, name) for name in (OF_PAPER, "gate"))]
+    assert axes == [("sigmoid(F5)", 1.0), ("gate", None)]
+
+
+class DoubleGate(SigmoidGate):
+    def gate(self, restored):
+        return 2 * super().gate(restored)
+
+
+@pytest.mark.parametrize(
+    ("fusion", "name"),
+    [(SigmoidGate(), "sigmoid(F5)"), (SigmoidGate(2.0), "gate"), (DoubleGate(), "gate")],
+)
+def test_captions_say_what_the_gates_are(subject, monkeypatch, fusion, name):
+    monkeypatch.setitem(subject.trained.model.backbone.miims["3"]._modules, "fusion", fusion)
+    captions = {key: caption for key, caption, _ in _gate_drawings(subject)}
+    figure = next(model_figures(subject))
+    assert f"multiplies its features with: {name}, mean" in captions["gates"]
+    assert f"multiplies its features with: {name}, mean" in figure.caption
+    assert figure.charts[0].y_label == name
 
 
 def test_gates_of_the_model_are_summarized(figures):

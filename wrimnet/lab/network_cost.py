@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wrimnet.modality import VISIBLE
 from wrimnet.modeling.network import CrossModalityNetwork
+from wrimnet.modeling.weights import without_training_only
 
 _WARM_UP_CALLS, _TIMED_CALLS = 5, 30
 
@@ -51,12 +52,9 @@ def measure_cost(
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Counts the parameters that a tested network needs: projections only serve training."""
-    return sum(
-        parameter.numel()
-        for name, parameter in model.named_parameters()
-        if ".projection." not in name
-    )
+    """Counts the parameters that an evaluation keeps, those of ``training_only`` left out."""
+    kept = without_training_only(model, dict(model.named_parameters()))
+    return sum(parameter.numel() for parameter in kept.values())
 
 
 def _time_call(model: CrossModalityNetwork, image: Tensor) -> float:

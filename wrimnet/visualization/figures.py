@@ -39,6 +39,7 @@ from wrimnet.visualization.gates import (
     blocks_without_gate,
     draw_gate_maps,
     gate_maps,
+    gate_name,
     gated_miims,
     intercepted_gates,
     miim_placement,
@@ -216,9 +217,9 @@ def _gate_drawings(subject: Subject) -> Iterator[tuple[str, str, Callable[[], An
     if gated_miims(model):
         yield (
             "gates",
-            "What the MIIM after each Block multiplies its features with (sigmoid of F5), mean "
-            "over the channels, on one scale per Block; the range is printed below each map. Gray "
-            f"is flat: it varies by less than 0.001.{note}",
+            f"What the MIIM after each Block multiplies its features with: {gate_name(model)}, "
+            "mean over the channels, on one scale per Block; the range is printed below each map. "
+            f"Gray is flat: it varies by less than 0.001.{note}",
             lambda: draw_gates(subject),
         )
     elif note:

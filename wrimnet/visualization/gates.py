@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wrimnet.layers.fusion import SigmoidGate
 from wrimnet.layers.miim import MIIM
 from wrimnet.layers.per_modality import PerModality
 from wrimnet.modeling.network import CrossModalityNetwork
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _TILE_HEIGHT = 1.45
-FLAT = 1e-3  # gates lie in 0 to 1; what varies by less is rounding, not attention
+OF_PAPER = "sigmoid(F5)"
+FLAT = 1e-3  # the paper's gates lie in 0 to 1; what varies by less is rounding, not attention
 
 
 class GatedImage(NamedTuple):
@@ -123,6 +125,13 @@ def miim_placement(model: nn.Module) -> dict[int, str]:
 def gated_miims(model: nn.Module) -> dict[MIIMName, MIIM]:
     """Returns every MIIM of a network that has a gate, by Block."""
     return {n: block for n, block in _named_blocks(model).items() if _has_gate(block)}
+
+
+def gate_name(model: nn.Module) -> str:
+    """Names what MIIMs multiply features with: "gate" unless every one has the paper's."""
+    fusions: list[Any] = [miim.fusion for miim in gated_miims(model).values()]
+    of_paper = all(type(one).gate is SigmoidGate.gate and one.scale == 1 for one in fusions)
+    return OF_PAPER if of_paper else "gate"
 
 
 def blocks_without_gate(model: nn.Module) -> list[str]:

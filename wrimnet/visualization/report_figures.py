@@ -22,9 +22,11 @@ from wrimnet.visualization.figures import (
 from wrimnet.visualization.gate_spread import Spread
 from wrimnet.visualization.gates import (
     FLAT,
+    OF_PAPER,
     GatedImage,
     MIIMName,
     blocks_without_gate,
+    gate_name,
     gated_miims,
     miim_placement,
 )
@@ -93,19 +95,23 @@ def _gates(subject: Subject) -> Iterator[ReportFigure]:
     without = "; ".join(blocks_without_gate(model))
     note = f" Without a gate: {without}." if without else ""
     if gated_miims(model):
+        name = gate_name(model)
         caption = (
-            "What the MIIM after each Block multiplies its features with, sigmoid(F5), mean over "
-            "the channels, on one scale per Block. The range is below each map; gray: it varies "
-            f"by less than {FLAT:g}.{note}"
+            f"What the MIIM after each Block multiplies its features with: {name}, mean over the "
+            "channels, on one scale per Block. The range is below each map; gray: it varies by "
+            f"less than {FLAT:g}.{note}"
         )
-        chart = gate_chart(gate_spreads(subject))
+        chart = gate_chart(gate_spreads(subject), name)
         yield ReportFigure("Gates of the MIIMs", caption, _gate_sheet(subject), [chart])
     elif note:
         yield ReportFigure("Gates of the MIIMs", note.strip())
 
 
-def gate_chart(spreads: Mapping[MIIMName, Spread]) -> Chart:
-    """Draws the mean gate of each MIIM by Block; beside it, what its variance consists of."""
+def gate_chart(spreads: Mapping[MIIMName, Spread], gate: str) -> Chart:
+    """Draws the mean gate of each MIIM by Block; beside it, what its variance consists of.
+
+    ``gate`` is what :func:`gate_name` says of them.
+    """
     values = {
         copy: sorted((name.block, spread) for name, spread in spreads.items() if name.copy == copy)
         for copy in dict.fromkeys(name.copy for name in spreads)
@@ -119,7 +125,8 @@ def gate_chart(spreads: Mapping[MIIMName, Spread]) -> Chart:
         )
         for copy, of_copy in values.items()
     ]
-    return Chart("Mean gate by Block", "Block", "sigmoid(F5)", series, top=1.0)
+    top = 1.0 if gate == OF_PAPER else None
+    return Chart("Mean gate by Block", "Block", gate, series, top=top)
 
 
 def _spread_words(spread: Spread) -> str:

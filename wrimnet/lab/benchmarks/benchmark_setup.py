@@ -9,12 +9,15 @@ import wrimnet.compat  # noqa: F401
 
 import torch
 from fastreid.config import CfgNode
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
 from wrimnet.config import setup_cfg
 from wrimnet.config.tree import changed_cfg
 from wrimnet.engine.step import setup_pytorch
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
 from wrimnet.lab.synthetic.plan import Request
+from wrimnet.modeling.wrim_net import WRIMNet
 
 _CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 PAPER_CONFIG = str(_CONFIGS / "LLCM" / "wrim.yml")
@@ -65,10 +68,23 @@ def describe_settings(cfg: CfgNode) -> str:
     """Returns the settings of a benchmark in a sentence."""
     height, width = cfg.INPUT.SIZE_TRAIN
     return (
-        f"ResNet-{cfg.MODEL.BACKBONE.DEPTH.rstrip('x')}, {height} x {width}, batch "
+        f"{network_name(cfg)}, {height} x {width}, batch "
         f"{cfg.SOLVER.IMS_PER_BATCH}, {cfg.MODEL.HEADS.NUM_CLASSES} identities, "
         f"{cfg.SOLVER.PRECISION}, {cfg.MODEL.DEVICE}."
     )
+
+
+def network_name(cfg: CfgNode) -> str:
+    """Names the network: ResNets by their depth, others as the configuration does."""
+    backbone, network = cfg.MODEL.BACKBONE, cfg.MODEL.META_ARCHITECTURE
+    if not issubclass(META_ARCH_REGISTRY.get(network), WRIMNet):
+        return network
+    if backbone.NAME in ("build_timm_backbone", "build_torchvision_backbone"):
+        return backbone.ARCHITECTURE
+    module = BACKBONE_REGISTRY.get(backbone.NAME).__module__
+    if backbone.NAME == "build_resnet_backbone" or module.startswith("wrimnet."):
+        return f"ResNet-{backbone.DEPTH.rstrip('x')}"
+    return backbone.NAME
 
 
 def with_spread(values: Sequence[float], digits: int) -> str:

@@ -7,10 +7,12 @@ import wrimnet.compat  # noqa: F401
 
 import torch
 from fastreid.config import CfgNode
+from torch import nn
 
 from wrimnet.data.build import build_dataset, build_train_loader
 from wrimnet.lab.benchmarks.batches import build_step
 from wrimnet.lab.benchmarks.timing import StageClock
+from wrimnet.modeling.wrim_net import WRIMNet
 from wrimnet.tables import markdown_rows
 
 WAIT, STEP = "waiting for data (wall time)", "whole step"
@@ -40,15 +42,13 @@ def measure_stages(cfg: CfgNode, *, steps: int) -> dict[str, float]:
 
 
 def watch_step(step: Any, clock: StageClock) -> None:
-    """Times augmentation, children of the backbone, MIIMs, head, losses, backward and update."""
-    model: Any = step.model
-    children = dict(model.backbone.named_children())
-    miims = children.pop("miims").named_children()
-    children |= {f"MIIM {number}": miim for number, miim in miims} | {"head": model.heads}
-    for name, module in children.items():
+    """Times augmentation, the parts of the network, losses, backward and update."""
+    model = step.model
+    for name, module in parts_of(model).items():
         clock.watch(name, module)
-    model.heads.register_forward_hook(lambda *_: clock.start("losses"))
-    model.register_forward_hook(lambda *_: clock.stop("losses"))
+    if isinstance(model, WRIMNet):
+        model.heads.register_forward_hook(lambda *_: clock.start("losses"))
+        model.register_forward_hook(lambda *_: clock.stop("losses"))
     model.register_forward_hook(lambda *_: clock.start("backward"))
     accumulate = step.accumulate
 
@@ -60,6 +60,15 @@ def watch_step(step: Any, clock: StageClock) -> None:
     step.accumulate = accumulate_and_stop
     step.augment = clock.timed("augmentation", step.augment)
     step.update = clock.timed("optimizer, gradient norm", step.update)
+
+
+def parts_of(model: nn.Module) -> dict[str, nn.Module]:
+    """Returns children of the backbone, MIIMs and head; of another network than WRIMNet its own."""
+    if not isinstance(model, WRIMNet):
+        return dict(model.named_children())
+    children = dict(model.backbone.named_children())
+    miims = children.pop("miims", nn.ModuleDict()).named_children()
+    return children | {f"MIIM {number}": miim for number, miim in miims} | {"head": model.heads}
 
 
 def stage_table(stages: dict[str, float]) -> str:

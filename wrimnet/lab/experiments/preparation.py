@@ -1,5 +1,6 @@
 """What comes before and after the runs of a table: the data, the image cache, the costs."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from wrimnet.lab.experiments.plans import Setting, TablePlan, first_cfg, setup_p
 from wrimnet.lab.experiments.runs import ExperimentRun, is_done
 from wrimnet.lab.experiments.table_file import TableFile
 from wrimnet.run_folder import COST, find_results, read_json, read_results
+
+_console = logging.getLogger("fastreid.wrimnet.console")  # see wrimnet.console
 
 GENERATED = "Synthetic"  # the dataset that is made where it is missing
 
@@ -72,7 +75,10 @@ def cost_command(plan: TablePlan, tool: Path, threads: int) -> list[str]:
 
 
 def measure_costs(plans: Sequence[TablePlan], tool: Path, environment: Mapping[str, str]) -> None:
-    """Measures each network once, alone on the machine, on the first finished run that has it."""
+    """Measures each network once, alone on the machine, on the first finished run that has it.
+
+    A network that cannot be measured is reported; the others and the table stay as they are.
+    """
     for plan in plans:
         columns, folders = set(plan.table.costs) - {"images_per_second"}, []
         for row in plan.rows:
@@ -80,6 +86,11 @@ def measure_costs(plans: Sequence[TablePlan], tool: Path, environment: Mapping[s
             costs = [read_json(run.folder / COST) or {} for run in row.runs.values()]
             if not any(columns <= cost.keys() for cost in costs):
                 folders += finished[:1]
-        if folders:
-            words = cost_command(plan, tool, int(environment["OMP_NUM_THREADS"]))
-            subprocess.run([*words, *folders], env={**os.environ, **environment}, check=True)
+        words = cost_command(plan, tool, int(environment["OMP_NUM_THREADS"]))
+        for folder in folders:
+            ended = subprocess.run([*words, folder], env={**os.environ, **environment}, check=False)
+            if ended.returncode:
+                _console.info(
+                    f"costs of {folder} could not be measured (exit code {ended.returncode}, the "
+                    "reason is above) and are dashes in the table; the same command tries again"
+                )
