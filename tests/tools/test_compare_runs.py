@@ -47,6 +47,20 @@ def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+def test_keys_are_shown_as_they_are_set_and_compared_as_they_are_hashed(
+    tmp_path, monkeypatch, capsys
+):
+    """The hash has none as an absent key, and auto and never as one."""
+    write_run(tmp_path / "a", MODEL__WRIM__MIIM__NORM="none", SOLVER__COMPILE="always")
+    write_run(tmp_path / "b", SOLVER__COMPILE="auto")
+    compare(monkeypatch, tmp_path / "a", tmp_path / "b")
+    rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
+    assert rows[4:7] == ["|MODEL.WRIM.MIIM.NORM|none|entrance|", "|SOLVER.COMPILE|always|auto|", ""]
+    write_run(tmp_path / "c", SOLVER__COMPILE="never")
+    compare(monkeypatch, tmp_path / "b", tmp_path / "c")
+    assert "None: the runs have one configuration" in capsys.readouterr().out
+
+
 def test_weights_of_a_hook_are_compared_as_another_run(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "a", about={"ema_rank1": 0.35}, rank1=0.3)
     compare(monkeypatch, tmp_path / "a")
