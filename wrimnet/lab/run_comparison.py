@@ -88,9 +88,10 @@ def _facts_of_trial(cfg: CfgNode, settings: Mapping[str, Any]) -> dict[str, Any]
     dataset = only_dataset(cfg.DATASETS.NAMES)
     if not dataset.number_key:
         return {}
-    described = dataset.describe_number(settings[dataset.number_key])
+    number = get_key(cfg, dataset.number_key)  # not in settings, if it is hashed IF_SET or NEVER
+    described = dataset.describe_number(number)
     facts = [f"{OF_RESULTS}{name}" for name in (*described, "images", "train_images")]
-    return {name: settings.get(name) for name in (dataset.number_key, *facts)}
+    return {dataset.number_key: number, **{name: settings.get(name) for name in facts}}
 
 
 def _of_hooks(run: ComparedRun, content: Mapping[str, Any]) -> list[ComparedRun]:
