@@ -68,6 +68,15 @@ def test_keys_are_shown_as_they_are_set_and_compared_as_they_are_hashed(
     assert "None: the runs have one configuration" in capsys.readouterr().out
 
 
+def test_precision_of_runs_on_a_gpu_is_seen_on_another_machine(tmp_path, monkeypatch, capsys):
+    for name, precision in (("a", "bf16"), ("b", "fp32")):
+        config = write_run(tmp_path / name, finished=False) / "config.yaml"
+        text = config.read_text().replace("DEVICE: cpu", "DEVICE: cuda:7")
+        config.write_text(text.replace("PRECISION: fp32", f"PRECISION: {precision}"))
+    compare(monkeypatch, tmp_path / "a", tmp_path / "b")
+    assert "|SOLVER.PRECISION|bf16|fp32|" in capsys.readouterr().out.replace(" ", "")
+
+
 def test_weights_of_a_hook_are_compared_as_another_run(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "a", about={"ema_rank1": 0.35}, rank1=0.3)
     compare(monkeypatch, tmp_path / "a")

@@ -70,7 +70,7 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
     """Reads runs from their folders; weights of a hook, such as an EMA, follow as another run."""
     runs = []
     for name, folder in zip(short_names(folders), folders, strict=True):
-        cfg = setup_cfg(str(folder / CONFIG), (), ["MODEL.DEVICE", "auto"])
+        cfg = setup_cfg(str(folder / CONFIG), has_device=False)  # its GPU need not be here
         content = find_results(folder)
         metrics = mean_metrics(content) if content else {}
         facts = compared_facts(content["description"]) if content else {}
