@@ -78,7 +78,7 @@ ALLOWED = {
         "tables",
         "visualization",
     }
-    | {"config", "metrics", "lab.experiments"},
+    | {"compat", "config", "metrics", "registries", "lab.experiments"},
     # Starts programs as processes and reads what they wrote.
     "lab.experiments": {"modality", "atomic_files", "compat", "config", "data", "registries"}
     | {"evaluation", "metrics", "run_folder", "tables", "command_line", "visualization"}

@@ -270,7 +270,8 @@ def content_of(results: Sequence[ProtocolResult], description: dict[str, Any]) -
 
     whole, *alone = results
     if len({result.protocol.name for result in results}) > 1:
-        return EvaluationReport(description, list(results)).content()
+        split = {"split": "trainval"}  # of features; those of training images are refused
+        return EvaluationReport(description | split, list(results)).content()
     content = {**whole.numbers(), "description": {**whole.describe(), **description}}
     if alone:
         content["parts"] = {"+".join(result.parts): result.numbers() for result in alone}
@@ -296,7 +297,7 @@ def main() -> int:
     description = {
         "dataset": results[0].protocol.dataset,
         "source": described[0] if len(described) == 1 else described,
-        "weights": arguments.weights,
+        "source_weights": arguments.weights,  # "weights" are a network's
         "normalized": arguments.normalize,
         **describe_metrics(arguments.metrics),
         **scoring.describe(),

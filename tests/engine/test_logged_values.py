@@ -1,5 +1,6 @@
 """Values that hooks log: in every line from then on, also in a run that is resumed."""
 
+import pytest
 import torch
 
 from wrimnet.engine.collapse import CollapseWatch
@@ -32,3 +33,10 @@ def test_resumed_run_has_it():
     progress.log("count", 3)
     resumed.load_state_dict(progress.state_dict())
     assert resumed.summarize()["count"] == 3.0
+
+
+def test_name_of_a_metric_is_refused():
+    """A reader would show the value times 100, as a percentage."""
+    progress = make_progress()
+    with pytest.raises(ValueError, match=r"without /.*use 'clusters_visible'"):
+        progress.log("clusters/visible", 57)

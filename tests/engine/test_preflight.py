@@ -8,10 +8,12 @@ import pytest
 from tiny_runs import make_noise_tree, tiny_cfg
 from trees import digests, make_sysu_tree
 
+from wrimnet.config import plain
+from wrimnet.config.setup import hashed_values
 from wrimnet.data.build import build_dataset
 from wrimnet.engine.checkpointing import CONTENT, CheckpointStore, write_atomically
 from wrimnet.engine.preflight import build_origin, preflight
-from wrimnet.engine.resume_changes import build_changes
+from wrimnet.engine.resume_changes import build_changes, unhashed
 from wrimnet.run_folder import LOST, TRACES
 
 
@@ -94,10 +96,39 @@ def test_classes_without_images_are_pointed_out(make_cfg, caplog):
     assert "NUM_CLASSES = 50, but there are 5 training identities" in caplog.text
 
 
-def test_where_images_are_cached_may_change():
-    before = {"settings": {"DATALOADER.CACHE": "none"}, "iteration": 4, "changes": []}
+def changes_of(tmp_path, before, now):
+    """The changes of a run of four iterations, by keys of its start and of its resumption."""
+    old, new = (tiny_cfg(tmp_path, tmp_path / "out", **keys) for keys in (before, now))
+    state = {"settings": plain(hashed_values(old)), "iteration": 4, "changes": []}
+    return build_changes(new, state, tmp_path)
+
+
+def test_where_images_are_cached_may_change(tmp_path):
     entry = {"first_iteration": 5, "keys": {"DATALOADER.CACHE": ["none", "ram"]}}
-    assert build_changes({"DATALOADER.CACHE": "ram"}, before, Path()) == [entry]
+    assert changes_of(tmp_path, {}, {"DATALOADER__CACHE": "ram"}) == [entry]
+    assert changes_of(tmp_path, {}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "sentence"),
+    [
+        ("MODEL.WRIM.MIIM.NORM", "none", "entrance", "'none', now 'entrance'"),
+        ("MODEL.WRIM.MIIM.NORM", "gate", "none", "'gate', now 'none'"),
+        ("MODEL.WRIM.MIIM.GATE_SCALE", "1.0", "2.0", r"1\.0, now 2\.0"),
+        ("SOLVER.COMPILE", "always", "never", "'always', now 'never'"),
+        ("SOLVER.COMPILE", "auto", "always", "'auto or never', now 'always'"),
+    ],
+)
+def test_refused_changes_are_told_in_values_of_the_keys(tmp_path, key, old, new, sentence):
+    """The checkpoint has them as the hash does: None, False, TrainingSampler."""
+    name = key.replace(".", "__")
+    with pytest.raises(ValueError, match=rf"configuration: {key} is {sentence}"):
+        changes_of(tmp_path, {name: old}, {name: new})
+
+
+def test_first_sampler_is_told_by_its_present_name():
+    assert unhashed("DATALOADER.SAMPLER_TRAIN", "TrainingSampler") == "cross_modality"
+    assert unhashed("DATALOADER.SAMPLER_TRAIN", "any_people") == "any_people"
 
 
 @pytest.mark.parametrize("trace", TRACES)

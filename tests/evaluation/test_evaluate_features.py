@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from drawn_items import llcm_items
 
+import wrimnet
 from wrimnet import command_line
 from wrimnet.data.protocols import find_protocol
 from wrimnet.evaluation.features import (
@@ -18,6 +19,7 @@ from wrimnet.evaluation.features import (
     save_features,
     unit_length,
 )
+from wrimnet.evaluation.provenance import scored_sha256
 from wrimnet.evaluation.scoring import QueryExpansion, Reranking, Scoring
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +96,19 @@ def test_several_protocols_are_scored_in_one_call(tmp_path, capsys):
         assert f"{100 * entry['mean']['mAP']:.2f} ±" in printed
     with pytest.raises(ValueError, match="belongs to RegDB, the dataset is LLCM"):
         asked_protocols(Namespace(protocol=["llcm_ir2vis", "regdb_v2t"]))
+
+
+def test_several_protocols_are_read_as_results_of_a_run_are(tmp_path):
+    a, *_ = llcm_set(tmp_path, "a.npz", seed=1)
+    b, *_ = llcm_set(tmp_path, "b.npz", seed=2)
+    words = ("--features", a, b, "--weights", 0.7, 0.3)
+    written = run_tool(tmp_path, "llcm_ir2vis llcm_vis2ir", *words)
+    records = wrimnet.read_results(tmp_path / "out")
+    means = [100 * entry["mean"]["mAP"] for entry in written["results"]]
+    assert [record["mAP"] for record in records] == pytest.approx(means)
+    assert [record["whole"] for record in records] == 2 * [True] + 4 * [False]
+    assert written["description"]["split"] == "trainval"
+    assert scored_sha256(written) is None  # of no file of weights
 
 
 def as_in_llcm(items):
@@ -261,7 +276,7 @@ def test_weighted_files_are_the_weighted_sum_of_similarities(tmp_path):
     assert found["mean"] == expected.numbers()["mean"]
     alone = run_tool(tmp_path, "llcm_ir2vis", "--features", b)
     assert found["parts"]["b:features"] == {k: alone[k] for k in ("mean", "std", "trials")}
-    assert found["description"]["weights"] == [0.75, 0.25]
+    assert found["description"]["source_weights"] == [0.75, 0.25]
 
 
 def load_set(path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from wrimnet.config import get_cfg, setup_cfg
+from wrimnet.config import config_hash, get_cfg, setup_cfg
 from wrimnet.inference import export as export_module
 from wrimnet.inference.embedder import build_embedder
 from wrimnet.inference.export import build_model_card, build_onnx, build_safetensors
@@ -150,6 +150,21 @@ def test_exported_weights_say_what_they_were_trained_on(finished_run, tmp_path):
     cfg = setup_cfg(str(run / "config.yaml"), (), ["MODEL.WEIGHTS", str(tmp_path / "a.pth")])
     path = build_safetensors(cfg, build_embedder(cfg), tmp_path / "exported")
     assert read_checkpoint(path)["trained_on"] == record
+
+
+def test_exported_weights_name_the_configuration_that_they_record(finished_run, tmp_path):
+    """Not that of the export, whose precision is that of its device."""
+    pytest.importorskip("safetensors", reason="export is an optional extra")
+    run = finished_run.run
+    state = torch.load(run / "model_final.pth", weights_only=True)
+    torch.save({**state, "config_hash": "c0ffee123456"}, tmp_path / "a.pth")
+    cfg = setup_cfg(str(run / "config.yaml"), (), ["MODEL.WEIGHTS", str(tmp_path / "a.pth")])
+    path = build_safetensors(cfg, build_embedder(cfg), tmp_path / "exported")
+    assert "c0ffee123456" in (path.parent / "README.md").read_text(encoding="utf-8")
+    again = setup_cfg(str(path.parent / "config.yaml"), (), ["MODEL.WEIGHTS", str(path)])
+    assert build_embedder(again).facts.config_hash == "c0ffee123456"
+    own = setup_cfg(str(run / "config.yaml"), (), ["MODEL.WEIGHTS", str(run / "model_final.pth")])
+    assert build_embedder(own).facts.config_hash == config_hash(own)  # these record none
 
 
 def test_failed_export_leaves_the_earlier_files(finished_run, tmp_path, monkeypatch):

@@ -3,10 +3,17 @@
 import importlib.util
 import json
 import sys
+from types import SimpleNamespace
+
+import wrimnet.compat  # noqa: F401
 
 import pytest
 from fake_runs import PROJECT, results
+from fastreid.data.datasets import DATASET_REGISTRY
 from tiny_runs import tiny_cfg
+
+from wrimnet.config import IF_SET, NEVER, Key
+from wrimnet.data.datasets.base import CrossModalityDataset
 
 
 def write_run(folder, *, finished=True, rank1=0.3, about=None, **keys):
@@ -45,6 +52,29 @@ def test_keys_results_and_curves_of_two_runs(tmp_path, monkeypatch, capsys):
         "a,10,4.500,30.00,40.00,20.00,30.00,40.00,20.00", "b,10,4.500,—,—,—,—,—,—",
     ]  # fmt: skip
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_keys_are_shown_as_they_are_set_and_compared_as_they_are_hashed(
+    tmp_path, monkeypatch, capsys
+):
+    """The hash has none as an absent key, and auto and never as one."""
+    write_run(tmp_path / "a", MODEL__WRIM__MIIM__NORM="none", SOLVER__COMPILE="always")
+    write_run(tmp_path / "b", SOLVER__COMPILE="auto")
+    compare(monkeypatch, tmp_path / "a", tmp_path / "b")
+    rows = [line.replace(" ", "") for line in capsys.readouterr().out.splitlines()]
+    assert rows[4:7] == ["|MODEL.WRIM.MIIM.NORM|none|entrance|", "|SOLVER.COMPILE|always|auto|", ""]
+    write_run(tmp_path / "c", SOLVER__COMPILE="never")
+    compare(monkeypatch, tmp_path / "b", tmp_path / "c")
+    assert "None: the runs have one configuration" in capsys.readouterr().out
+
+
+def test_precision_of_runs_on_a_gpu_is_seen_on_another_machine(tmp_path, monkeypatch, capsys):
+    for name, precision in (("a", "bf16"), ("b", "fp32")):
+        config = write_run(tmp_path / name, finished=False) / "config.yaml"
+        text = config.read_text().replace("DEVICE: cpu", "DEVICE: cuda:7")
+        config.write_text(text.replace("PRECISION: fp32", f"PRECISION: {precision}"))
+    compare(monkeypatch, tmp_path / "a", tmp_path / "b")
+    assert "|SOLVER.PRECISION|bf16|fp32|" in capsys.readouterr().out.replace(" ", "")
 
 
 def test_weights_of_a_hook_are_compared_as_another_run(tmp_path, monkeypatch, capsys):
@@ -117,21 +147,44 @@ def test_results_on_other_images_have_no_difference(tmp_path, monkeypatch, capsy
     assert "tested on other images" not in capsys.readouterr().out
 
 
-def test_trials_of_regdb_are_paired(tmp_path, monkeypatch, capsys):
-    """Each trial has test images of its own. Differences of 10 and 20 points."""
-    regdb = {"DATASETS__NAMES": "('RegDB',)", "TEST__PROTOCOLS": "()"}
+def write_trials(folder, dataset, key, fact, **keys):
+    """Two runs of two trials each, the second better by 10 and 20 points."""
+    keys |= {"DATASETS__NAMES": f"('{dataset}',)", "TEST__PROTOCOLS": "()"}
     runs = []
     for trial in (1, 2):
-        keys = {**regdb, "DATASETS__REGDB_TRIAL": str(trial)}
-        about = {"images": f"of {trial}", "train_images": f"of {trial}", "regdb_trial": trial}
+        about = {"images": f"of {trial}", "train_images": f"of {trial}", fact: trial}
+        of_trial = {**keys, key: str(trial)}
         for name, rank1, rate in (("a", 0.3, "0.002"), ("b", 0.3 + 0.1 * trial, "0.001")):
-            folder = tmp_path / name / f"trial{trial}"
-            run = write_run(folder, rank1=rank1, about=about, SOLVER__BASE_LR=rate, **keys)
-            runs.append(run)
-    compare(monkeypatch, *runs)
+            path = folder / name / f"trial{trial}"
+            of_run = {**of_trial, "SOLVER__BASE_LR": rate}
+            runs.append(write_run(path, rank1=rank1, about=about, **of_run))
+    return runs
+
+
+def test_trials_of_regdb_are_paired(tmp_path, monkeypatch, capsys):
+    """Each trial has test images of its own."""
+    compare(monkeypatch, *write_trials(tmp_path, "RegDB", "DATASETS__REGDB_TRIAL", "regdb_trial"))
     out = capsys.readouterr().out
     assert "Differences from a/trial1, a/trial2" in out
     assert "b/trial1, b/trial2" in out and "+15.00 ± 63.53" in out
+
+
+class Folds(CrossModalityDataset):
+    name = title = folder_name = "Folds"
+    protocols, numbers, number_key = (), (1, 2), "DATASETS.FOLD"
+
+
+@pytest.mark.parametrize("hashed", [IF_SET, NEVER])
+def test_trials_of_a_plugin_are_paired_however_their_key_is_hashed(
+    tmp_path, monkeypatch, capsys, hashed
+):
+    keys = [Key("DATASETS.FOLD", 1, "which fold", hashed=hashed)]
+    monkeypatch.setitem(sys.modules, "folds", SimpleNamespace(add_config=lambda: keys))
+    monkeypatch.setitem(DATASET_REGISTRY._obj_map, "Folds", Folds)
+    words = ("Folds", "DATASETS__FOLD", "folds_trial")
+    compare(monkeypatch, *write_trials(tmp_path, *words, PLUGINS="['folds']"))
+    out = capsys.readouterr().out
+    assert "Differences from a/trial1, a/trial2" in out and "+15.00 ± 63.53" in out
 
 
 def test_two_runs_of_one_configuration_and_seed_are_not_paired(tmp_path, monkeypatch, capsys):

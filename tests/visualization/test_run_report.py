@@ -1,5 +1,6 @@
 """The report at the end of training: made where it can be, never in the way."""
 
+import re
 import shutil
 
 from wrimnet.config import setup_cfg
@@ -52,6 +53,28 @@ def test_a_report_without_its_dataset_says_so_and_shows_the_rest(finished_run, t
     assert "Figures and chance level are left out: " in page
     assert "Ranked lists" not in page
     assert "total" in page
+
+
+def test_a_report_on_another_device_is_of_the_configuration_that_was_trained(
+    finished_run, tmp_path
+):
+    """On a CPU precision is fp32; the words on the command line are for the figures."""
+    folder = tmp_path / "wrim"
+    shutil.copytree(finished_run.run, folder)
+    for name, old, new in (
+        ("config.yaml", "DEVICE: cpu", "DEVICE: cuda:7"),
+        ("config.yaml", "PRECISION: fp32", "PRECISION: bf16"),
+        ("results.json", read_results(folder)["description"]["config"], "c0ffee123456"),
+    ):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert old in text
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
+    page = write_report(folder, ["DATASETS.ROOT", str(tmp_path)]).read_text(encoding="utf-8")
+    assert "configuration c0ffee123456, " in page
+    rows = re.sub(r"</td>\s*<td>", " ", page)
+    for name, value in (("SOLVER.PRECISION", "bf16"), ("MODEL.DEVICE", "cuda:7")):
+        assert f"{name} {value}" in rows
+    assert f"DATASETS.ROOT {finished_run.data.parent}" in rows
 
 
 def test_tables_hold_every_result_and_protocol(finished_run):

@@ -122,7 +122,7 @@ def preflight(cfg: CfgNode, *, resume: bool) -> CheckedRun:
         check_epochs(length, checkpoint.state, folder)
         check_images(dataset, checkpoint.state, origin, folder)
         check_plugins(checkpoint.state["plugins"], origin["plugins"], folder)
-        origin["changes"] = build_changes(origin["settings"], checkpoint.state, folder)
+        origin["changes"] = build_changes(cfg, checkpoint.state, folder)
     evaluator = build_checked_evaluator(cfg, dataset, origin[TRAINED_ON])
     done = checkpoint.start_iter if checkpoint else 0
     if comm.is_main_process() and done < length.max_iter:

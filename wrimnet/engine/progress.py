@@ -232,7 +232,15 @@ class Progress:
         self._data_seconds += data_seconds
 
     def log(self, name: str, value: float) -> None:
-        """Sets a value of the log lines from the next one on, until it is set again."""
+        """Sets a value of the log lines from the next one on, until it is set again.
+
+        Raises ValueError: the name has a slash, by which readers know metrics of a test.
+        """
+        if "/" in name:
+            raise ValueError(
+                f"a hook logs {name!r}: expected a name without /, which only metrics of a test "
+                f"(PROTOCOL/METRIC, shown in percent) have; use {name.replace('/', '_')!r}"
+            )
         self._logged[name] = float(value)
 
     def summarize(self) -> dict[str, float]:

@@ -24,11 +24,16 @@ from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem
 from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import Extraction, build_extraction, join_arrays
-from wrimnet.evaluation.origin import Lineage, check_unseen, read_lineage
+from wrimnet.evaluation.origin import Lineage, check_unseen, find_lineage
 from wrimnet.inference.image_input import as_image_list
 from wrimnet.modality import find_modality
 from wrimnet.modeling.network import CrossModalityNetwork
-from wrimnet.modeling.weights import build_trained_model, evaluation_weights, setup_recorded_range
+from wrimnet.modeling.weights import (
+    build_trained_model,
+    evaluation_weights,
+    read_checkpoint,
+    setup_recorded_range,
+)
 from wrimnet.registries import find_dataset
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
@@ -47,7 +52,7 @@ class ModelFacts:
 
     name: str  # for titles, such as "WRIMNet-50x"
     weights: str  # file that they came from
-    config_hash: str
+    config_hash: str  # of the training, where the weights record it
     model_hash: str
     lineage: Lineage = ()  # what the weights were trained on, see wrimnet.evaluation.origin
 
@@ -175,7 +180,12 @@ def build_embedder(cfg: CfgNode) -> Embedder:
     """Builds the embedder of a configuration, with MODEL.WEIGHTS; errors of load_weights."""
     model = build_trained_model(cfg)
     embedder = build_embedder_of(setup_recorded_range(cfg), model, Path(cfg.MODEL.WEIGHTS).name)
-    embedder.facts = replace(embedder.facts, lineage=read_lineage(cfg.MODEL.WEIGHTS))
+    content = read_checkpoint(cfg.MODEL.WEIGHTS)
+    embedder.facts = replace(
+        embedder.facts,
+        config_hash=content.get("config_hash") or embedder.facts.config_hash,
+        lineage=find_lineage(content, cfg.MODEL.WEIGHTS),
+    )
     return embedder
 
 

@@ -9,8 +9,9 @@ import wrimnet.compat  # noqa: F401
 
 from fastreid.config import CfgNode
 
-from wrimnet.config import setup_cfg
+from wrimnet.config import get_key, setup_cfg
 from wrimnet.config.setup import hashed_values
+from wrimnet.config.tree import leaf_names
 from wrimnet.evaluation.plugin_sources import OF_PLUGINS, plugin_hashes
 from wrimnet.evaluation.results import mean_metrics
 from wrimnet.lab.experiments.table_report import paired_difference
@@ -20,7 +21,6 @@ from wrimnet.run_folder import CONFIG, compared_facts, find_results, read_metric
 from wrimnet.tables import MISSING, Table
 from wrimnet.visualization.charts import Chart, Series
 
-DEFAULT = "(default)"  # of a younger key, which a run leaves out
 OF_RESULTS, UNFINISHED = "results: ", "(not finished)"  # facts that a run without results lacks
 
 
@@ -28,7 +28,8 @@ class ComparedRun(NamedTuple):
     """A run as it is compared."""
 
     name: str  # the parts of its path in which the runs differ
-    settings: Mapping[str, Any]  # keys of the configuration hash, plug-ins, facts of the results
+    settings: Mapping[str, Any]  # keys as they are hashed, plug-ins, facts of the results
+    values: Mapping[str, Any]  # of all keys, as they are shown
     lines: Sequence[Mapping[str, Any]]  # of its log
     metrics: Mapping[str, Mapping[str, float]]  # by protocol, as fractions; {} without results
     of_trial: Mapping[str, Any]  # what differs between trials of the dataset; {} for a single one
@@ -69,14 +70,15 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
     """Reads runs from their folders; weights of a hook, such as an EMA, follow as another run."""
     runs = []
     for name, folder in zip(short_names(folders), folders, strict=True):
-        cfg = setup_cfg(str(folder / CONFIG), (), ["MODEL.DEVICE", "auto"])
+        cfg = setup_cfg(str(folder / CONFIG), has_device=False)  # its GPU need not be here
         content = find_results(folder)
         metrics = mean_metrics(content) if content else {}
         facts = compared_facts(content["description"]) if content else {}
         named = {f"{OF_RESULTS}{name}": fact for name, fact in facts.items()}
         settings = {**hashed_values(cfg), **plugin_hashes(content), **named}
+        values = {name: get_key(cfg, name) for name in leaf_names(cfg)}
         of_trial = _facts_of_trial(cfg, settings)
-        compared = ComparedRun(name, settings, read_metrics(folder), metrics, of_trial)
+        compared = ComparedRun(name, settings, values, read_metrics(folder), metrics, of_trial)
         runs += [compared, *_of_hooks(compared, content or {})]
     return runs
 
@@ -86,20 +88,20 @@ def _facts_of_trial(cfg: CfgNode, settings: Mapping[str, Any]) -> dict[str, Any]
     dataset = only_dataset(cfg.DATASETS.NAMES)
     if not dataset.number_key:
         return {}
-    described = dataset.describe_number(settings[dataset.number_key])
+    number = get_key(cfg, dataset.number_key)  # not in settings, if it is hashed IF_SET or NEVER
+    described = dataset.describe_number(number)
     facts = [f"{OF_RESULTS}{name}" for name in (*described, "images", "train_images")]
-    return {name: settings.get(name) for name in (dataset.number_key, *facts)}
+    return {dataset.number_key: number, **{name: settings.get(name) for name in facts}}
 
 
 def _of_hooks(run: ComparedRun, content: Mapping[str, Any]) -> list[ComparedRun]:
     """The other weights that the run has evaluated; the curves of its log are not theirs."""
     return [
-        ComparedRun(
-            f"{run.name} {label}",
-            {**run.settings, f"{OF_RESULTS}weights": label},
-            (),
-            mean_metrics(content, label),
-            run.of_trial,
+        run._replace(
+            name=f"{run.name} {label}",
+            settings={**run.settings, f"{OF_RESULTS}weights": label},
+            lines=(),
+            metrics=mean_metrics(content, label),
         )
         for label in content.get("hooks", {})
     ]
@@ -122,17 +124,21 @@ def _num_common(parts: Sequence[Sequence[str]]) -> int:
 def keys_that_differ(runs: Sequence[ComparedRun]) -> Table:
     """One row per key, one column per run."""
     names = sorted({name for run in runs for name in run.settings})
-    rows = [(name, *(_setting(run, name) for run in runs)) for name in names]
-    differing = tuple(row for row in rows if len({*row[1:]} - {UNFINISHED}) > 1)
+    settings = {name: {_setting(run, name) for run in runs} for name in names}
+    names = [name for name in names if len(settings[name] - {UNFINISHED}) > 1]
+    differing = tuple((name, *(_shown(run, name) for run in runs)) for name in names)
     notes = () if differing else ("None: the runs have one configuration, start and images.",)
     header = ("key", *(run.name for run in runs))
     return Table("Keys in which the runs differ", header, differing, notes)
 
 
 def _setting(run: ComparedRun, name: str) -> str:
-    if name.startswith((OF_RESULTS, OF_PLUGINS)):
-        return str(run.settings.get(name, MISSING if run.metrics else UNFINISHED))
-    return str(run.settings.get(name, DEFAULT))
+    of_results = name.startswith((OF_RESULTS, OF_PLUGINS))
+    return str(run.settings.get(name, UNFINISHED if of_results and not run.metrics else MISSING))
+
+
+def _shown(run: ComparedRun, name: str) -> str:
+    return str(run.values.get(name, _setting(run, name)))
 
 
 def results_of(runs: Sequence[ComparedRun]) -> Table:

@@ -107,6 +107,7 @@ def _read_safetensors(path: str | Path) -> dict:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = file.metadata() or {}  # files of others have none
             records = {name: json.loads(facts.get(name, "null")) for name in (NETWORK, TRAINED_ON)}
+            records["config_hash"] = facts.get("config_hash")
     except Exception as error:  # the library has an exception type of its own for broken files
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
     if facts.get(DIGEST, "") not in ("", tensors_sha256(tensors)):

@@ -12,7 +12,7 @@ import wrimnet.compat  # noqa: F401
 from fastreid.config import CfgNode
 
 from wrimnet.atomic_files import write_text
-from wrimnet.config import config_hash, setup_cfg
+from wrimnet.config import setup_cfg
 from wrimnet.config.setup import all_keys, changed_keys
 from wrimnet.config.tree import get_key
 from wrimnet.evaluation.chance_level import chance_level
@@ -88,7 +88,7 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     """Writes ``report.html`` into a run's folder.
 
     Where the model or the test images cannot be read, the report says why and shows the rest.
-    ``options`` are ``KEY VALUE`` words laid over the run's configuration.
+    ``options`` are ``KEY VALUE`` words laid over the run's configuration for the figures.
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
@@ -98,7 +98,8 @@ def write_report(run: str | Path, options: Sequence[str] = ()) -> Path:
     check_scored(content, run / FINAL)
     words = ["MODEL.DEVICE", "auto", *options, "MODEL.WEIGHTS", str(run / FINAL)]
     cfg = setup_cfg(str(run / CONFIG), options=words)
-    page = build_report(cfg, run, content, build_findings(cfg, run))
+    trained = setup_cfg(str(run / CONFIG), has_device=False)  # its GPU need not be here
+    page = build_report(trained, run, content, build_findings(cfg, run))
     for note in page.notes:
         _console.info(f"report   {note}")
     write_text(run / REPORT, render_page("report.html.j2", page._asdict()))
@@ -144,7 +145,10 @@ def build_findings(cfg: CfgNode, run: Path) -> Findings:
 def build_report(
     cfg: CfgNode, run: Path, content: Mapping[str, Any], findings: Findings
 ) -> ReportContent:
-    """Builds everything that the report of a run with these results shows."""
+    """Builds everything that the report of a run with these results shows.
+
+    ``cfg`` is what it was trained with.
+    """
     description = content["description"]
     stand_in, code = describe_stand_in(description), description["code"]
     facts, lines = read_json(run / ENVIRONMENT) or code, read_metrics(run)
@@ -156,7 +160,7 @@ def build_report(
     per_epoch = lines[-1]["iteration"] / cfg.SOLVER.MAX_EPOCH if lines else 1
     return ReportContent(
         title=f"{run.resolve().name}: {network} on {dataset}",
-        summary=f"{describe_steps(facts, lines)}; configuration {config_hash(cfg)}, split "
+        summary=f"{describe_steps(facts, lines)}; configuration {description['config']}, split "
         f"{description['split']}, input {description['input']}, {description['precision']}, "
         f"commit {code['commit']}{plugins}.",
         notes=findings.notes,
