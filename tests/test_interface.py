@@ -134,6 +134,10 @@ def test_unfit_features_are_refused(embedder, root):
     )
     with pytest.raises(ValueError, match=r"the features of test_vis/.* and 35 more of 36"):
         wrimnet.score(0 * features, "llcm_ir2vis", items)
+    with pytest.raises(ValueError, match="features have dtype bfloat16, expected float32"):
+        wrimnet.score(torch.from_numpy(features).bfloat16(), "llcm_ir2vis", items)
+    with pytest.raises(ValueError, match="no gallery sampling 'official'"):
+        wrimnet.score(features, "llcm_ir2vis", items, draw="official")
     with pytest.raises(ValueError, match="items is the text 'LLCM', expected a list"):
         wrimnet.score(features, "llcm_ir2vis", "LLCM")
     with pytest.raises(ValueError, match="items is None: give the image of each row"):

@@ -11,6 +11,7 @@ from typing import Any
 import wrimnet.compat  # noqa: F401
 
 import numpy as np
+import torch
 from fastreid.config import CfgNode
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from wrimnet.evaluation.features import (
     load_features,
     parse_items,
 )
+from wrimnet.evaluation.galleries import OfficialPermutations
 from wrimnet.evaluation.results import printed_metrics, results_by_weights
 from wrimnet.inference.embedder import Embedder, build_embedder
 from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
@@ -105,6 +107,8 @@ def score(
     *,
     metrics: Sequence[str] = PRINTED,
     num_trials: int = 10,
+    draw: str = "agw",
+    perm_file: str | PathLike | None = None,
 ) -> Percent:
     """Scores features of any model under a protocol; similarity is their dot product.
 
@@ -115,6 +119,8 @@ def score(
         items: the N images: items of a dataset, or their paths in its layout; None for a file.
         metrics: names as TEST.METRICS has them.
         num_trials: random gallery samplings (trials), where the protocol has them.
+        draw: gallery sampling, "agw" or "official".
+        perm_file: SYSU-MM01's ``rand_perm_cam.mat``, for "official".
 
     Returns:
         The metrics by name, in percent: means over the trials.
@@ -131,12 +137,21 @@ def score(
         features = np.concatenate([*parts.values()], axis=1)
     if items is None:
         raise ValueError("items is None: give the image of each row, such as load_dataset(..).test")
-    rows = features.detach().cpu().numpy() if isinstance(features, Tensor) else features
-    rows, images = np.asarray(rows), _as_items(items, chosen.dataset)
-    options: dict[str, Any] = {"num_trials": num_trials, "metrics": metrics}
+    rows, images = _as_array(features), _as_items(items, chosen.dataset)
+    options: dict[str, Any] = {"num_trials": num_trials, "metrics": metrics, "draw": draw}
+    if perm_file is not None:
+        options["permutations"] = OfficialPermutations.load(fspath(perm_file))
     results = evaluate_features(images, rows, chosen, **options)
     check_not_zero([rows], images)
     return _in_percent(results.mean())
+
+
+def _as_array(features: np.ndarray | Tensor) -> np.ndarray:
+    if not isinstance(features, Tensor):
+        return np.asarray(features)
+    if features.dtype == torch.bfloat16:
+        raise ValueError("features have dtype bfloat16, expected float32 or float64: .float()")
+    return features.detach().cpu().numpy()
 
 
 def _check_lists(**given: Any) -> None:

@@ -349,7 +349,11 @@ def test_block_in_two_lists_is_refused_with_a_backbone_of_ones_own():
 
 
 def test_backbone_is_evaluated_whole_whatever_its_modules_are_called():
-    used = ("backbone.network.token_projection.weight", "heads.main.necks.0.weight")
+    used = (
+        "backbone.network.token_projection.weight",
+        "heads.main.necks.0.weight",
+        "heads.feature_projection.weight",
+    )
     others = ("heads.main.projection.0.weight", "heads.main.classifiers.0.weight")
     tensors = dict.fromkeys((*used, *others), torch.zeros(1))
     assert tuple(without_training_only(WRIMNet, tensors)) == used

@@ -8,9 +8,10 @@ from fastreid.modeling import build_model
 from source_tree import ROOT
 from torch.nn import functional as F
 
-from wrimnet.config import setup_cfg
+from wrimnet.config import build_network_settings, setup_cfg
 from wrimnet.data.augmentation_list import build_augmentation
 from wrimnet.modality import INFRARED, VISIBLE
+from wrimnet.modeling.weights import NETWORK, check_network
 from wrimnet.peers.embedding_expansion import PositionAggregation
 from wrimnet.peers.non_local import NonLocalBlock
 from wrimnet.peers.two_stream_net import generalized_mean_pool
@@ -99,6 +100,15 @@ def test_joined_similarity_is_the_weighted_sum_of_the_parts():
     pooled, neck = (F.normalize(parts[name], dim=1) for name in ("pooled", "neck"))
     expected = 0.1 * pooled @ pooled.T + 0.9 * neck @ neck.T
     torch.testing.assert_close(joined @ joined.T, expected)
+
+
+def test_range_that_weights_record_is_the_one_of_auto(caplog):
+    measured = ("INPUT.INFRARED_RANGE=auto", "INPUT.MEASURED_RANGE=(7000.0, 8500.0)")
+    trained = {NETWORK: build_network_settings(make_cfg("agw", *measured))}
+    check_network(make_cfg("agw", "INPUT.INFRARED_RANGE=auto"), trained)
+    assert "trained with" not in caplog.text
+    check_network(make_cfg("agw", "INPUT.INFRARED_RANGE=(0.0, 8500.0)"), trained)
+    assert "trained with INPUT.INFRARED_RANGE" in caplog.text
 
 
 def test_non_local_block_is_attention_over_all_positions():

@@ -34,6 +34,7 @@ from wrimnet.evaluation.evaluator import Evaluator, build_evaluator
 from wrimnet.evaluation.extraction import from_main_process
 from wrimnet.evaluation.origin import (
     Lineage,
+    build_start_origin,
     check_unseen,
     describe_lineage,
     describe_trained_plugins,
@@ -44,7 +45,6 @@ from wrimnet.evaluation.origin import (
 from wrimnet.evaluation.plugin_sources import Source, changed_plugins, describe_plugins
 from wrimnet.evaluation.provenance import file_sha256
 from wrimnet.evaluation.results import check_entry
-from wrimnet.modeling.backbones import build_imagenet_start
 from wrimnet.modeling.weights import (
     NETWORK,
     TRAINED_ON,
@@ -247,15 +247,8 @@ def build_lineage(
     if checkpoint is not None:
         return checkpoint.state[TRAINED_ON]
     earlier = read_lineage(cfg.MODEL.WEIGHTS) if cfg.MODEL.WEIGHTS else []
-    training = describe_training(dataset, cfg.DATASETS.SPLIT, build_start(cfg), plugins)
+    training = describe_training(dataset, cfg.DATASETS.SPLIT, build_start_origin(cfg), plugins)
     return [training, *earlier]
-
-
-def build_start(cfg: CfgNode) -> str:
-    """Says what a training starts from: "random", "ImageNet HASH" or "weights HASH"."""
-    if cfg.MODEL.WEIGHTS:
-        return f"weights {file_sha256(cfg.MODEL.WEIGHTS)[:12]}"
-    return build_imagenet_start(cfg) if cfg.MODEL.BACKBONE.PRETRAIN else "random"
 
 
 def check_epochs(length: TrainingLength, state: Mapping[str, Any], folder: Path) -> None:

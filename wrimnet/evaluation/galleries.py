@@ -191,8 +191,8 @@ def check_draw(protocol: Protocol, draw: str) -> None:
     if protocol.shots > 1 and draw != "official":
         raise ValueError(
             f"{protocol.name} samples {protocol.shots} images per identity and camera, which only "
-            "the official permutations define: set TEST.GALLERY_DRAW (--draw) to 'official'. They "
-            "are in rand_perm_cam.mat, from evaluation/data_split/ of "
+            "the official permutations define: set TEST.GALLERY_DRAW (--draw, draw) to 'official'. "
+            "They are in rand_perm_cam.mat, from evaluation/data_split/ of "
             "https://github.com/wuancong/SYSU-MM01"
         )
 

@@ -12,10 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import wrimnet.compat  # noqa: F401
+
+from fastreid.config import CfgNode
+
 from wrimnet.data.datasets.base import CrossModalityDataset
 from wrimnet.data.images import ImageItem, fingerprint
 from wrimnet.evaluation.plugin_sources import Source, changed_plugins
 from wrimnet.evaluation.provenance import check_scored, file_sha256
+from wrimnet.modeling.backbones import build_imagenet_start
 from wrimnet.modeling.weights import TRAINED_ON, read_checkpoint
 
 Lineage = Sequence[Mapping[str, Any]]
@@ -39,6 +44,13 @@ def describe_training(
         "start": start,
         **({"plugins": sources} if sources else {}),
     }
+
+
+def build_start_origin(cfg: CfgNode) -> str:
+    """Says what a training starts from: "random", "ImageNet HASH" or "weights HASH"."""
+    if cfg.MODEL.WEIGHTS:
+        return f"weights {file_sha256(cfg.MODEL.WEIGHTS)[:12]}"
+    return build_imagenet_start(cfg) if cfg.MODEL.BACKBONE.PRETRAIN else "random"
 
 
 def find_lineage(content: Mapping[str, Any], file: str | Path) -> Lineage:

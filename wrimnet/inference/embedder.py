@@ -34,7 +34,6 @@ from wrimnet.modeling.weights import (
     read_checkpoint,
     setup_recorded_range,
 )
-from wrimnet.registries import find_dataset
 from wrimnet.run_folder import CONFIG, FINAL, check_run_folder
 
 # Beside the network's own; the precision of the forward pass and the device are left out.
@@ -225,7 +224,7 @@ def build_test_of(
     """
     names = {"TEST.PROTOCOLS": tuple(protocols), "TEST.METRICS": tuple(metrics)}
     if isinstance(dataset, str):
-        names["DATASETS.NAMES"], dataset = (find_dataset(dataset).name,), None
+        names["DATASETS.NAMES"], dataset = (dataset,), None
     cfg = changed_cfg(cfg, {key: given for key, given in names.items() if given})
     dataset = dataset or build_dataset(cfg)
     check_unseen(lineage, dataset, "the weights", allowed=cfg.TEST.ALLOW_SEEN_IDENTITIES)

@@ -34,9 +34,9 @@ class CrossModalityNetwork(nn.Module, ABC):
         statistics: other scalars of the last step, by name, for the log.
         gather: (rows (B, ...), number of visible ones) -> the rows of all processes that share a
             batch, visible ones first. By default the batch is this process's own.
-        training_only: words in the names of tensors, outside of ``backbone``, that only training
-            uses; they are left out of an evaluation, of exported weights and of the hash of a
-            model.
+        training_only: modules, such as "decoder.", outside of ``backbone``, that only training
+            uses; their tensors are left out of an evaluation, of exported weights and of the hash
+            of a model.
     """
 
     training_only: tuple[str, ...] = ()

@@ -197,7 +197,7 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     here = build_network_settings(cfg) if trained else {}
     names = sorted(defaults.keys() & (trained.keys() | here.keys()))
     now = {n: here.get(n, plain(get_key(cfg, n))) for n in names}
-    pairs = {n: (trained.get(n, defaults[n]), now[n]) for n in names}
+    pairs = {n: (trained.get(n, defaults[n]), now[n]) for n in names if now[n] != plain(AUTO)}
     differences = [
         f"{n} {then!r}, here {here!r}" for n, (then, here) in pairs.items() if then != here
     ]
@@ -286,7 +286,7 @@ def without_training_only(model: nn.Module, tensors: Mapping[str, Tensor]) -> di
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if name.startswith("backbone.") or not any(word in name for word in words)
+        if name.startswith("backbone.") or not any(f".{word}" in f".{name}" for word in words)
     }
 
 

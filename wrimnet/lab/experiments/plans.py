@@ -223,10 +223,10 @@ def _has_device(setting: Setting, folder: Path) -> bool:
 
 def _start_of(cfg: CfgNode) -> str | None:
     """What the training will start from, as results say it; None while its file is missing."""
-    from wrimnet.engine.preflight import build_start
+    from wrimnet.evaluation.origin import build_start_origin
 
     try:
-        return build_start(cfg)
+        return build_start_origin(cfg)
     except FileNotFoundError:
         return None
 
