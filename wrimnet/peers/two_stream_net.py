@@ -118,7 +118,8 @@ class TwoStreamHead(nn.Module):
         the weighted sum of the parts' cosine similarities.
         """
         kinds = (output.main.pooled, output.main.necks[0])
-        rows = zip(*(kind.chunk(self.copies) for kind in kinds), strict=True)
+        # chunk() would fix the number of images on export
+        rows = zip(*(kind.unflatten(0, (self.copies, -1)).unbind(0) for kind in kinds), strict=True)
         features = [
             scale * F.normalize(part, dim=1)
             for copy in rows
