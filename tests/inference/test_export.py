@@ -80,8 +80,31 @@ def test_file_gives_what_its_modality_gives_for_any_batch(packages, tmp_path):
 def test_peers_are_exported_for_any_batch(packages):
     network = TinyDEEN().eval()
     parts = tuple(network.head.part_dims)
-    _, distance = build_onnx(network, parts=parts, modality=VISIBLE, size=(8, 4), metadata={})
+    _, distance = build_onnx(
+        network, parts=parts, modality=VISIBLE, size=(8, 4), metadata={}, flip=True
+    )
     assert distance < 1e-6
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_files_hold_what_the_embedder_embeds(packages, finished_run, tmp_path, monkeypatch, flip):
+    run, exported = finished_run.run, []
+    words = ["MODEL.WEIGHTS", str(run / "model_final.pth"), "TEST.FLIP.ENABLED", str(flip)]
+    cfg = setup_cfg(str(run / "config.yaml"), (), words)
+    embedder = build_embedder(cfg)
+
+    def keep(network, example):
+        exported.append(network)
+        raise ValueError("the graph is of no interest")
+
+    monkeypatch.setattr(export_module, "_graph_of", keep)
+    with pytest.raises(ValueError, match="of no interest"):
+        export_module.build_onnx_files(cfg, embedder, tmp_path)
+    height, width = embedder.extraction.height, embedder.extraction.width
+    images = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        found = exported[0](torch.from_numpy(images).permute(0, 3, 1, 2).float())
+    np.testing.assert_allclose(found, embedder.embed(images, "visible"), atol=1e-5)
 
 
 def test_a_network_that_differs_is_not_written(packages, tmp_path, monkeypatch):
