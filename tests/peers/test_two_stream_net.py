@@ -89,6 +89,23 @@ def test_channel_augmentation_and_two_stream_stem_under_wrim_net():
     assert network.backbone.stem.visible.conv1.weight.grad is not None
 
 
+AICL = ("MODEL.HEADS.NAME=AICLHead", "MODEL.WRIM.EMBEDDING_PARTS=('global', 'stripes')")
+
+
+def test_another_head_under_the_two_stream_network():
+    network, losses = train_once(make_cfg("two_stream", *AICL, "MODEL.WRIM.MAIN.STRIPES=2"))
+    assert set(losses) == {"loss_cls", "loss_tri"}
+    trained = [weight for weight in network.heads.parameters() if weight.requires_grad]
+    assert all(weight.grad is not None for weight in trained)
+
+
+@pytest.mark.parametrize("words", [AICL, ("MODEL.META_ARCHITECTURE=WRIMNet",)])
+def test_expansion_needs_a_network_and_head_that_take_copies(words):
+    off = ("MODEL.TWO_STREAM.CPM.WEIGHT=0", "MODEL.TWO_STREAM.ORTHOGONALITY.WEIGHT=0")
+    with pytest.raises(ValueError, match=r"EXPAND_AFTER = 3 .* choose TwoStreamNet and TwoStream"):
+        make_cfg("deen", *words, *off)
+
+
 def test_joined_similarity_is_the_weighted_sum_of_the_parts():
     words = ('MODEL.WRIM.EMBEDDING_PARTS=("pooled", "neck")', "MODEL.TWO_STREAM.POOLED_WEIGHT=0.1")
     network = build_model(make_cfg("agw", *words)).eval()

@@ -17,6 +17,7 @@ from wrimnet.modeling.miims import build_miims, run_miim
 from wrimnet.modeling.wrim_resnet import WRIMResNet, build_resnet
 from wrimnet.peers.embedding_expansion import EmbeddingExpansion, StageAggregation
 from wrimnet.peers.non_local import NonLocalBlock
+from wrimnet.peers.two_stream_net import check_expansion
 
 _STEM = ("conv1", "bn1", "relu", "maxpool")
 _STEM_CHANNELS = 64
@@ -134,6 +135,7 @@ def build_two_stream_backbone(cfg: CfgNode) -> TwoStreamResNet:
 def check_two_stream(cfg: CfgNode) -> None:
     """Raises ValueError for a key that is not read, or parts that do not fit each other."""
     check_unread(cfg, "ARCHITECTURE", "STAGES", "WITH_IBN", "WITH_SE")
+    check_expansion(cfg)
     parts, miim = cfg.MODEL.TWO_STREAM, cfg.MODEL.WRIM.MIIM
     stages = (*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)
     if any(stage > parts.NUM_BLOCKS for stage in stages):
