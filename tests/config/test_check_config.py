@@ -14,7 +14,7 @@ from wrimnet.config import check_plausible, setup_cfg
 from wrimnet.config.check import _INSTEAD, check_fastreid_keys, check_key, is_within
 from wrimnet.config.keys import KEYS
 from wrimnet.config.tree import get_cfg, get_key, leaf_names, set_key
-from wrimnet.modeling.wrim_resnet import WRIMResNet, _map_sizes, check_feature_rows
+from wrimnet.modeling.wrim_resnet import WRIMResNet, check_feature_rows, map_sizes
 
 READ = {key.name for key in KEYS}
 UNREAD = sorted(set(leaf_names(get_fastreid_cfg())) - READ)
@@ -193,7 +193,7 @@ def test_broken_rule_is_a_sentence(words, message):
 @settings(max_examples=25, deadline=None)
 def test_map_sizes_are_those_of_the_backbone(height, width, last_stride, max_pool, depth):
     found = _block_sizes(_backbone(depth, last_stride, max_pool), height, width)
-    assert _map_sizes([height, width], last_stride, max_pool) == found
+    assert map_sizes([height, width], last_stride, max_pool) == found
 
 
 @pytest.mark.parametrize("depth", ["34x", "101x"])
@@ -201,7 +201,7 @@ def test_map_sizes_are_those_of_the_backbone(height, width, last_stride, max_poo
 @pytest.mark.parametrize("size", [(384, 144), (37, 21), (3, 5)])
 def test_map_sizes_are_those_of_the_deeper_backbones(depth, max_pool, size):
     found = _block_sizes(_backbone(depth, 1, max_pool), *size)
-    assert _map_sizes(list(size), 1, max_pool) == found
+    assert map_sizes(list(size), 1, max_pool) == found
 
 
 _BACKBONES = {}
@@ -231,7 +231,7 @@ def _block_sizes(backbone, height, width):
 @pytest.mark.parametrize("max_pool", ["fastreid", "torchvision"])
 @pytest.mark.parametrize("size", [(70, 33), (69, 31), (71, 35), (66, 30)])
 def test_stripes_fit_exactly_when_the_maps_have_the_rows(max_pool, size):
-    rows = _map_sizes(list(size), 1, max_pool)[3][0]
+    rows = map_sizes(list(size), 1, max_pool)[3][0]
     words = ["INPUT.SIZE_TRAIN", str(list(size)), "MODEL.BACKBONE.MAX_POOL", max_pool]
     cfg = setup(*words, "MODEL.WRIM.MAIN.STRIPES", str(rows))
     cfg.defrost()

@@ -15,6 +15,8 @@ from wrimnet.inference.embedder import build_embedder
 from wrimnet.inference.export import build_model_card, build_onnx, build_safetensors
 from wrimnet.modality import INFRARED, VISIBLE
 from wrimnet.modeling.weights import read_checkpoint, read_state_dict
+from wrimnet.peers.embedding_expansion import COPIES, EmbeddingExpansion, StageAggregation
+from wrimnet.peers.two_stream_net import NeckLevel, TwoStreamHead
 
 
 class TwoBranches(nn.Module):
@@ -23,6 +25,22 @@ class TwoBranches(nn.Module):
     def embed_parts(self, images, modality):
         means = images.mean(dim=(2, 3)) + 1
         return {"global": means if modality == VISIBLE else means.flip(1), "stripes": means**2}
+
+
+class TinyDEEN(nn.Module):
+    """DEEN's modules and the two-stream head, on feature maps of one convolution each."""
+
+    def __init__(self):
+        super().__init__()
+        self.early, self.late = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1)
+        self.aggregation, self.expansion = StageAggregation(8, 4, 1), EmbeddingExpansion(8)
+        main = NeckLevel(channels=8, num_classes=0, pooling="gem")
+        self.head = TwoStreamHead(main=main, copies=COPIES, pooled_weight=0.5)
+
+    def embed_parts(self, images, modality):
+        early = self.early(images)
+        features = self.expansion(self.aggregation(self.late(early), early))
+        return self.head.parts(self.head({"main": features}, 0))
 
 
 def export(path, modality=VISIBLE, **metadata):
@@ -57,6 +75,36 @@ def test_file_gives_what_its_modality_gives_for_any_batch(packages, tmp_path):
         model = onnx.load(path)
         assert [(p.key, p.value) for p in model.metadata_props] == [("config_hash", "abc")]
         assert {entry.version for entry in model.opset_import if not entry.domain} == {18}
+
+
+def test_peers_are_exported_for_any_batch(packages):
+    network = TinyDEEN().eval()
+    parts = tuple(network.head.part_dims)
+    _, distance = build_onnx(
+        network, parts=parts, modality=VISIBLE, size=(8, 4), metadata={}, flip=True
+    )
+    assert distance < 1e-6
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_files_hold_what_the_embedder_embeds(packages, finished_run, tmp_path, monkeypatch, flip):
+    run, exported = finished_run.run, []
+    words = ["MODEL.WEIGHTS", str(run / "model_final.pth"), "TEST.FLIP.ENABLED", str(flip)]
+    cfg = setup_cfg(str(run / "config.yaml"), (), words)
+    embedder = build_embedder(cfg)
+
+    def keep(network, example):
+        exported.append(network)
+        raise ValueError("the graph is of no interest")
+
+    monkeypatch.setattr(export_module, "_graph_of", keep)
+    with pytest.raises(ValueError, match="of no interest"):
+        export_module.build_onnx_files(cfg, embedder, tmp_path)
+    height, width = embedder.extraction.height, embedder.extraction.width
+    images = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        found = exported[0](torch.from_numpy(images).permute(0, 3, 1, 2).float())
+    np.testing.assert_allclose(found, embedder.embed(images, "visible"), atol=1e-5)
 
 
 def test_a_network_that_differs_is_not_written(packages, tmp_path, monkeypatch):

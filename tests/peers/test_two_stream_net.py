@@ -90,6 +90,23 @@ def test_channel_augmentation_and_two_stream_stem_under_wrim_net():
     assert network.backbone.stem.visible.conv1.weight.grad is not None
 
 
+AICL = ("MODEL.HEADS.NAME=AICLHead", "MODEL.WRIM.EMBEDDING_PARTS=('global', 'stripes')")
+
+
+def test_another_head_under_the_two_stream_network():
+    network, losses = train_once(make_cfg("two_stream", *AICL, "MODEL.WRIM.MAIN.STRIPES=2"))
+    assert set(losses) == {"loss_cls", "loss_tri"}
+    trained = [weight for weight in network.heads.parameters() if weight.requires_grad]
+    assert all(weight.grad is not None for weight in trained)
+
+
+@pytest.mark.parametrize("words", [AICL, ("MODEL.META_ARCHITECTURE=WRIMNet",)])
+def test_expansion_needs_a_network_and_head_that_take_copies(words):
+    off = ("MODEL.TWO_STREAM.CPM.WEIGHT=0", "MODEL.TWO_STREAM.ORTHOGONALITY.WEIGHT=0")
+    with pytest.raises(ValueError, match=r"EXPAND_AFTER = 3 .* choose TwoStreamNet and TwoStream"):
+        make_cfg("deen", *words, *off)
+
+
 def test_joined_similarity_is_the_weighted_sum_of_the_parts():
     words = ('MODEL.WRIM.EMBEDDING_PARTS=("pooled", "neck")', "MODEL.TWO_STREAM.POOLED_WEIGHT=0.1")
     network = build_model(make_cfg("agw", *words)).eval()
@@ -163,12 +180,14 @@ def test_maps_that_cannot_be_paired_are_refused():
         ("agw", "MODEL.TWO_STREAM.CPM.WEIGHT=1", "compare the copies that DEE makes"),
         ("agw", "MODEL.TWO_STREAM.VIEWS.WEIGHT=1", "compares two views of each visible image"),
         ("agw", "MODEL.WRIM.CMKIC.WEIGHT=0.5", "has one level, without stripes and projection"),
-        ("agw", "MODEL.WRIM.MAIN.STRIPES=6", "has one level, without stripes and projection"),
+        ("agw", "MODEL.WRIM.MAIN.STRIPES=2", "has one level, without stripes and projection"),
         ("agw", "MODEL.WRIM.AUXILIARY.ENABLED=True", "set CMKIC.WEIGHT 0, AUXILIARY.ENABLED False"),
         ("agw", "MODEL.TWO_STREAM.POOLED_WEIGHT=1", "MODEL.TWO_STREAM.POOLED_WEIGHT = 1.0"),
         ("deen", "MODEL.TWO_STREAM.NUM_BLOCKS=2", "EXPAND_AFTER = 3, expected at most NUM_BLOCKS"),
         ("agw", "MODEL.BACKBONE.WITH_SE=True", "build_two_stream_backbone does not"),
         ("deen", "MODEL.WRIM.MIIM.SEPARATE_STAGES=(4,)", "the batch is three batches"),
+        ("deen", "INPUT.SIZE_TEST=[48, 48]", "SIZE_TEST = [48, 48]: the 3 x 3 feature map after"),
+        ("deen", "INPUT.SIZE_TRAIN=[40, 24]", "5 x 3 feature map after Block 2 has an odd number"),
         ("agw", "MODEL.WRIM.EMBEDDING_PARTS=('global',)", "expected some of ('pooled', 'neck'"),
     ],
 )
@@ -182,6 +201,17 @@ def test_miims_beyond_the_last_block_are_refused():
     words = ("MODEL.TWO_STREAM.NUM_BLOCKS=3", "MODEL.WRIM.MIIM.SHARED_STAGES=(4,)")
     with pytest.raises(ValueError, match="the network ends after Block"):
         make_cfg("two_stream", *words)
+
+
+def test_maps_of_the_blocks_that_are_used_hold_the_stripes_and_miims():
+    words = ['PLUGINS=("wrimnet.peers",)', "MODEL.BACKBONE.NAME=build_two_stream_backbone"]
+    words += ["MODEL.BACKBONE.LAST_STRIDE=2", "MODEL.WRIM.MIIM.SHARED_STAGES=(3,)"]
+    words += ["MODEL.WRIM.MAIN.STRIPES=4", "MODEL.TWO_STREAM.NUM_BLOCKS=3"]
+    make_cfg("wrim", *words)
+    with pytest.raises(ValueError, match="4 stripes do not fit into the 2 rows"):
+        make_cfg("wrim", *words, "MODEL.TWO_STREAM.NUM_BLOCKS=4")
+    with pytest.raises(ValueError, match="STRIDE = 3 after Block 3 is larger than its 4 x 2"):
+        make_cfg("wrim", *words, "MODEL.WRIM.MIIM.STRIDE=(1, 1, 3, 1)")
 
 
 def test_non_local_branch_keeps_the_layout_of_the_map():

@@ -27,7 +27,7 @@ from wrimnet.evaluation.provenance import describe_code, file_sha256, scored_sha
 from wrimnet.evaluation.results import describe_stand_in, result_tables
 from wrimnet.inference.embedder import Embedder
 from wrimnet.modality import MODALITY_NAMES
-from wrimnet.modeling.embedding import join_parts
+from wrimnet.modeling.embedding import embed_parts, join_parts
 from wrimnet.modeling.network import CrossModalityNetwork
 from wrimnet.modeling.weights import (
     DIGEST,
@@ -48,15 +48,19 @@ _CHECKED_BATCHES = (1, 3)
 class SingleModalityEmbedder(nn.Module):
     """Pixels of one modality in, L2-normalized embeddings out: what a file holds."""
 
-    def __init__(self, model: CrossModalityNetwork, parts: Sequence[str], modality: int) -> None:
+    def __init__(
+        self, model: CrossModalityNetwork, parts: Sequence[str], modality: int, *, flip: bool
+    ) -> None:
         super().__init__()
         self.model = model
         self.parts = tuple(parts)
         self.modality = modality
+        self.flip = flip
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float32, RGB, 0..255, not normalized -> (B, D)."""
-        return join_parts(self.model.embed_parts(images, self.modality), self.parts)
+        parts = embed_parts(self.model, images, self.modality, flip=self.flip)
+        return join_parts(parts, self.parts)
 
 
 def build_onnx(
@@ -66,14 +70,17 @@ def build_onnx(
     modality: int,
     size: tuple[int, int],
     metadata: Mapping[str, str],
+    flip: bool = False,
 ) -> tuple[bytes, float]:
     """Returns one modality's network and its cosine distance to PyTorch on random images.
+
+    With ``flip`` the graph averages over the mirrored images, as TEST.FLIP.ENABLED does.
 
     Raises:
         ValueError: a package is missing, or the distance exceeds 1e-4.
     """
     onnx, runtime = _import_packages()
-    network = SingleModalityEmbedder(model, parts, modality).eval()
+    network = SingleModalityEmbedder(model, parts, modality, flip=flip).eval()
     example = torch.from_numpy(_random_images(2, size, 0))
     proto = onnx.load_from_string(_graph_of(network, example))
     for key, value in metadata.items():
@@ -177,6 +184,7 @@ def build_onnx_files(cfg: CfgNode, embedder: Embedder, folder: Path) -> dict[Pat
 
 
 def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes, float]:
+    flip = embedder.extraction.flip
     metadata = {
         **build_facts(cfg, embedder),
         "modality": name,
@@ -185,6 +193,7 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
         "output": f"{OUTPUT}: float32 (batch, {embedder.dim}), L2-normalized",
         TRAINED_ON: json.dumps(embedder.facts.lineage),
         "normalization": "inside the graph: (pixel - pixel_mean) / pixel_std",
+        "flip": "inside the graph: mean with the mirrored images" if flip else "none",
     }
     return build_onnx(
         embedder.model,
@@ -192,6 +201,7 @@ def _build_modality(cfg: CfgNode, embedder: Embedder, name: str) -> tuple[bytes,
         modality=MODALITY_NAMES.index(name),
         size=(embedder.extraction.height, embedder.extraction.width),
         metadata=metadata,
+        flip=flip,
     )
 
 

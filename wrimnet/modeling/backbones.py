@@ -270,7 +270,8 @@ def _remove_last_stride(backbone: StagedBackbone, size: Sequence[int]) -> None:
 def check_map_sizes(cfg: CfgNode, size_name: str, maps: Sequence[tuple[int, int]]) -> None:
     """Raises ValueError if feature maps of an input size are too small for a MIIM or the stripes.
 
-    ``maps`` are rows and columns after Blocks 1 to 4 at INPUT.SIZE_TRAIN or SIZE_TEST.
+    ``maps`` are rows and columns after the Blocks at INPUT.SIZE_TRAIN or SIZE_TEST; the levels are
+    the last two.
     """
     size = f"INPUT.{size_name} = {cfg.INPUT[size_name]}"
     for stage in (*cfg.MODEL.WRIM.MIIM.SEPARATE_STAGES, *cfg.MODEL.WRIM.MIIM.SHARED_STAGES):
@@ -280,8 +281,8 @@ def check_map_sizes(cfg: CfgNode, size_name: str, maps: Sequence[tuple[int, int]
                 f"MODEL.WRIM.MIIM.STRIDE = {stride} after Block {stage} is larger than its "
                 f"{rows} x {columns} feature map at {size}"
             )
-    for level, stage in (("MAIN", 4), ("AUXILIARY", 3)):
-        stripes, rows = cfg.MODEL.WRIM[level].STRIPES, maps[stage - 1][0]
+    for level, (rows, _) in (("MAIN", maps[-1]), ("AUXILIARY", maps[-2])):
+        stripes = cfg.MODEL.WRIM[level].STRIPES
         if stripes > rows:
             raise ValueError(
                 f"MODEL.WRIM.{level}.STRIPES = {stripes} stripes do not fit into the {rows} "

@@ -11,16 +11,18 @@ from torch import Tensor
 def embed_parts(
     model: Any, images: Tensor, modality: int, *, flip: bool = False, precision: str = "fp32"
 ) -> dict[str, Tensor]:
-    """Embeds images (B, H, W, 3) uint8 of one modality, group by group: float32 (B, D_group).
+    """Embeds images of one modality, group by group: float32 (B, D_group).
 
-    ``model`` is a :class:`wrimnet.modeling.network.CrossModalityNetwork` in evaluation mode. With
-    ``flip`` each group is the mean with that of the mirrored images.
+    ``model`` is a :class:`wrimnet.modeling.network.CrossModalityNetwork` in evaluation mode,
+    ``images`` are uint8 (B, H, W, 3) or float (B, 3, H, W). With ``flip`` each group is the mean
+    with that of the mirrored images.
     """
     half = torch.autocast(images.device.type, dtype=torch.bfloat16)
     with half if precision == "bf16" else nullcontext():
         parts = model.embed_parts(images, modality)
         if flip:
-            mirrored = model.embed_parts(images.flip(2), modality)
+            width = 2 if images.dtype == torch.uint8 else 3
+            mirrored = model.embed_parts(images.flip(width), modality)
             parts = {name: (part + mirrored[name]) / 2 for name, part in parts.items()}
     return {name: part.float() for name, part in parts.items()}
 

@@ -101,20 +101,20 @@ def check_wrim_resnet(cfg: CfgNode) -> None:
 build_wrim_resnet_backbone.check_config = check_wrim_resnet
 
 
-def check_feature_rows(cfg: CfgNode) -> None:
+def check_feature_rows(cfg: CfgNode, num_blocks: int = 4) -> None:
     """Raises ValueError if feature maps of an input size are too small for MIIM or stripes."""
     backbone = cfg.MODEL.BACKBONE
     for size_name in ("SIZE_TRAIN", "SIZE_TEST"):
-        maps = _map_sizes(cfg.INPUT[size_name], backbone.LAST_STRIDE, backbone.MAX_POOL)
+        maps = map_sizes(cfg.INPUT[size_name], backbone.LAST_STRIDE, backbone.MAX_POOL)
         if min(maps[0]) < 1:
             raise ValueError(
                 f"INPUT.{size_name} = {cfg.INPUT[size_name]}: the stem's feature map is empty; "
                 "expected at least 3 pixels a side"
             )
-        check_map_sizes(cfg, size_name, maps)
+        check_map_sizes(cfg, size_name, maps[:num_blocks])
 
 
-def _map_sizes(size: list[int], last_stride: int, max_pool: str) -> list[tuple[int, int]]:
+def map_sizes(size: list[int], last_stride: int, max_pool: str) -> list[tuple[int, int]]:
     """Rows and columns after Blocks 1..4: stem, then strides 1, 2, 2, last_stride, rounded up."""
     sides = [_stem_side(side, max_pool) for side in size]
     maps = []

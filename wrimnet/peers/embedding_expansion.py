@@ -96,7 +96,8 @@ class PositionAggregation(nn.Module):
         """
         theta, phi, g = map(_halves_joined, (self.theta(high), self.phi(low), self.g(low)))
         drawn = g @ phi.mT / phi.shape[2] @ theta  # (B, C_low, N_high / 2)
-        return high + self.project(drawn.reshape(len(high), -1, *high.shape[2:]))
+        # len() would fix the number of images on export
+        return high + self.project(drawn.reshape(high.shape[0], -1, *high.shape[2:]))
 
 
 def _halves_joined(features: Tensor) -> Tensor:
@@ -107,7 +108,7 @@ def _halves_joined(features: Tensor) -> Tensor:
             f"a {height} x {width} feature map has an odd number of positions, which MFA cannot "
             "pair; choose another INPUT.SIZE_TRAIN and SIZE_TEST"
         )
-    return features.reshape(len(features), 2 * features.shape[1], -1)
+    return features.reshape(features.shape[0], 2 * features.shape[1], -1)
 
 
 class StageAggregation(nn.Module):

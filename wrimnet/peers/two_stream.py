@@ -14,9 +14,15 @@ from torch import Tensor, nn
 from wrimnet.layers.per_modality import PerModality
 from wrimnet.modeling.backbones import check_unread
 from wrimnet.modeling.miims import build_miims, run_miim
-from wrimnet.modeling.wrim_resnet import WRIMResNet, build_resnet
+from wrimnet.modeling.wrim_resnet import (
+    WRIMResNet,
+    build_resnet,
+    check_feature_rows,
+    map_sizes,
+)
 from wrimnet.peers.embedding_expansion import EmbeddingExpansion, StageAggregation
 from wrimnet.peers.non_local import NonLocalBlock
+from wrimnet.peers.two_stream_net import check_expansion
 
 _STEM = ("conv1", "bn1", "relu", "maxpool")
 _STEM_CHANNELS = 64
@@ -134,6 +140,7 @@ def build_two_stream_backbone(cfg: CfgNode) -> TwoStreamResNet:
 def check_two_stream(cfg: CfgNode) -> None:
     """Raises ValueError for a key that is not read, or parts that do not fit each other."""
     check_unread(cfg, "ARCHITECTURE", "STAGES", "WITH_IBN", "WITH_SE")
+    check_expansion(cfg)
     parts, miim = cfg.MODEL.TWO_STREAM, cfg.MODEL.WRIM.MIIM
     stages = (*miim.SEPARATE_STAGES, *miim.SHARED_STAGES)
     if any(stage > parts.NUM_BLOCKS for stage in stages):
@@ -146,6 +153,23 @@ def check_two_stream(cfg: CfgNode) -> None:
             f"MODEL.WRIM.MIIM.SEPARATE_STAGES = {miim.SEPARATE_STAGES}: after DEE, which follows "
             f"Block {parts.EXPAND_AFTER}, the batch is three batches; share the MIIMs there"
         )
+    check_feature_rows(cfg, parts.NUM_BLOCKS)
+    _check_paired_positions(cfg)
+
+
+def _check_paired_positions(cfg: CfgNode) -> None:
+    backbone = cfg.MODEL.BACKBONE
+    for size_name in ("SIZE_TRAIN", "SIZE_TEST"):
+        size = cfg.INPUT[size_name]
+        maps = map_sizes(size, backbone.LAST_STRIDE, backbone.MAX_POOL)
+        for stage in _to(cfg.MODEL.TWO_STREAM.EXPAND_AFTER):  # the stem's is as large as Block 1's
+            rows, columns = maps[stage - 1]
+            if rows * columns % 2:
+                raise ValueError(
+                    f"INPUT.{size_name} = {size}: the {rows} x {columns} feature map after Block "
+                    f"{stage} has an odd number of positions, which MFA (MODEL.TWO_STREAM."
+                    "EXPAND_AFTER) cannot pair; choose another size"
+                )
 
 
 build_two_stream_backbone.check_config = check_two_stream

@@ -118,7 +118,8 @@ class TwoStreamHead(nn.Module):
         the weighted sum of the parts' cosine similarities.
         """
         kinds = (output.main.pooled, output.main.necks[0])
-        rows = zip(*(kind.chunk(self.copies) for kind in kinds), strict=True)
+        # chunk() would fix the number of images on export
+        rows = zip(*(kind.unflatten(0, (self.copies, -1)).unbind(0) for kind in kinds), strict=True)
         features = [
             scale * F.normalize(part, dim=1)
             for copy in rows
@@ -162,7 +163,7 @@ class TwoStreamNet(WRIMNet):
     ) -> LossInputs:
         """Returns the inputs of all copies: the batch, then the batch of each branch."""
         of_one = super().loss_inputs(output, targets, num_visible, *of_images)
-        copies: Any = self.heads.copies
+        copies: Any = getattr(self.heads, "copies", 1)  # another head's rows are one batch
         return LossInputs(
             output=output,
             targets=of_one.targets.repeat(copies),
@@ -172,3 +173,21 @@ class TwoStreamNet(WRIMNet):
             camids=None if of_one.camids is None else of_one.camids.repeat(copies),
             attached=of_one.attached,
         )
+
+
+def check_expansion(cfg: CfgNode) -> None:
+    """Raises ValueError if DEE's three batches went to a network or head that expects one."""
+    network = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)
+    head = REID_HEADS_REGISTRY.get(cfg.MODEL.HEADS.NAME)
+    takes_copies = _is_kind(network, TwoStreamNet) and _is_kind(head, TwoStreamHead)
+    if cfg.MODEL.TWO_STREAM.EXPAND_AFTER and not takes_copies:
+        raise ValueError(
+            f"MODEL.TWO_STREAM.EXPAND_AFTER = {cfg.MODEL.TWO_STREAM.EXPAND_AFTER} makes three "
+            f"batches of one, MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE} with "
+            f"MODEL.HEADS.NAME {cfg.MODEL.HEADS.NAME} takes one; choose TwoStreamNet and "
+            "TwoStreamHead, or set EXPAND_AFTER 0"
+        )
+
+
+def _is_kind(registered: Any, kind: type) -> bool:
+    return isinstance(registered, type) and issubclass(registered, kind)
