@@ -196,7 +196,7 @@ def test_resume_with_one_character_of_a_plugin_changed_names_the_file(
     save_run(cfg, 1)
     assert preflight(cfg, resume=True).checkpoint.start_iter == 1
     file.write_text("FACTOR = 3\n")
-    with pytest.raises(ValueError, match=f"source of plug-ins, {file}, has changed since the new"):
+    with pytest.raises(ValueError, match=f"source of plug-ins, {file}, was changed, added or rem"):
         preflight(cfg, resume=True)
 
 

@@ -168,7 +168,7 @@ def test_changed_plugin_trains_the_run_again_and_keeps_what_there_was(tmp_path):
     assert describe_changes([first]) == []
     (message,) = describe_changes([second, make_run(tmp_path, "b", **plugin("2"))])
     assert message.startswith(
-        "the source of plug-ins, /my/my_loss.py, has changed: a is trained ag"
+        "the source of plug-ins, /my/my_loss.py, was changed, added or removed: a is trained ag"
     )
     before = {path.name: path.read_bytes() for path in first.folder.glob("*.*")}
     assert work([second], command) == [] and is_done(second) and not is_done(first)

@@ -314,7 +314,7 @@ def test_one_character_of_a_plugin_changed_trains_its_rows_again(project, call, 
     file.write_text(PLUGIN + "#")
     capsys.readouterr()
     assert call(table, *DEVICE, "--report-only") == 0
-    changed = f"source of plug-ins, {file}, has changed"
+    changed = f"source of plug-ins, {file}, was changed, added or removed"
     assert f"The {changed} since these runs; without" in squeezed(capsys.readouterr().out)
     assert call(table, *DEVICE, "--list") == 0
     listed = capsys.readouterr()

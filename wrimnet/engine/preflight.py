@@ -277,8 +277,8 @@ def check_plugins(before: list[dict[str, Any]], now: list[dict[str, Any]], folde
     """Refuses to go on with plug-ins whose source has changed."""
     if changed := changed_plugins(before, now):
         raise ValueError(
-            f"the source of plug-ins, {', '.join(changed)}, has changed since the newest "
-            f"checkpoint in {folder}; restore it, or choose another OUTPUT_DIR"
+            f"the source of plug-ins, {', '.join(changed)}, was changed, added or removed "
+            f"since the newest checkpoint in {folder}; restore it, or choose another OUTPUT_DIR"
         )
 
 

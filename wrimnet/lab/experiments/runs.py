@@ -69,9 +69,9 @@ def describe_changes(runs: Iterable[ExperimentRun]) -> list[str]:
     for run in runs:
         names.setdefault(tuple(changed_files(run)), []).append(run.name)
     return [
-        f"the source of plug-ins, {', '.join(files)}, has changed: {', '.join(again)} "
-        f"{'is' if len(again) == 1 else 'are'} trained again; what was trained before is kept in "
-        f"{REPLACED}1, {REPLACED}2, ... of each run's folder"
+        f"the source of plug-ins, {', '.join(files)}, was changed, added or removed: "
+        f"{', '.join(again)} {'is' if len(again) == 1 else 'are'} trained again; what was trained "
+        f"before is kept in {REPLACED}1, {REPLACED}2, ... of each run's folder"
         for files, again in names.items()
         if files
     ]

@@ -251,8 +251,8 @@ def _notes(report: TableReport) -> tuple[str, ...]:
     changed = dict.fromkeys(file for record in report.records for file in record.changed_files)
     if changed:
         notes.append(
-            f"The source of plug-ins, {', '.join(changed)}, has changed since these runs; without "
-            "--report-only the same call trains them again."
+            f"The source of plug-ins, {', '.join(changed)}, was changed, added or removed since "
+            "these runs; without --report-only the same call trains them again."
         )
     splits = {run.results["description"]["split"] for run in report.records if run.results}
     if table.scored_on != TEST or splits == {"train"}:
