@@ -119,6 +119,15 @@ def test_joined_similarity_is_the_weighted_sum_of_the_parts():
     torch.testing.assert_close(joined @ joined.T, expected)
 
 
+def test_weights_are_tested_with_either_weight_of_their_parts(caplog):
+    """The two variants of DEEN's test: one training, two values of the key."""
+    trained = {NETWORK: build_network_settings(make_cfg("deen"))}
+    check_network(make_cfg("deen", "MODEL.TWO_STREAM.POOLED_WEIGHT=0.1"), trained)
+    assert "trained with" not in caplog.text
+    with pytest.raises(ValueError, match=r"trained with MODEL\.TWO_STREAM\.EXPAND_AFTER"):
+        check_network(make_cfg("deen", "MODEL.TWO_STREAM.EXPAND_AFTER=2"), trained)
+
+
 def test_range_that_weights_record_is_the_one_of_auto(caplog):
     measured = ("INPUT.INFRARED_RANGE=auto", "INPUT.MEASURED_RANGE=(7000.0, 8500.0)")
     trained = {NETWORK: build_network_settings(make_cfg("agw", *measured))}

@@ -37,6 +37,7 @@ class Key(NamedTuple):
 
     ``allowed`` are the values; or the interval of a number, or of each number of a sequence:
     "[0, 1)", "2 x [1, 9]" for two of them, "n x [1, 9]" for at least one; None for any.
+    Weights may be tested with any value of a key that is ``test_only``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Key(NamedTuple):
     allowed: tuple[Any, ...] | str | None = None
     hashed: str = ALWAYS
     several: str = ""
+    test_only: bool = False
 
 
 def _under(group: str, *keys: Key) -> tuple[Key, ...]:

@@ -193,7 +193,7 @@ def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     MODEL.WEIGHTS_STRICT off, what differs is a warning.
     """
     trained = content.get(NETWORK) or {}  # files of others and older ones do not say it
-    defaults = {key.name: plain(key.default) for key in all_keys(cfg)}
+    defaults = {key.name: plain(key.default) for key in all_keys(cfg) if not key.test_only}
     here = build_network_settings(cfg) if trained else {}
     names = sorted(defaults.keys() & (trained.keys() | here.keys()))
     now = {n: here.get(n, plain(get_key(cfg, n))) for n in names}

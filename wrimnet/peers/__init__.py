@@ -35,6 +35,7 @@ def add_config() -> list[Key]:
             0.5,
             "weight of pooled features in a test embedding that has BN-neck ones too",
             "(0, 1)",
+            test_only=True,
         ),
         Key(f"{net}.WEIGHTED_TRIPLET.WEIGHT", 0.0, "AGW: weighted regularized triplet", _WEIGHT),
         Key(f"{net}.WEIGHTED_TRIPLET.SQUARED", False, "CAJ: its squared form"),
