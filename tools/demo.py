@@ -84,10 +84,9 @@ def show_results(cfg: CfgNode) -> int:
 def generate_dataset(root: Path) -> None:
     """Generates the demo's dataset, unless it is there already."""
     from wrimnet.lab.synthetic.generate_synthetic import generate_synthetic
-    from wrimnet.lab.synthetic.plan import Request
+    from wrimnet.lab.synthetic.plan import USUAL
 
-    request = Request(train_ids=200, test_ids=80, images_per_id=8, test_images_per_id=8, seed=0)
-    generate_synthetic(layout="llcm", out=root, request=request, workers=os.cpu_count() or 1)
+    generate_synthetic(layout="llcm", out=root, request=USUAL, workers=os.cpu_count() or 1)
 
 
 def save_ranked_lists(

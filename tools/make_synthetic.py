@@ -61,7 +61,7 @@ def read_request(arguments: argparse.Namespace) -> Request:
     Raises:
         ValueError: ``--ids`` is given with ``--train-ids`` or ``--test-ids``.
     """
-    from wrimnet.lab.synthetic.plan import Request
+    from wrimnet.lab.synthetic.plan import USUAL, Request
 
     is_regdb = arguments.layout == "regdb"
     train_ids, test_ids = arguments.train_ids, arguments.test_ids
@@ -74,15 +74,13 @@ def read_request(arguments: argparse.Namespace) -> Request:
         test_ids = arguments.ids - train_ids
     images, test_images = arguments.images_per_id, arguments.test_images_per_id
     if images is None:
-        images = 10 if is_regdb else 8
-    if test_images is None:
-        test_images = images
+        images = 10 if is_regdb else USUAL.images_per_id
     return Request(
         seed=arguments.seed,
-        train_ids=200 if train_ids is None else train_ids,
-        test_ids=80 if test_ids is None else test_ids,
+        train_ids=USUAL.train_ids if train_ids is None else train_ids,
+        test_ids=USUAL.test_ids if test_ids is None else test_ids,
         images_per_id=images,
-        test_images_per_id=test_images,
+        test_images_per_id=images if test_images is None else test_images,
     )
 
 

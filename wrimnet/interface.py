@@ -138,10 +138,15 @@ def score(
     if items is None:
         raise ValueError("items is None: give the image of each row, such as load_dataset(..).test")
     rows, images = _as_array(features), _as_items(items, chosen.dataset)
-    options: dict[str, Any] = {"num_trials": num_trials, "metrics": metrics, "draw": draw}
-    if perm_file is not None:
-        options["permutations"] = OfficialPermutations.load(fspath(perm_file))
-    results = evaluate_features(images, rows, chosen, **options)
+    results = evaluate_features(
+        images,
+        rows,
+        chosen,
+        draw=draw,
+        permutations=None if perm_file is None else OfficialPermutations.load(fspath(perm_file)),
+        num_trials=num_trials,
+        metrics=metrics,
+    )
     check_not_zero([rows], images)
     return _in_percent(results.mean())
 

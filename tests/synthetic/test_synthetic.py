@@ -1,6 +1,7 @@
 import hashlib
 import json
 import math
+import runpy
 import subprocess
 import sys
 from collections import defaultdict
@@ -20,7 +21,7 @@ from wrimnet.lab.synthetic.canvas import Canvas
 from wrimnet.lab.synthetic.figure import draw_person
 from wrimnet.lab.synthetic.generate_synthetic import GENERATOR_VERSION, generate_synthetic
 from wrimnet.lab.synthetic.patterns import PATTERNS
-from wrimnet.lab.synthetic.plan import Request
+from wrimnet.lab.synthetic.plan import USUAL, Request
 from wrimnet.lab.synthetic.pose import Pose, View
 from wrimnet.lab.synthetic.rendering import Shot, Studio
 from wrimnet.modality import INFRARED, VISIBLE
@@ -407,6 +408,13 @@ def test_impossible_requests_say_what_to_ask_for(tmp_path, layout, changes, mess
     with pytest.raises(ValueError, match=message):
         generate_synthetic(layout=layout, out=tmp_path, request=Request(**fields), **others)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_asked_for_is_the_demos_dataset():
+    """A table on synthetic data that is run before the demo has its images."""
+    tool = runpy.run_path(str(TOOL))
+    asked = ["--layout", "llcm", "--out", "x"]
+    assert tool["read_request"](tool["build_parser"]().parse_args(asked)) == USUAL
 
 
 def run_tool(*arguments):

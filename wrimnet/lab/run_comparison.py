@@ -32,18 +32,14 @@ class ComparedRun(NamedTuple):
     values: Mapping[str, Any]  # of all keys, as they are shown
     lines: Sequence[Mapping[str, Any]]  # of its log
     metrics: Mapping[str, Mapping[str, float]]  # by protocol, as fractions; {} without results
-    of_trial: Mapping[str, Any]  # what differs between trials of the dataset; {} for a single one
-
-    @property
-    def repeat(self) -> tuple[Any, ...]:
-        """SEED, and the number of the trial: what paired runs share."""
-        return self.settings["SEED"], *[*self.of_trial.values()][:1]
+    repeat: tuple[int, int]  # SEED and number of the trial: what paired runs share
+    of_repeat: frozenset[str]  # the settings that seeds and trials have of their own
 
     @property
     def group(self) -> str:
         """The same for runs that differ in nothing but SEED and trial."""
-        own = {"SEED", *self.of_trial}
-        return str(sorted((k, str(v)) for k, v in self.settings.items() if k not in own))
+        kept = self.settings.keys() - self.of_repeat
+        return str(sorted((name, str(self.settings[name])) for name in kept))
 
 
 class Comparison(NamedTuple):
@@ -77,21 +73,21 @@ def read_compared(folders: Sequence[Path]) -> list[ComparedRun]:
         named = {f"{OF_RESULTS}{name}": fact for name, fact in facts.items()}
         settings = {**hashed_values(cfg), **plugin_hashes(content), **named}
         values = {name: get_key(cfg, name) for name in leaf_names(cfg)}
-        of_trial = _facts_of_trial(cfg, settings)
-        compared = ComparedRun(name, settings, values, read_metrics(folder), metrics, of_trial)
+        lines, repeat = read_metrics(folder), _repeat_of(cfg)
+        compared = ComparedRun(name, settings, values, lines, metrics, *repeat)
         runs += [compared, *_of_hooks(compared, content or {})]
     return runs
 
 
-def _facts_of_trial(cfg: CfgNode, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The key that chooses a trial first, then what its results say of it and of its images."""
+def _repeat_of(cfg: CfgNode) -> tuple[tuple[int, int], frozenset[str]]:
+    """SEED and trial, and the settings that say these or the images of the trial."""
     dataset = only_dataset(cfg.DATASETS.NAMES)
     if not dataset.number_key:
-        return {}
-    number = get_key(cfg, dataset.number_key)  # not in settings, if it is hashed IF_SET or NEVER
-    described = dataset.describe_number(number)
-    facts = [f"{OF_RESULTS}{name}" for name in (*described, "images", "train_images")]
-    return {dataset.number_key: number, **{name: settings.get(name) for name in facts}}
+        return (cfg.SEED, 1), frozenset({"SEED"})
+    number = get_key(cfg, dataset.number_key)
+    facts = (*dataset.describe_number(number), "images", "train_images")
+    named = {f"{OF_RESULTS}{name}" for name in facts}
+    return (cfg.SEED, number), frozenset({"SEED", dataset.number_key, *named})
 
 
 def _of_hooks(run: ComparedRun, content: Mapping[str, Any]) -> list[ComparedRun]:

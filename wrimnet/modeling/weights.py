@@ -189,8 +189,8 @@ def load_tensors(
 def check_network(cfg: CfgNode, content: Mapping[str, Any]) -> None:
     """Refuses to use a checkpoint's weights in another network than it says they were trained in.
 
-    Keys of a plugin that ``cfg`` does not name are not compared: they may be a loss's. With
-    MODEL.WEIGHTS_STRICT off, what differs is a warning.
+    Keys of a plugin that ``cfg`` does not name are not compared: they may be a loss's; nor is an
+    INPUT.INFRARED_RANGE of auto. With MODEL.WEIGHTS_STRICT off, what differs is a warning.
     """
     trained = content.get(NETWORK) or {}  # files of others and older ones do not say it
     defaults = {key.name: plain(key.default) for key in all_keys(cfg) if not key.test_only}

@@ -32,6 +32,10 @@ class Request:
         return sorted(order[: self.train_ids].tolist()), sorted(order[self.train_ids :].tolist())
 
 
+# of the demo, of the tables on synthetic data and of make_synthetic.py where nothing else is asked
+USUAL = Request(seed=0, train_ids=200, test_ids=80, images_per_id=8, test_images_per_id=8)
+
+
 @dataclass(frozen=True)
 class PlannedImage:
     """An image to render.
